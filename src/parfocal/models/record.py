@@ -1,0 +1,73 @@
+"""The record of one attempt at one step on one image."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from parfocal.models.base import Model
+
+__all__ = ["Artifact", "Engine", "Failure", "Record"]
+
+
+class Artifact(Model):
+    """One input or output of a step."""
+
+    role: str = Field(description="Name of the step's input or output.")
+    kind: str = Field(description="What it is, such as ome-zarr, table or file.")
+    uri: str = Field(description="Path relative to the results folder, or absolute path, or URI.")
+    size_bytes: int | None = Field(default=None, ge=0, description="Size of all its files.")
+    digest: str = Field(description="sha256:<hex> or zarr-merkle-sha256:<hex>.")
+
+
+class Engine(Model):
+    """What started the step."""
+
+    name: str = Field(description="shell, snakemake, galaxy, python.")
+    version: str | None = Field(default=None, description="Version of the engine.")
+    job_id: str | None = Field(default=None, description="Its job id, or the cluster's.")
+
+
+class Failure(Model):
+    """Why an attempt failed."""
+
+    type: str = Field(description="Name of the exception class.")
+    message: str = Field(description="What, where, expected, found and remedy in one line.")
+    exit_code: int = Field(description="2 input, 3 remote, 4 verification, 1 a bug, 128+n signal.")
+
+
+class Record(Model):
+    """One attempt, written when it starts and again when it ends."""
+
+    format: Literal["parfocal-record-1"] = "parfocal-record-1"
+    step: str = Field(description="Name of the step, such as segment-objects.")
+    step_version: str = Field(description="Version of the step's behaviour.")
+    parfocal_version: str = Field(description="Version of the package.")
+    image_id: str = Field(description="The row of the sample sheet, or the output's name.")
+    attempt: int = Field(ge=1, description="1 for the first attempt at this step and image.")
+    key: str | None = Field(default=None, description="Digest of step, version, parameters, inputs.")
+    status: Literal["started", "done", "failed"] = "started"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    row: dict[str, str] = Field(default_factory=dict, description="The row of the sample sheet.")
+    inputs: tuple[Artifact, ...] = ()
+    outputs: tuple[Artifact, ...] = ()
+    started: datetime
+    ended: datetime | None = None
+    cpu_s: float | None = Field(default=None, ge=0, description="User and system time.")
+    peak_memory_bytes: int | None = Field(
+        default=None, ge=0, description="Largest resident set of the process so far."
+    )
+    host: str
+    pid: int
+    engine: Engine
+    image_digest: str | None = Field(default=None, description="Digest of the container image.")
+    lock_digest: str | None = Field(default=None, description="sha256 of the lock file.")
+    commit: str | None = Field(default=None, description="Commit of the workflow.")
+    seed: int | None = None
+    warnings: tuple[str, ...] = ()
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="What the step found worth telling, such as counts."
+    )
+    error: Failure | None = None
