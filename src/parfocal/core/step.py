@@ -1,0 +1,152 @@
+"""What a step is: its name, parameters, inputs, outputs, exactness and work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from parfocal.models.base import Parameters
+from parfocal.models.sheet import Row
+
+__all__ = ["Context", "Exactness", "Port", "Run", "Step", "exact", "numeric"]
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["ome-zarr", "table", "json", "html", "file", "folder", "crate", "sheet"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A named input or output of a step.
+
+    Parameters
+    ----------
+    name : str
+        Name of the port; the command line's option is ``--name``.
+    kind : str
+        What lies there. ``ome-zarr``, ``folder`` and ``crate`` are folders.
+    path : str
+        Where it lies below the results folder in a batch. It may name fields of
+        the step's parameters, ``{image_id}``, ``{source_key}`` and columns of the sheet.
+    help : str
+        One line for the command line and the documentation.
+    required : bool
+        Whether the step cannot run without it.
+    """
+
+    name: str
+    kind: Kind
+    path: str
+    help: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """Whether a step gives the same bytes always, or numbers within a tolerance."""
+
+    tolerance: float = 0.0
+
+    @property
+    def is_exact(self) -> bool:
+        """True where the same inputs give the same bytes."""
+        return self.tolerance == 0.0
+
+
+def exact() -> Exactness:
+    """Return the exactness of a step that gives the same bytes always."""
+    return Exactness()
+
+
+def numeric(tolerance: float) -> Exactness:
+    """Return the exactness of a step whose numbers agree to a relative `tolerance`."""
+    return Exactness(tolerance)
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Ignore progress."""
+
+
+@dataclass
+class Context:
+    """What a running step may use and tell.
+
+    Attributes
+    ----------
+    row : Row or None
+        The row of the sample sheet, in a batch.
+    threads : int
+        How many threads the step may use.
+    scratch : Path
+        An empty folder of the attempt's own, removed at the end.
+    progress : callable
+        Called as ``progress(done, total)``.
+    warnings : list of str
+        What the record must tell; add with `warn`.
+    details : dict
+        Counts and findings for the record, JSON values only.
+    """
+
+    scratch: Path
+    row: Row | None = None
+    threads: int = 1
+    progress: Callable[[int, int], None] = _no_progress
+    warnings: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def warn(self, message: str) -> None:
+        """Keep `message` for the record, and log it."""
+        logger.warning(message)
+        self.warnings.append(message)
+
+
+Run = Callable[[Mapping[str, Path], Mapping[str, Path], Any, Context], None]
+"""``run(inputs, outputs, params, context)``: read the inputs, write the outputs.
+
+Each path of `outputs` does not exist yet and lies beside its final place. The caller
+publishes it by rename when `run` returns and removes it when `run` raises. Of an
+optional input that is not given, `inputs` has no entry.
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, from which command, schema, rule, tool check, page and record follow.
+
+    Parameters
+    ----------
+    name : str
+        Verb and noun: ``segment-objects``.
+    version : str
+        Raised whenever the same inputs would give other outputs.
+    summary : str
+        One line.
+    params : type of Parameters
+        The model of its parameters.
+    inputs, outputs : tuple of Port
+        In the order of the command line.
+    run : callable
+        The work; see `Run`.
+    exactness : Exactness
+        ``exact()`` or ``numeric(tolerance)``.
+    scope : {"image", "run"}
+        Whether it works on one image, or on the results of a whole run.
+    """
+
+    name: str
+    version: str
+    summary: str
+    params: type[Parameters]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    run: Run
+    exactness: Exactness = field(default_factory=exact)
+    scope: Literal["image", "run"] = "image"
+
+    @property
+    def folder(self) -> str:
+        """Name of its folders below the results folder: the name with underscores."""
+        return self.name.replace("-", "_")
