@@ -1,0 +1,1 @@
+"""Digests, block plans, publishing, leases, and what a step is."""

@@ -12,7 +12,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Readable", "Region", "Shape", "Writable", "expand", "iter_blocks", "region_shape", "whole"]
+__all__ = [
+    "Readable",
+    "Region",
+    "Shape",
+    "Writable",
+    "expand",
+    "iter_blocks",
+    "region_shape",
+    "whole",
+]
 
 Shape = tuple[int, int, int, int, int]
 Region = tuple[slice, slice, slice, slice, slice]

@@ -1,0 +1,1 @@
+"""What is known about images, sheets, records and outcomes."""

@@ -47,7 +47,9 @@ class Record(Model):
     parfocal_version: str = Field(description="Version of the package.")
     image_id: str = Field(description="The row of the sample sheet, or the output's name.")
     attempt: int = Field(ge=1, description="1 for the first attempt at this step and image.")
-    key: str | None = Field(default=None, description="Digest of step, version, parameters, inputs.")
+    key: str | None = Field(
+        default=None, description="Digest of step, version, parameters, inputs."
+    )
     status: Literal["started", "done", "failed"] = "started"
     parameters: dict[str, Any] = Field(default_factory=dict)
     row: dict[str, str] = Field(default_factory=dict, description="The row of the sample sheet.")

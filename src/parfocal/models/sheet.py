@@ -24,12 +24,14 @@ class Row(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    image_id: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=128)
-    ] = Field(description="Unique name for paths: letters, digits, dot, underscore, hyphen.")
+    image_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=128)] = (
+        Field(description="Unique name for paths: letters, digits, dot, underscore, hyphen.")
+    )
     name: str = Field(default="", description="Name of the image; any text.")
     source: str = Field(min_length=1, description="Path or URI of the file, set or OME-Zarr.")
-    series: str = Field(default="", description="Which image in the source; empty for its only one.")
+    series: str = Field(
+        default="", description="Which image in the source; empty for its only one."
+    )
     plate: str = Field(default="", description="Plate that the image belongs to.")
     well: str = Field(default="", description="Well, such as B03.")
     field: str = Field(default="", description="Field of the well.")

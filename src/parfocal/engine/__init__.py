@@ -1,0 +1,1 @@
+"""Run steps: on one image, on a batch, with leases, records and outcomes."""
