@@ -74,8 +74,7 @@ def iter_blocks(extent: Region, block: Shape) -> Iterator[Region]:
         ]
         for part, size in zip(extent, block, strict=True)
     ]
-    for t, c, z, y, x in itertools.product(*axes):
-        yield t, c, z, y, x
+    yield from itertools.product(*axes)
 
 
 def expand(region: Region, halo: Shape, shape: Shape) -> tuple[Region, Region]:

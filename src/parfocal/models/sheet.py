@@ -29,9 +29,7 @@ class Row(Model):
     )
     name: str = Field(default="", description="Name of the image; any text.")
     source: str = Field(min_length=1, description="Path or URI of the file, set or OME-Zarr.")
-    series: str = Field(
-        default="", description="Which image in the source; empty for its only one."
-    )
+    series: str = Field(default="", description="Which image in the source, or empty.")
     plate: str = Field(default="", description="Plate that the image belongs to.")
     well: str = Field(default="", description="Well, such as B03.")
     field: str = Field(default="", description="Field of the well.")
@@ -118,8 +116,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def _row(path: Path, number: int, header: Sequence[str], values: Sequence[str]) -> Row:
     if len(values) > len(header):
+        what = "A row has more values than the header has columns"
         raise ConfigurationError(
-            "A row has more values than the header has columns",
+            what,
             where=f"{path}, row {number}",
             expected=len(header),
             found=len(values),
@@ -152,8 +151,9 @@ def write_sheet(path: Path, rows: Iterable[Row]) -> None:
         values = [row.get(column, "") for column in columns]
         for column, value in zip(columns, values, strict=True):
             if any(mark in value for mark in "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+                what = "A value cannot stand in a sample sheet"
                 raise ConfigurationError(
-                    "A value cannot stand in a sample sheet",
+                    what,
                     where=f"image {row['image_id']}, column {column}",
                     expected="no tab and no line break",
                     found=repr(value),
