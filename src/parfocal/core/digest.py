@@ -1,0 +1,146 @@
+"""Digests of files, OME-Zarrs and folders.
+
+The digest of an OME-Zarr covers its Zarr keys and ``OME/*`` only, since engines drop
+files of their own into folders. ``docs/reference/digest.md`` recomputes it with ``sha256sum``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from parfocal.errors import InputError
+
+__all__ = ["digest_json", "digest_path", "digest_zarr", "is_zarr", "size_of", "zarr_keys"]
+
+_KEY = re.compile(
+    r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c(?:/[0-9]+)+|[0-9]+(?:[./][0-9]+)*)$"
+    r"|^OME/[^/]+$"
+)
+_ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_CHUNK = 1 << 20
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether `path` is the folder of a Zarr group or array."""
+    return any((path / name).is_file() for name in _ROOTS)
+
+
+def zarr_keys(path: Path) -> list[str]:
+    """Return the Zarr keys and ``OME/*`` below `path`, sorted by their UTF-8 bytes.
+
+    A key is a metadata document (``zarr.json``, ``.zgroup``, ``.zarray``, ``.zattrs``,
+    ``.zmetadata``) or a chunk (``c/0/1``; ``0/1`` or ``0.1`` in Zarr 2).
+    """
+    files = (file for file in _files(path) if _KEY.search(file))
+    return sorted(files, key=os.fsencode)
+
+
+def digest_zarr(path: Path, threads: int = 1) -> str:
+    """Return the Merkle digest of a Zarr.
+
+    It is the sha256 over one line ``<sha256 of the file>  <key>\\n`` for each of `zarr_keys`.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the Zarr.
+    threads : int
+        How many files to read at once.
+
+    Returns
+    -------
+    str
+        ``zarr-merkle-sha256:<hex>``.
+    """
+    return "zarr-merkle-sha256:" + _digest_lines(path, zarr_keys(path), threads)
+
+
+def digest_path(path: Path, threads: int = 1) -> str:
+    """Return the digest of a file, an OME-Zarr, a fetched folder, or any other folder.
+
+    Returns
+    -------
+    str
+        ``sha256:<hex>`` of a file's bytes; ``zarr-merkle-sha256:<hex>`` of an OME-Zarr;
+        ``manifest-sha256:<hex>`` of the file digests in a fetched folder's manifest;
+        ``tree-sha256:<hex>`` of any other folder.
+
+    Raises
+    ------
+    InputError
+        If nothing lies at `path` or it may not be read.
+    """
+    try:
+        if path.is_file():
+            return "sha256:" + _digest_file(path)
+        if is_zarr(path):
+            return digest_zarr(path, threads)
+        if (path / "manifest.json").is_file():
+            return _digest_manifest(path / "manifest.json")
+        if path.is_dir():
+            files = sorted(_files(path), key=os.fsencode)
+            return "tree-sha256:" + _digest_lines(path, files, threads)
+    except PermissionError as error:
+        what = "A file may not be read"
+        remedy = "Give yourself read permission, or name another file."
+        raise InputError(what, where=error.filename or path, remedy=remedy) from error
+    what = "There is no such file or folder"
+    raise InputError(what, where=path, remedy="Check the path.")
+
+
+def digest_json(value: object) -> str:
+    """Return the sha256 (hex) of `value` as canonical JSON: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder (of a Zarr: of its keys)."""
+    if path.is_file():
+        return path.stat().st_size
+    names = zarr_keys(path) if is_zarr(path) else list(_files(path))
+    return sum((path / name).stat().st_size for name in names)
+
+
+def _files(path: Path) -> Iterable[str]:
+    for folder, _, names in os.walk(path, onerror=_raise):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), path)  # noqa: PTH118
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _digest_file(path: Path) -> str:
+    # Memory does not grow with the file; hashlib lets go of the GIL on blocks this large.
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest_lines(path: Path, names: list[str], threads: int) -> str:
+    files = [path / name for name in names]
+    if threads > 1 and len(files) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            digests = list(pool.map(_digest_file, files))
+    else:
+        digests = [_digest_file(file) for file in files]
+    total = hashlib.sha256()
+    for digest, name in zip(digests, names, strict=True):
+        total.update(f"{digest}  ".encode() + os.fsencode(name) + b"\n")
+    return total.hexdigest()
+
+
+def _digest_manifest(path: Path) -> str:
+    files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    digests = sorted((Path(file["path"]).name, file["digest"]) for file in files)
+    return "manifest-sha256:" + digest_json(digests)

@@ -1,0 +1,185 @@
+"""A lease: at most one writer at an output, across processes, jobs and nodes.
+
+File locks are not to be trusted on the shared file systems of clusters, so a lease is a file
+that its holder touches while it lives. One that was not touched for a while, or whose process
+is gone from this host, may be taken over; the old holder then finds that out before it publishes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from parfocal.errors import LeaseLostError, StorageError
+
+__all__ = ["Lease"]
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 5.0
+DEAD_AFTER_S = 60.0
+POLL_S = 0.2
+
+
+class Lease:
+    """Holds an output while it is written.
+
+    Parameters
+    ----------
+    final : Path
+        The output.
+    job : str, optional
+        The job on whose behalf, for those who wait and for messages.
+    wait_s : float
+        How long to wait for another living writer.
+    """
+
+    def __init__(self, final: Path, job: str | None = None, wait_s: float = 86_400.0) -> None:
+        self.path = final.with_name(f".{final.name}.lease")
+        self.final = final
+        self.token = uuid.uuid4().hex[:12]
+        self._job = job
+        self._wait_s = wait_s
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Wait for the lease and take it.
+
+        Raises
+        ------
+        StorageError
+            If another living writer holds it for longer than `wait_s`.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + self._wait_s
+        told = False
+        while not self._take():
+            if not told:
+                logger.info("Waiting for another writer of %s: %s", self.final, _read(self.path))
+                told = True
+            if time.monotonic() > deadline:
+                what = "Another process has been writing this output for too long"
+                remedy = "Wait for it, or stop it and run again."
+                raise StorageError(what, where=self.final, found=_read(self.path), remedy=remedy)
+            time.sleep(POLL_S)
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the lease back, unless it was lost."""
+        self._stop.set()
+        self._heart.join()
+        if self._mine():
+            self.path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Make sure that the lease is still held.
+
+        Raises
+        ------
+        LeaseLostError
+            If another writer took it over.
+        """
+        if not self._mine():
+            what = "Another writer took over this output, because this one seemed dead"
+            raise LeaseLostError(what, where=self.final, found=_read(self.path))
+
+    def _content(self) -> str:
+        holder = {
+            "token": self.token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_start": _process_start(os.getpid()),
+            "job": self._job,
+        }
+        return json.dumps(holder)
+
+    def _take(self) -> bool:
+        draft = self.path.with_name(f"{self.path.name}.{self.token}")
+        draft.write_text(self._content(), encoding="utf-8")
+        try:
+            # A link, not O_EXCL: the lease appears with its content, never empty.
+            os.link(draft, self.path)
+        except FileExistsError:
+            return self._take_over(draft)
+        else:
+            return True
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _take_over(self, draft: Path) -> bool:
+        holder = _read(self.path)
+        if not holder or not self._is_dead(holder):
+            return False
+        # Of those who find the same dead holder, one makes the guard and replaces the lease.
+        guard = self.path.with_name(f"{self.path.name}.{holder['token']}.dead")
+        try:
+            guard.touch(exist_ok=False)
+        except FileExistsError:
+            if _age_s(guard) > DEAD_AFTER_S:
+                guard.unlink(missing_ok=True)
+            return False
+        try:
+            if _read(self.path).get("token") != holder["token"]:
+                return False
+            draft.replace(self.path)
+        finally:
+            guard.unlink(missing_ok=True)
+        logger.warning("Took over the output %s of a dead writer: %s", self.final, holder)
+        return True
+
+    def _is_dead(self, holder: dict[str, Any]) -> bool:
+        if holder.get("host") == socket.gethostname():
+            start = _process_start(int(holder["pid"]))
+            return start is None or start != holder.get("process_start")
+        return _age_s(self.path) > DEAD_AFTER_S
+
+    def _mine(self) -> bool:
+        return _read(self.path).get("token") == self.token
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            with contextlib.suppress(OSError):  # lost or unreachable: `check` will tell
+                if self._mine():
+                    os.utime(self.path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _process_start(pid: int) -> str | None:
+    """Return when a process of this host started (in clock ticks), None if there is none.
+
+    Source: field 22 of /proc/PID/stat, proc(5).
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        return None

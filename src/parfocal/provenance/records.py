@@ -1,0 +1,68 @@
+"""The records of a results folder: one file an attempt, never overwritten by another attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from parfocal.core.publish import write_json
+from parfocal.errors import InputError
+from parfocal.models.record import Record
+
+__all__ = ["claim_attempt", "iter_records", "read_record", "write_record"]
+
+
+def claim_attempt(results: Path, step_folder: str, image_id: str) -> tuple[Path, int]:
+    """Claim the next attempt at a step and an image.
+
+    Returns
+    -------
+    path : Path
+        The record's file, empty so far, so that nobody else claims it.
+    attempt : int
+        1 for the first.
+    """
+    folder = results / "records" / step_folder / image_id
+    folder.mkdir(parents=True, exist_ok=True)
+    attempt = max((int(file.stem) for file in folder.glob("[0-9]*.json")), default=0) + 1
+    while True:
+        path = folder / f"{attempt:04d}.json"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            attempt += 1
+        else:
+            return path, attempt
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    InputError
+        If the file is not a record.
+    """
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        what = "A record cannot be read"
+        remedy = "Restore the file, or remove it and run the step again."
+        raise InputError(what, where=path, found=error, remedy=remedy) from error
+
+
+def iter_records(results: Path) -> Iterator[Record]:
+    """Yield the records of a results folder in the order of step, image and attempt.
+
+    Files that a killed process left empty are passed over: nothing had started yet.
+    """
+    for path in sorted((results / "records").glob("*/*/[0-9]*.json")):
+        if path.stat().st_size:
+            yield read_record(path)
