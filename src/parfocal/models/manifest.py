@@ -1,0 +1,57 @@
+"""The manifest of fetched originals: which files there are, and which one to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from parfocal.errors import InputError
+from parfocal.models.base import Model, explain_validation
+
+__all__ = ["MANIFEST_NAME", "Manifest", "ManifestFile", "read_manifest"]
+
+MANIFEST_NAME = "manifest.json"
+
+
+class ManifestFile(Model):
+    """One original: a file, or an OME-Zarr as a whole."""
+
+    path: str = Field(description="Absolute when left in place, else relative to the manifest.")
+    size_bytes: int = Field(ge=0, description="Size; of an OME-Zarr, of all its keys.")
+    digest: str = Field(description="sha256:<hex> or zarr-merkle-sha256:<hex>.")
+    etag: str | None = Field(default=None, description="What the server called this version.")
+
+
+class Manifest(Model):
+    """The originals of one source."""
+
+    format: Literal["parfocal-manifest-1"] = "parfocal-manifest-1"
+    source: str = Field(description="The source as the sample sheet has it.")
+    files: tuple[ManifestFile, ...]
+    primary: str = Field(description="The path of the file to open.")
+
+    def primary_path(self, folder: Path) -> Path:
+        """Return where the file to open lies, for a manifest in `folder`."""
+        return folder / self.primary
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of fetched originals.
+
+    Raises
+    ------
+    InputError
+        If `folder` holds no manifest, or one that is not valid.
+    """
+    path = folder / MANIFEST_NAME
+    remedy = "Fetch the source again with 'parfocal fetch-image'."
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        what = f"The manifest is not valid: {explain_validation(error)}"
+        raise InputError(what, where=path, remedy=remedy) from error
+    except OSError as error:
+        what = "The manifest cannot be read"
+        raise InputError(what, where=path, found=error, remedy=remedy) from error

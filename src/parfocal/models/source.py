@@ -1,0 +1,163 @@
+"""Sources of images: paths and URIs, checked before anything is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+from parfocal.errors import ConfigurationError
+
+__all__ = ["HttpSource", "LocalSource", "is_uri", "parse_source", "source_key"]
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://|^(idr|bia):")
+_LATER = ("s3", "omero", "idr", "bia")
+_SECRET = re.compile(
+    r"sig|token|secret|credential|password|passwd|auth|session|jwt|access.?key|api.?key|^key$",
+    re.IGNORECASE,
+)
+_SUPPORTED = "a path, or a file://, http:// or https:// URI"
+# What RFC 3986 allows in a path and a query as it stands; % is there already quoted.
+_PATH_SAFE = "/%:@!$&'()*+,;=~"
+_QUERY_SAFE = _PATH_SAFE + "?"
+
+
+@dataclass(frozen=True)
+class LocalSource:
+    """A file or folder on this machine."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the file or folder."""
+        return self.path.absolute().name
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """A file or an OME-Zarr on a web server.
+
+    Attributes
+    ----------
+    url : str
+        With quoted path, without user, password, fragment or slash at the end.
+    """
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL's path, unquoted, as a file name."""
+        last = unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
+        return re.sub(r"[/\\\x00-\x1f]", "_", last).lstrip(".") or "download"
+
+
+def is_uri(text: str) -> bool:
+    """Return whether `text` is a URI rather than a path."""
+    return _SCHEME.match(text) is not None
+
+
+def parse_source(text: str) -> LocalSource | HttpSource:
+    """Check a source of the sample sheet and say what it is.
+
+    Parameters
+    ----------
+    text : str
+        A path, or a URI.
+
+    Returns
+    -------
+    LocalSource or HttpSource
+        A path stays relative if it is; it is relative to the working folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If the scheme is not supported, the URI is not well formed, or it holds a secret.
+        The message never repeats the secret.
+    """
+    match = _SCHEME.match(text)
+    if not match:
+        return LocalSource(_path(text, text))
+    scheme = (match[1] or match[2]).lower()
+    if scheme == "file":
+        return LocalSource(_path_of_file_uri(text))
+    if scheme in ("http", "https"):
+        return HttpSource(_checked_url(text))
+    where = f"{scheme}: source"
+    if scheme in _LATER:
+        what = f"Sources of the scheme '{scheme}' are not yet supported in this version"
+    else:
+        what = f"The scheme '{scheme}' of a source is not known"
+    remedy = "Download the image first, and name its path."
+    raise ConfigurationError(what, where=where, expected=_SUPPORTED, remedy=remedy)
+
+
+def source_key(text: str) -> str:
+    """Return the name of the folder that the originals of a source are fetched into.
+
+    Parameters
+    ----------
+    text : str
+        A source of the sample sheet; it need not be valid.
+
+    Returns
+    -------
+    str
+        Its last part, made safe, and 12 hex digits of the sha256 of the whole:
+        equal for equal sources in every run and on every machine.
+    """
+    plain = text if is_uri(text) else posixpath.normpath(text)
+    digest = hashlib.sha256(plain.encode(errors="surrogateescape")).hexdigest()[:12]
+    last = plain.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", last).strip("._-")[:40]
+    return f"{safe}-{digest}" if safe else digest
+
+
+def _path(text: str, where: str) -> Path:
+    if not text.strip() or "\0" in text:
+        what = "A source is empty or not a path"
+        raise ConfigurationError(what, where=repr(where), expected=_SUPPORTED)
+    return Path(text)
+
+
+def _path_of_file_uri(text: str) -> Path:
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        what = "A file URI must name an absolute path on this machine"
+        raise ConfigurationError(what, where=text, expected="file:///absolute/path")
+    return _path(unquote(parts.path), text)
+
+
+def _checked_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        what = "A source is not a well-formed URL"
+        # urllib repeats parts of the URL in its message, and a secret may stand in it.
+        raise ConfigurationError(what, expected="https://host[:port]/path") from None
+    where = f"{parts.scheme}://{host}{parts.path}"
+    if not host or any(mark <= " " for mark in text):
+        what = "A source is not a well-formed URL"
+        remedy = "Write a space in a name as %20."
+        raise ConfigurationError(
+            what, where=where, expected="https://host[:port]/path", remedy=remedy
+        )
+    secrets = [key for key, _ in parse_qsl(parts.query, True) if _SECRET.search(key)]
+    if "@" in parts.netloc or secrets:
+        found = f"the parameter {secrets[0]!r}" if secrets else "a user or password"
+        what = "A source must not hold a secret, since sources are kept in sheets and records"
+        remedy = "Use a public URL, or download the file first and name its path."
+        raise ConfigurationError(what, where=where, found=found, remedy=remedy)
+    if parts.fragment:
+        what = "A source has a fragment, which no server sees"
+        remedy = "Write # in a name as %23."
+        raise ConfigurationError(what, where=where, found=f"#{parts.fragment}", remedy=remedy)
+    path = quote(parts.path.rstrip("/"), safe=_PATH_SAFE)
+    query = quote(parts.query, safe=_QUERY_SAFE)
+    return urlunsplit((parts.scheme.lower(), parts.netloc, path, query, ""))
