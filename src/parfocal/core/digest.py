@@ -42,9 +42,9 @@ def zarr_keys(path: Path) -> list[str]:
 
 
 def digest_zarr(path: Path, threads: int = 1) -> str:
-    """Return the Merkle digest of a Zarr.
+    r"""Return the Merkle digest of a Zarr.
 
-    It is the sha256 over one line ``<sha256 of the file>  <key>\\n`` for each of `zarr_keys`.
+    It is the sha256 over one line ``<sha256 of the file>  <key>\n`` for each of `zarr_keys`.
 
     Parameters
     ----------

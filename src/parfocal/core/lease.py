@@ -102,7 +102,7 @@ class Lease:
     def _content(self) -> str:
         holder = {
             "token": self.token,
-            "host": socket.gethostname(),
+            "machine": _machine(),
             "pid": os.getpid(),
             "process_start": _process_start(os.getpid()),
             "job": self._job,
@@ -144,7 +144,7 @@ class Lease:
         return True
 
     def _is_dead(self, holder: dict[str, Any]) -> bool:
-        if holder.get("host") == socket.gethostname():
+        if holder.get("machine") == _machine():
             start = _process_start(int(holder["pid"]))
             return start is None or start != holder.get("process_start")
         return _age_s(self.path) > DEAD_AFTER_S
@@ -172,6 +172,11 @@ def _age_s(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _machine() -> str:
+    """Return what two processes share that see each other's process ids."""
+    return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def _process_start(pid: int) -> str | None:

@@ -80,16 +80,26 @@ class Stamp:
         self.path = final.with_name(f".{final.name}.stamp.json")
 
     def read(self) -> dict[str, Any]:
-        """Return ``{"key": ..., "digests": {role: digest}}``, or ``{}`` where there is no stamp."""
+        """Return what `write` wrote, or ``{}`` where there is no stamp."""
         try:
             stamp = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
         return stamp if isinstance(stamp, dict) else {}
 
-    def write(self, key: str, digests: dict[str, str]) -> None:
-        """Say that the result is whole and was made with `key`."""
-        write_json(self.path, {"key": key, "digests": digests})
+    def write(self, key: str, digest: str, digests: dict[str, str]) -> None:
+        """Say that the result is whole.
+
+        Parameters
+        ----------
+        key : str
+            Digest of all that decided it.
+        digest : str
+            Digest of the output that the stamp stands beside.
+        digests : dict of str to str
+            Digests of all outputs of the step by role.
+        """
+        write_json(self.path, {"key": key, "digest": digest, "digests": digests})
 
     def remove(self) -> None:
         """Take the word back, before the result is replaced."""

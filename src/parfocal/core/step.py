@@ -11,7 +11,7 @@ from typing import Any, Literal
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import Row
 
-__all__ = ["Context", "Exactness", "Port", "Run", "Step", "exact", "numeric"]
+__all__ = ["Context", "Exactness", "Port", "Run", "State", "Step", "exact", "numeric"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class Context:
 
     Attributes
     ----------
+    image_id : str
+        The image's name in tables and records: that of the row, else of the first output.
     row : Row or None
         The row of the sample sheet, in a batch.
     threads : int
@@ -91,6 +93,7 @@ class Context:
     """
 
     scratch: Path
+    image_id: str = "image"
     row: Row | None = None
     threads: int = 1
     progress: Callable[[int, int], None] = _no_progress
@@ -102,6 +105,10 @@ class Context:
         logger.warning(message)
         self.warnings.append(message)
 
+
+State = Callable[[Any, Row | None], str]
+"""``state(params, row)``: what decides the outputs besides parameters and inputs, such as the
+size and the modification time of a source that is not an input; part of the reuse key."""
 
 Run = Callable[[Mapping[str, Path], Mapping[str, Path], Any, Context], None]
 """``run(inputs, outputs, params, context)``: read the inputs, write the outputs.
@@ -134,6 +141,8 @@ class Step:
         ``exact()`` or ``numeric(tolerance)``.
     scope : {"image", "run"}
         Whether it works on one image, or on the results of a whole run.
+    state : callable, optional
+        See `State`.
     """
 
     name: str
@@ -145,6 +154,7 @@ class Step:
     run: Run
     exactness: Exactness = field(default_factory=exact)
     scope: Literal["image", "run"] = "image"
+    state: State | None = None
 
     @property
     def folder(self) -> str:

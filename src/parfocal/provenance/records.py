@@ -11,7 +11,7 @@ from parfocal.core.publish import write_json
 from parfocal.errors import InputError
 from parfocal.models.record import Record
 
-__all__ = ["claim_attempt", "iter_records", "read_record", "write_record"]
+__all__ = ["claim_attempt", "iter_attempts", "iter_records", "read_record", "write_record"]
 
 
 def claim_attempt(results: Path, step_folder: str, image_id: str) -> tuple[Path, int]:
@@ -56,6 +56,14 @@ def read_record(path: Path) -> Record:
         what = "A record cannot be read"
         remedy = "Restore the file, or remove it and run the step again."
         raise InputError(what, where=path, found=error, remedy=remedy) from error
+
+
+def iter_attempts(results: Path, step_folder: str, image_id: str) -> Iterator[tuple[Path, Record]]:
+    """Yield the records of one step and image, the newest attempt first."""
+    folder = results / "records" / step_folder / image_id
+    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
+        if path.stat().st_size:
+            yield path, read_record(path)
 
 
 def iter_records(results: Path) -> Iterator[Record]:

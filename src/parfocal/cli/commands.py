@@ -1,0 +1,66 @@
+"""The commands that are not steps."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parfocal.errors import ConfigurationError, VerificationError
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: one line about it, and what it does with its arguments."""
+
+    summary: str
+    run: Callable[[Sequence[str]], int]
+
+
+def _schema(argv: Sequence[str]) -> int:
+    from parfocal.engine.schema import step_schema
+    from parfocal.steps import STEPS
+
+    parser = ArgumentParser(prog="parfocal schema", description="Describe a step as JSON Schema.")
+    parser.add_argument("step", metavar="STEP")
+    name = parser.parse_args(argv).step
+    step = next((step for step in STEPS if step.name == name), None)
+    if step is None:
+        what = "There is no such step"
+        raise ConfigurationError(what, where=name, expected=", ".join(s.name for s in STEPS))
+    sys.stdout.write(json.dumps(step_schema(step), indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _check_outcomes(argv: Sequence[str]) -> int:
+    from parfocal.engine.outcomes import failed_images
+    from parfocal.models.sheet import read_sheet
+
+    parser = ArgumentParser(
+        prog="parfocal check-outcomes", description="Fail when any image of the sheet failed."
+    )
+    parser.add_argument("--sheet", type=Path, required=True, help="sample sheet")
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    options = parser.parse_args(argv)
+    rows = read_sheet(options.sheet)
+    failed = failed_images(options.results, {row.image_id for row in rows})
+    if failed:
+        what = f"{len(failed)} of {len(rows)} images failed"
+        found = "; ".join(
+            f"{image.image_id} ({image.failed_step}): {image.error}" for image in failed
+        )
+        remedy = "Mend the cause and run again: only the failed images are tried again."
+        raise VerificationError(what, where=options.results, found=found, remedy=remedy)
+    sys.stdout.write(f"{len(rows)} images done\n")
+    return 0
+
+
+COMMANDS = {
+    "schema": Command("Describe a step's parameters, inputs and outputs as JSON Schema", _schema),
+    "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
+}

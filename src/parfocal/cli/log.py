@@ -1,0 +1,66 @@
+"""Logging to stderr, and progress: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+
+__all__ = ["progress_to_stderr", "set_up_logging"]
+
+logger = logging.getLogger(__name__)
+
+_LINE_EVERY_S = 10.0
+
+
+def set_up_logging() -> None:
+    """Send log messages to stderr, from the level in ``PARFOCAL_LOG`` (INFO) up."""
+    level = logging.getLevelNamesMapping().get(
+        os.environ.get("PARFOCAL_LOG", "INFO").upper(), logging.INFO
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("parfocal: %(levelname)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("parfocal").setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def progress_to_stderr(what: str) -> Callable[[int, int], None]:
+    """Return a callback that shows how far a step is.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, such as the step's name.
+    """
+    return _bar(what) if sys.stderr.isatty() else _lines(what)
+
+
+def _bar(what: str) -> Callable[[int, int], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(desc=what, file=sys.stderr, leave=False, unit="block")
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.reset()
+
+    return show
+
+
+def _lines(what: str) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _LINE_EVERY_S:
+            last = time.monotonic()
+            logger.info("%s: %d of %d", what, done, total)
+
+    return show

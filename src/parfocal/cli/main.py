@@ -1,0 +1,85 @@
+"""The ``parfocal`` command: finds the subcommand, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from parfocal import __version__
+from parfocal.errors import ParfocalError
+
+__all__ = ["main"]
+
+logger = logging.getLogger("parfocal")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line without the program's name.
+
+    Returns
+    -------
+    int
+        0 done, 2 the user's input or configuration, 3 a remote system, 4 a verification that
+        failed, 1 a bug.
+    """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        sys.stdout.write(f"parfocal {__version__}\n")
+        return 0
+    # So that what a stopped job has begun is cleaned up and recorded.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    from parfocal.cli.log import set_up_logging
+
+    set_up_logging()
+    try:
+        return _dispatch(argv[0], argv[1:])
+    except ParfocalError as error:
+        logger.error("%s", error)  # noqa: TRY400  # the user needs no traceback
+        return error.exit_code
+
+
+def _dispatch(name: str, argv: Sequence[str]) -> int:
+    from parfocal.cli.commands import COMMANDS
+    from parfocal.cli.step_command import run_step_command
+    from parfocal.steps import STEPS
+
+    for step in STEPS:
+        if step.name == name:
+            return run_step_command(step, argv)
+    if name in COMMANDS:
+        return COMMANDS[name].run(argv)
+    import difflib
+
+    known = [step.name for step in STEPS] + list(COMMANDS)
+    near = difflib.get_close_matches(name, known, 1)
+    logger.error(
+        "There is no command %r. %s",
+        name,
+        f"Did you mean {near[0]!r}?" if near else "'parfocal --help' lists them.",
+    )
+    return 2
+
+
+def _help() -> str:
+    from parfocal.cli.commands import COMMANDS
+    from parfocal.steps import STEPS
+
+    rows = [(step.name, step.summary) for step in STEPS]
+    more = [(name, command.summary) for name, command in COMMANDS.items()]
+    width = max(len(name) for name, _ in rows + more)
+    lines = ["usage: parfocal COMMAND [options]    (parfocal COMMAND --help tells its options)"]
+    for title, part in (("Steps", rows), ("Other commands", more)):
+        lines += ["", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in part)]
+    lines += ["", "Exit codes: 0 done, 2 input or configuration, 3 a remote system, 4 verification"]
+    lines += ["failed, 1 a bug.", ""]
+    return "\n".join(lines)

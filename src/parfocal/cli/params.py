@@ -1,0 +1,85 @@
+"""Parameters from the command line: a file or JSON, and single values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from parfocal.core.step import Step
+from parfocal.errors import ConfigurationError
+from parfocal.models.base import Parameters, explain_validation
+
+__all__ = ["read_params"]
+
+
+def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Parameters:
+    """Return the checked parameters of a step.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    given : str, optional
+        The path of a YAML or JSON file, or JSON itself.
+    settings : sequence of str
+        ``key=value`` with the value as YAML; ``a.b=value`` sets a field of a nested model.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, or a parameter is unknown or out of its bounds.
+    """
+    values = _mapping(given) if given is not None else {}
+    for setting in settings:
+        _set(values, setting)
+    try:
+        return step.params.model_validate(values)
+    except ValidationError as error:
+        what = f"Parameters of {step.name} are not valid"
+        remedy = f"'parfocal schema {step.name}' describes them all."
+        raise ConfigurationError(
+            what, where=given, found=explain_validation(error), remedy=remedy
+        ) from error
+
+
+def _mapping(given: str) -> dict[str, Any]:
+    import yaml
+
+    text = given
+    if not given.lstrip().startswith("{"):
+        try:
+            text = Path(given).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            what = "The file of parameters cannot be read"
+            remedy = "Name a YAML or JSON file, or write the JSON itself."
+            raise ConfigurationError(what, where=given, found=error, remedy=remedy) from error
+    values = _parse(text, given)
+    if not isinstance(values, dict):
+        what = "Parameters are not a mapping of names to values"
+        raise ConfigurationError(what, where=given, found=type(values).__name__)
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        what = "This is not valid YAML or JSON"
+        raise ConfigurationError(what, where=where, found=str(error).replace("\n", " ")) from error
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    name, equals, value = setting.partition("=")
+    *parents, leaf = name.split(".")
+    if not equals or not leaf:
+        what = "A setting is not of the form key=value"
+        raise ConfigurationError(what, where=f"--set {setting}")
+    inner = values
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+    inner[leaf] = _parse(value, f"--set {setting}")

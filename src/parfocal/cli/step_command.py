@@ -1,0 +1,152 @@
+"""The command of a step, made from the step alone: for one image, for a batch, for a run."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+
+from parfocal.cli.log import progress_to_stderr
+from parfocal.cli.params import read_params
+from parfocal.core.step import Step
+from parfocal.errors import ConfigurationError
+
+__all__ = ["make_parser", "run_step_command"]
+
+_BATCH = ("sheet", "batch", "batch_size", "folder", "outcome")
+
+
+def make_parser(step: Step) -> ArgumentParser:
+    """Return the parser of a step's command."""
+    parser = ArgumentParser(
+        prog=f"parfocal {step.name}",
+        description=f"{step.summary}\n\nParameters are described by 'parfocal schema {step.name}'.",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("inputs and outputs")
+    for port in (*step.inputs, *step.outputs):
+        optional = "" if port.required else " (optional)"
+        group.add_argument(
+            f"--{port.name}", dest=f"port_{port.name}", metavar="PATH", help=port.help + optional
+        )
+    group = parser.add_argument_group("parameters")
+    group.add_argument("--params", metavar="FILE|JSON", help="YAML or JSON file, or JSON")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one parameter"
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write the record here")
+    if step.scope == "image":
+        _add_batch_options(parser)
+    return parser
+
+
+def _add_batch_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("a batch of images, instead of one")
+    group.add_argument("--sheet", type=Path, help="sample sheet")
+    group.add_argument("--batch", type=int, help="number of the batch, from 0")
+    group.add_argument("--batch-size", type=int, help="images in a batch, on average")
+    group.add_argument("--folder", type=Path, help="results folder")
+    group.add_argument("--outcome", type=Path, help="where the outcome goes")
+    group.add_argument(
+        "--after", type=Path, action="append", default=[], help="outcome of an earlier step"
+    )
+    group.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        metavar="PORT=PATH",
+        help="where an input or output lies below the results folder, if elsewhere than usual",
+    )
+
+
+def run_step_command(step: Step, argv: Sequence[str]) -> int:
+    """Run a step as its command line says.
+
+    Returns
+    -------
+    int
+        The exit code. A batch whose images failed is 0: its outcome tells.
+
+    Raises
+    ------
+    ParfocalError
+        What the step raised, for one image.
+    """
+    parser = make_parser(step)
+    options = parser.parse_args(argv)
+    if options.threads < 1:
+        parser.error("--threads is at least 1")
+    if step.scope == "image" and any(getattr(options, name) is not None for name in _BATCH):
+        return _run_batch(step, options, parser)
+    return _run_one(step, options, parser)
+
+
+def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
+    paths = {
+        port.name: getattr(options, f"port_{port.name}") for port in (*step.inputs, *step.outputs)
+    }
+    missing = [
+        f"--{port.name}"
+        for port in (*step.inputs, *step.outputs)
+        if paths[port.name] is None and (port.required or port in step.outputs)
+    ]
+    if missing:
+        parser.error(f"{', '.join(missing)} missing (or give --sheet, --batch and so on)")
+    params = read_params(step, options.params, options.set)
+    from parfocal.engine.attempt import Job, perform
+
+    first = Path(paths[step.outputs[0].name])
+    result = perform(
+        Job(
+            step=step,
+            params=params,
+            inputs={p.name: Path(paths[p.name]) for p in step.inputs if paths[p.name]},
+            outputs={port.name: Path(paths[port.name]) for port in step.outputs},
+            image_id=first.name.partition(".")[0] or first.name,
+            record=options.record,
+            threads=options.threads,
+            progress=progress_to_stderr(step.name),
+        )
+    )
+    if result.error is not None:
+        raise result.error
+    return 0
+
+
+def _run_batch(step: Step, options: Namespace, parser: ArgumentParser) -> int:
+    absent = [f"--{n.replace('_', '-')}" for n in _BATCH if getattr(options, n) is None]
+    if absent:
+        parser.error(f"a batch needs {', '.join(absent)} too")
+    if options.batch_size < 1 or options.batch < 0:
+        parser.error("--batch-size is at least 1 and --batch at least 0")
+    params = read_params(step, options.params, options.set)
+    from parfocal.engine.batch import Batch, run_batch
+    from parfocal.models.sheet import batch_count, batch_of, read_sheet
+
+    rows = read_sheet(options.sheet)
+    batches = batch_count(len(rows), options.batch_size)
+    run_batch(
+        Batch(
+            step=step,
+            params=params,
+            rows=[row for row in rows if batch_of(row.image_id, batches) == options.batch],
+            results=options.folder,
+            outcome=options.outcome,
+            after=options.after,
+            replaced=dict(_pair(text) for text in options.path),
+            threads=options.threads,
+        )
+    )
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        what = "A path is not of the form PORT=PATH"
+        raise ConfigurationError(what, where=f"--path {text}")
+    return name, value
