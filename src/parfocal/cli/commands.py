@@ -38,7 +38,7 @@ def _schema(argv: Sequence[str]) -> int:
 
 
 def _check_outcomes(argv: Sequence[str]) -> int:
-    from parfocal.engine.outcomes import failed_images
+    from parfocal.core.outcomes import current_outcomes
     from parfocal.models.sheet import read_sheet
 
     parser = ArgumentParser(
@@ -48,7 +48,9 @@ def _check_outcomes(argv: Sequence[str]) -> int:
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     options = parser.parse_args(argv)
     rows = read_sheet(options.sheet)
-    failed = failed_images(options.results, {row.image_id for row in rows})
+    outcomes = current_outcomes(options.results, [row.image_id for row in rows])
+    images = [image for step in outcomes.values() for image in step.values()]
+    failed = sorted((i for i in images if i.status == "failed"), key=lambda i: i.image_id)
     if failed:
         what = f"{len(failed)} of {len(rows)} images failed"
         found = "; ".join(

@@ -46,7 +46,6 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
 
 
 def _mapping(given: str) -> dict[str, Any]:
-    import yaml
 
     text = given
     if not given.lstrip().startswith("{"):

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from parfocal.core.outcomes import read_outcome
 from parfocal.core.publish import write_json
 from parfocal.core.step import Step
 from parfocal.engine.attempt import Job, engine_from_environment, failure_of, perform
@@ -30,7 +29,7 @@ from parfocal.models.record import Failure, Record
 from parfocal.models.sheet import Row
 from parfocal.provenance.records import claim_attempt, iter_attempts, write_record
 
-__all__ = ["Batch", "attempts_path", "read_outcome", "run_batch"]
+__all__ = ["Batch", "attempts_path", "run_batch"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,22 +86,6 @@ def run_batch(batch: Batch) -> Outcome:
         _count_attempt(batch.outcome)
     write_json(batch.outcome, outcome.model_dump(mode="json"))
     return outcome
-
-
-def read_outcome(path: Path) -> Outcome:
-    """Read an outcome.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file is not an outcome.
-    """
-    try:
-        return Outcome.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        what = "An outcome cannot be read"
-        remedy = "Remove the file and run the workflow again."
-        raise ConfigurationError(what, where=path, found=error, remedy=remedy) from error
 
 
 def attempts_path(outcome: Path) -> Path:
