@@ -1,0 +1,118 @@
+"""An open image: its metadata, and pixels that are read region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Readable, Region, Shape
+from parfocal.models.image import ImageMetadata
+
+__all__ = ["Image", "ImageEntry"]
+
+
+def _nothing() -> None:
+    """Close nothing."""
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One of the images that a source holds.
+
+    Parameters
+    ----------
+    series : str
+        What to pass to `open_image`; empty where a folder is one image itself.
+    metadata : ImageMetadata
+        What the source says about it.
+    """
+
+    series: str
+    metadata: ImageMetadata
+
+
+@dataclass(frozen=True)
+class Image:
+    """An open image; a context manager, which closes it.
+
+    Parameters
+    ----------
+    metadata : ImageMetadata
+        Axes, sizes, scales and channels.
+    pyramid : tuple of Readable
+        The full resolution first.
+    block5 : tuple of int
+        A block (T, C, Z, Y, X) that is cheap to read.
+    reader : str
+        The library that reads the pixels, and its version.
+    warnings : tuple of str
+        What was assumed or left out in reading.
+    original_metadata : mapping of str to bytes
+        Texts of the source, such as its OME-XML, by file name.
+    attributes : mapping
+        Attributes of an OME-Zarr besides those of NGFF.
+    close : callable
+        Releases the files.
+    """
+
+    metadata: ImageMetadata
+    pyramid: tuple[Readable, ...]
+    block5: Shape
+    reader: str
+    warnings: tuple[str, ...] = ()
+    original_metadata: Mapping[str, bytes] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] = _nothing
+
+    @property
+    def shape5(self) -> Shape:
+        """Size along T, C, Z, Y, X."""
+        return self.metadata.shape5
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type, in native byte order."""
+        return np.dtype(self.metadata.dtype)
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.pyramid)
+
+    def level(self, number: int) -> Readable:
+        """Return resolution `number`, 0 being the full one.
+
+        Raises
+        ------
+        IndexError
+            If there are not as many.
+        """
+        return self.pyramid[number]
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` at full resolution as an array (T, C, Z, Y, X).
+
+        May be called from several threads at once.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged there.
+        """
+        return self.pyramid[0].read(region)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,133 @@
+"""Pixels on disk that are read and written in any order, with bounded memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape
+from parfocal.images.rawfile import RawFile
+
+__all__ = ["ScratchVolume"]
+
+
+class ScratchVolume:
+    """A volume (T, C, Z, Y, X) in a file of uncompressed blocks.
+
+    Reading and writing whole blocks is fastest; any region will do, from several threads
+    at once as long as they do not write the same pixels. What was never written is 0.
+    The file is not mapped into memory.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder; the volume makes one file there.
+    shape5, block5 : tuple of int
+        Sizes (T, C, Z, Y, X) of the volume and of its blocks.
+    dtype : dtype-like
+        Data type.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be made.
+    """
+
+    def __init__(self, folder: Path, shape5: Shape, dtype: Any, block5: Shape) -> None:
+        self.shape5 = shape5
+        self.dtype = np.dtype(dtype)
+        t, c, z, y, x = (min(b, s) for b, s in zip(block5, shape5, strict=True))
+        self.block5: Shape = (t, c, z, y, x)
+        self._grid = [-(-s // b) for s, b in zip(shape5, self.block5, strict=True)]
+        self._block_bytes = math.prod(self.block5) * self.dtype.itemsize
+        self._file = RawFile(folder / f"scratch-{uuid.uuid4().hex}.raw", writable=True)
+        self._file.truncate(math.prod(self._grid) * self._block_bytes)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` as an array (T, C, Z, Y, X)."""
+        out = np.empty(region_shape(region), self.dtype)
+        for part, runs in self._parts(region):
+            target = out[part]
+            if target.flags.c_contiguous and len(runs) == 1:
+                self._file.read_into(target, runs[0][1])
+                continue
+            whole = np.empty(target.shape, self.dtype)
+            flat = whole.reshape(len(runs), -1)
+            for row, (_, offset) in enumerate(runs):
+                self._file.read_into(flat[row], offset)
+            target[...] = whole
+        return out
+
+    def write(self, region: Region, block: NDArray[Any]) -> None:
+        """Store `block` (T, C, Z, Y, X) at `region`.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the data type is another.
+        StorageError
+            If the disk does not take it.
+        """
+        if block.shape != region_shape(region) or block.dtype != self.dtype:
+            msg = f"a block {block.shape} {block.dtype} does not fit {region}, {self.dtype}"
+            raise ValueError(msg)
+        for part, runs in self._parts(region):
+            flat = np.ascontiguousarray(block[part]).reshape(len(runs), -1)
+            for row, (_, offset) in enumerate(runs):
+                self._file.write(flat[row], offset)
+
+    def close(self) -> None:
+        """Close and remove the file."""
+        self._file.close()
+        self._file.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _parts(self, region: Region) -> list[tuple[Region, list[tuple[int, int]]]]:
+        """List for each block that `region` touches where its part lies, and in which runs."""
+        parts = []
+        for piece in iter_blocks(region, self.block5):
+            t, c, z, y, x = (
+                slice(a.start - r.start, a.stop - r.start)
+                for a, r in zip(piece, region, strict=True)
+            )
+            parts.append(((t, c, z, y, x), self._runs(piece)))
+        return parts
+
+    def _runs(self, piece: Region) -> list[tuple[int, int]]:
+        """List (length, offset) in bytes of the contiguous runs of a part of one block."""
+        index = [part.start // size for part, size in zip(piece, self.block5, strict=True)]
+        number = int(np.ravel_multi_index(index, self._grid))
+        inner = [
+            range(part.start - i * size, part.stop - i * size)
+            for part, i, size in zip(piece, index, self.block5, strict=True)
+        ]
+        axis = 4  # the run spans this axis and those after it
+        while axis and len(inner[axis]) == self.block5[axis]:
+            axis -= 1
+        step = math.prod(self.block5[axis + 1 :]) * self.dtype.itemsize
+        strides = [
+            math.prod(self.block5[i + 1 :]) * self.dtype.itemsize for i in range(len(self.block5))
+        ]
+        base = number * self._block_bytes + inner[axis].start * step
+        length = len(inner[axis]) * step
+        return [
+            (length, base + sum(i * s for i, s in zip(lead, strides, strict=False)))
+            for lead in itertools.product(*inner[:axis])
+        ]

@@ -1,0 +1,263 @@
+"""Zarr arrays by tensorstore: open those that exist, make new ones."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Region, Shape, region_shape
+from parfocal.errors import InputError
+from parfocal.images.layout import LevelLayout
+from parfocal.images.rawfile import storage_error
+from parfocal.models.image import AXES
+from parfocal.models.zarr_options import ZarrOptions
+
+__all__ = ["ZarrLevel", "create_level", "open_level", "tensorstore_version"]
+
+_BLOSC = {"blosc-zstd": "zstd", "lz4": "lz4"}
+
+
+@functools.lru_cache(maxsize=4)
+def _context(threads: int) -> Any:
+    """Return one pool of `threads` for all arrays, without a cache of chunks."""
+    import tensorstore
+
+    return tensorstore.Context(
+        {
+            "cache_pool": {"total_bytes_limit": 0},
+            "data_copy_concurrency": {"limit": threads},
+            "file_io_concurrency": {"limit": max(2, threads)},
+            # Results are published whole by rename, so no file needs these of its own.
+            "file_io_sync": False,
+            "file_io_locking": {"mode": "none"},
+        }
+    )
+
+
+def tensorstore_version() -> str:
+    """Return the name and version of the library, as a reader is named."""
+    from importlib.metadata import version
+
+    return f"tensorstore {version('tensorstore')}"
+
+
+class ZarrLevel:
+    """One array of an OME-Zarr, read and written in the axes (T, C, Z, Y, X).
+
+    Parameters
+    ----------
+    path : Path
+        The folder of the array.
+    store : tensorstore.TensorStore
+        The open array, whose axes are `axes`.
+    axes : str
+        Its axes, a part of TCZYX in that order.
+    """
+
+    def __init__(self, path: Path, store: Any, axes: str) -> None:
+        self._path = path
+        self._store = store
+        self._axes = axes
+        sizes = dict(zip(axes, store.shape, strict=True))
+        t, c, z, y, x = (int(sizes.get(axis, 1)) for axis in AXES)
+        self.shape5: Shape = (t, c, z, y, x)
+        self.dtype = np.dtype(store.dtype.numpy_dtype).newbyteorder("=")
+
+    @property
+    def chunk5(self) -> Shape:
+        """Sizes (T, C, Z, Y, X) of the blocks that are read whole."""
+        sizes = dict(zip(self._axes, self._store.chunk_layout.read_chunk.shape, strict=True))
+        t, c, z, y, x = (
+            min(int(sizes.get(axis, 1)), size) for axis, size in zip(AXES, self.shape5, strict=True)
+        )
+        return t, c, z, y, x
+
+    def _select(self, region: Region) -> Any:
+        kept = zip(AXES, region, strict=True)
+        return self._store[tuple(part for axis, part in kept if axis in self._axes)]
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` as an array (T, C, Z, Y, X).
+
+        Raises
+        ------
+        InputError
+            If a chunk is damaged.
+        """
+        try:
+            pixels = self._select(region).read().result()
+        except ValueError as error:
+            what = "A chunk of the OME-Zarr cannot be read"
+            remedy = "It is damaged: copy or write the image again."
+            raise InputError(what, where=self._path, found=error, remedy=remedy) from error
+        return np.asarray(pixels, self.dtype).reshape(region_shape(region))
+
+    def write(self, region: Region, block: NDArray[Any]) -> None:
+        """Store `block` (T, C, Z, Y, X) at `region`, and wait until it is on disk.
+
+        Raises
+        ------
+        StorageError
+            If the disk does not take it.
+        """
+        target = self._select(region)
+        try:
+            target.write(
+                block.reshape(target.shape), can_reference_source_data_indefinitely=True
+            ).result()
+        except ValueError as error:
+            raise storage_error(_os_error(error), self._path) from error
+
+
+def _os_error(error: ValueError) -> OSError:
+    """Return what tensorstore tells of a failed write, with its number where it tells one."""
+    import errno
+    import os
+
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number))
+    return OSError(0, str(error))
+
+
+def open_level(path: Path, axes: str, threads: int = 1) -> ZarrLevel:
+    """Open an array of Zarr 2 or 3 for reading, decoding in `threads` threads.
+
+    Raises
+    ------
+    InputError
+        If there is none, its metadata are not valid, or its data type is not supported.
+    """
+    import tensorstore
+
+    driver = "zarr3" if (path / "zarr.json").is_file() else "zarr"
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
+    try:
+        store = tensorstore.open(spec, open=True, read=True, context=_context(threads)).result()
+    except ValueError as error:
+        what = "A level of the OME-Zarr cannot be opened"
+        raise InputError(what, where=path, expected="a Zarr array", found=error) from error
+    if len(store.shape) != len(axes):
+        what = "A level of the OME-Zarr has not as many dimensions as axes are named"
+        raise InputError(what, where=path, expected=axes, found=f"shape {tuple(store.shape)}")
+    return ZarrLevel(path, store, axes)
+
+
+def create_level(
+    path: Path,
+    layout: LevelLayout,
+    dtype: np.dtype[Any],
+    axes: str,
+    options: ZarrOptions,
+    threads: int = 1,
+) -> ZarrLevel:
+    """Make an array, of which nothing is written yet; encoding takes `threads` threads.
+
+    Chunks that are all zero are stored too, so that a lost file can be told from them.
+
+    Raises
+    ------
+    StorageError
+        If the disk does not take it.
+    """
+    import tensorstore
+
+    keep = [AXES.index(axis) for axis in axes]
+    shape, chunk, shard = (
+        [sizes[i] for i in keep] for sizes in (layout.shape, layout.chunk, layout.shard)
+    )
+    metadata: dict[str, Any]
+    if options.ngff == "0.4":
+        metadata = _metadata_2(shape, chunk, dtype, options)
+    else:
+        metadata = _metadata_3(shape, chunk, shard, dtype, options)
+        metadata["dimension_names"] = list(axes.lower())
+    spec = {
+        "driver": "zarr" if options.ngff == "0.4" else "zarr3",
+        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "metadata": metadata,
+        "store_data_equal_to_fill_value": True,
+    }
+    if options.ngff == "0.4":
+        spec["dtype"] = dtype.name
+    try:
+        store = tensorstore.open(spec, create=True, context=_context(threads)).result()
+    except ValueError as error:
+        raise storage_error(_os_error(error), path) from error
+    return ZarrLevel(path, store, axes)
+
+
+def _metadata_3(
+    shape: list[int],
+    chunk: list[int],
+    shard: list[int],
+    dtype: np.dtype[Any],
+    options: ZarrOptions,
+) -> dict[str, Any]:
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    if dtype.itemsize == 1:
+        little = {"name": "bytes"}
+    codecs = [little, *_codec_3(dtype, options)]
+    grid = chunk
+    if options.shard_mib:
+        grid = shard
+        index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+        inner = {"chunk_shape": chunk, "codecs": codecs, "index_codecs": index}
+        codecs = [{"name": "sharding_indexed", "configuration": inner}]
+    return {
+        "shape": shape,
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": grid}},
+        "codecs": codecs,
+        "fill_value": 0,
+    }
+
+
+def _codec_3(dtype: np.dtype[Any], options: ZarrOptions) -> list[dict[str, Any]]:
+    if options.codec in _BLOSC:
+        shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
+        blosc: dict[str, Any] = {
+            "cname": _BLOSC[options.codec],
+            "clevel": options.level,
+            "shuffle": shuffle,
+            "typesize": dtype.itemsize,
+            "blocksize": 0,
+        }
+        return [{"name": "blosc", "configuration": blosc}]
+    if options.codec == "zstd":
+        return [{"name": "zstd", "configuration": {"level": options.level, "checksum": True}}]
+    if options.codec == "gzip":
+        return [{"name": "gzip", "configuration": {"level": options.level}}]
+    return []
+
+
+def _metadata_2(
+    shape: list[int], chunk: list[int], dtype: np.dtype[Any], options: ZarrOptions
+) -> dict[str, Any]:
+    compressor: dict[str, Any] | None = None
+    if options.codec in _BLOSC:
+        compressor = {
+            "id": "blosc",
+            "cname": _BLOSC[options.codec],
+            "clevel": options.level,
+            "shuffle": 1 if dtype.itemsize > 1 else 0,
+            "blocksize": 0,
+        }
+    elif options.codec == "zstd":
+        compressor = {"id": "zstd", "level": options.level}
+    elif options.codec == "gzip":
+        compressor = {"id": "gzip", "level": options.level}
+    return {
+        "shape": shape,
+        "chunks": chunk,
+        "dtype": dtype.newbyteorder("<").str,
+        "compressor": compressor,
+        "fill_value": 0,
+        "dimension_separator": "/",
+        "order": "C",
+        "filters": None,
+    }
