@@ -1,0 +1,1 @@
+"""List and fetch images from web servers."""

@@ -1,0 +1,153 @@
+"""Step ``fetch-image``: have the originals of a source at hand, with a manifest of digests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from parfocal.core.digest import digest_path, is_zarr, size_of, zarr_keys
+from parfocal.core.publish import write_json
+from parfocal.core.step import Context, Port, Step
+from parfocal.errors import ConfigurationError, InputError
+from parfocal.models.base import Parameters
+from parfocal.models.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from parfocal.models.sheet import Row
+from parfocal.models.source import HttpSource, parse_source
+
+__all__ = ["STEP", "FetchImageParams", "run"]
+
+
+class FetchImageParams(Parameters):
+    """What to fetch."""
+
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Path or URI of the image; by default that of the sample sheet.",
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],  # noqa: ARG001
+    outputs: Mapping[str, Path],
+    params: FetchImageParams,
+    context: Context,
+) -> None:
+    """Write the folder of originals: local files stay in place, remote ones are downloaded.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no source, or it is not valid or not supported.
+    InputError
+        If a local source is missing, may not be read, or is a folder but no OME-Zarr.
+    RemoteError
+        If a remote one cannot be downloaded.
+    """
+    text = _source(params, context.row)
+    source = parse_source(text)
+    folder = outputs["original"]
+    folder.mkdir()
+    if isinstance(source, HttpSource):
+        manifest = _download(text, source, folder, context)
+    else:
+        manifest = _leave_in_place(text, source.path, context)
+    write_json(folder / MANIFEST_NAME, manifest.model_dump(exclude_none=True))
+    context.details["bytes"] = sum(file.size_bytes for file in manifest.files)
+
+
+def _source(params: FetchImageParams, row: Row | None) -> str:
+    text = params.source or (row.source if row else None)
+    if text is None:
+        what = "There is no source to fetch"
+        remedy = "Set the parameter 'source', or give a sample sheet."
+        raise ConfigurationError(what, where="parameter source", remedy=remedy)
+    return text
+
+
+def _leave_in_place(text: str, path: Path, context: Context) -> Manifest:
+    path = path.absolute()
+    try:
+        mere_folder = path.is_dir() and not is_zarr(path)
+    except PermissionError as error:
+        what = "The source may not be read"
+        remedy = "Give yourself read permission, or name another file."
+        raise InputError(what, where=path, remedy=remedy) from error
+    if mere_folder:
+        what = "The source is a folder, but no OME-Zarr"
+        remedy = "Let 'parfocal list-images' write a row for each image in it."
+        expected = "a file, or a folder with zarr.json, .zgroup or .zattrs"
+        raise InputError(what, where=path, expected=expected, remedy=remedy)
+    digest = digest_path(path, context.threads)
+    file = ManifestFile(path=str(path), size_bytes=size_of(path), digest=digest)
+    return Manifest(source=text, files=(file,), primary=file.path)
+
+
+def _download(text: str, source: HttpSource, folder: Path, context: Context) -> Manifest:
+    from parfocal.remote.fetch import fetch
+
+    if source.name == MANIFEST_NAME:
+        what = "The source has the name that Parfocal gives to its manifest"
+        raise ConfigurationError(what, where=source.url, remedy="Name the URL of an image.")
+    fetched = fetch(source, folder, context.progress)
+    name = fetched.path.name
+    if fetched.file:
+        file = fetched.file
+        entry = ManifestFile(
+            path=name, size_bytes=file.size_bytes, digest=file.digest, etag=file.etag
+        )
+        return Manifest(source=text, files=(entry,), primary=name)
+    context.details |= {"chunks": fetched.keys, "absent_chunks": fetched.absent}
+    for array in fetched.empty_arrays:
+        context.warn(
+            f"{source.url}: the server has no chunk of array {array}: it reads as fill value only"
+        )
+    if fetched.taken_as_absent:
+        context.warn(
+            f"{source.url}: the server refused {fetched.taken_as_absent} keys with status 403 "
+            "as it does for keys that it does not have: they were taken as absent"
+        )
+    digest = digest_path(fetched.path, context.threads)
+    entry = ManifestFile(path=name, size_bytes=size_of(fetched.path), digest=digest)
+    return Manifest(source=text, files=(entry,), primary=name)
+
+
+def _state(params: FetchImageParams, row: Row | None) -> str:
+    """Say whether a local source changed: its place, sizes and modification times.
+
+    What lies at a URL is taken to stay the same.
+    """
+    text = _source(params, row)
+    source = parse_source(text)
+    if isinstance(source, HttpSource):
+        return text
+    path = source.path.absolute()
+    try:
+        names = zarr_keys(path) if is_zarr(path) else [""]
+        stats = [(path / name).stat() for name in names]
+    except OSError as error:
+        return f"{path} {os.strerror(error.errno or 0)}"
+    newest = max(stat.st_mtime_ns for stat in stats)
+    return f"{path} {len(stats)} files {sum(stat.st_size for stat in stats)} bytes {newest}"
+
+
+STEP = Step(
+    name="fetch-image",
+    version="1",
+    summary="Have the originals of a source at hand, with a manifest of their digests.",
+    params=FetchImageParams,
+    inputs=(),
+    outputs=(
+        Port(
+            "original",
+            "folder",
+            "originals/{source_key}",
+            "Folder of the originals with their manifest.",
+        ),
+    ),
+    run=run,
+    state=_state,
+)
