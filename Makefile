@@ -1,0 +1,58 @@
+# Everything that a user, a developer or CI runs. 'make' or 'make help' lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+CORES ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: workflow-env
+workflow-env:
+	@envs/venv.sh workflow
+
+.PHONY: dev-env
+dev-env:
+	@envs/venv.sh dev
+
+.PHONY: demo-images
+demo-images: workflow-env
+	@workflows/analyse_images/demo_images.sh
+
+.PHONY: demo
+demo: demo-images ## Run the main job on real images; ends with the report and the run crate
+	@snakemake --snakefile workflows/analyse_images/Snakefile \
+		--configfile config/analyse_images.yaml --cores $(CORES) --quiet rules
+	@echo "Report:    $(CURDIR)/results/report.html"
+	@echo "Run crate: $(CURDIR)/results/run-crate"
+
+.PHONY: test
+test: dev-env ## Run all tests; a suite whose component cannot be had is named in the summary
+	pytest tests
+
+.PHONY: check
+check: lint ## The quick tier: lint, types, unit and contract tests
+	pytest tests/unit tests/contract
+
+.PHONY: lint
+lint: dev-env ## Check form, types, layers, rules and generated files
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	snakefmt --check workflows rules
+	envs/lock.sh --check
+
+.PHONY: lock
+lock: dev-env ## Make the lock files and the conda environment again from pyproject.toml
+	envs/lock.sh
+
+.PHONY: bench
+bench: dev-env ## Measure the figures of docs/reference/figures.md
+	python -m tests.benchmarks
+
+.PHONY: clean
+clean: ## Remove results, the demo's images and caches; keeps the environment
+	rm -rf results demo .snakemake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

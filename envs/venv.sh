@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Makes the virtual environment .venv from a lock file: envs/venv.sh workflow|dev
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lock=envs/$1.lock.txt
+stamp=.venv/.$1-$(cat envs/bootstrap.lock.txt "$lock" pyproject.toml | sha256sum | cut -c1-16)
+[ -e "$stamp" ] && exit 0
+python=${PYTHON:-python3}
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11, 1))'; then
+    echo "Python 3.11.1 or newer is needed; found $("$python" --version). Set PYTHON=/path/to/python3." >&2
+    exit 2
+fi
+if [ ! -x .venv/bin/pip ]; then
+    if ! "$python" -c 'import ensurepip, venv' 2> /dev/null; then
+        # Debian and Ubuntu keep these in a package of their own.
+        if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+            echo "Installing python3-venv ..."
+            apt-get update -qq
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv ca-certificates > /dev/null
+        else
+            echo "Python's venv module is missing. Install it: sudo apt-get install python3-venv" >&2
+            exit 2
+        fi
+    fi
+    "$python" -m venv .venv
+fi
+echo "Making .venv from $lock ..."
+.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.lock.txt
+export UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$PWD/.venv
+.venv/bin/uv pip install --quiet --require-hashes --only-binary :all: -r "$lock"
+.venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+rm -f .venv/."$1"-*
+touch "$stamp"
