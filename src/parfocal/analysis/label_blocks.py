@@ -1,0 +1,196 @@
+"""What one block says of the objects in it: exact sums over runs of equal labels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.exact import Integers, limbs, square_limbs
+from parfocal.analysis.groups import Grouping, Part
+from parfocal.core.blocks import Readable, Region
+from parfocal.errors import InputError
+
+__all__ = ["Runs", "block_part", "find_runs", "read_labels"]
+
+Direction = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Pixels of one label that follow each other along X.
+
+    Attributes
+    ----------
+    ids : (N,) int64
+        Label of each run, never 0.
+    lengths : (N,) int64
+        Number of pixels.
+    z, y, x : (N,) int64
+        Where it starts, in the whole image.
+    mask : (Z, Y, X) bool
+        The pixels of all runs, in their order.
+    """
+
+    ids: Integers
+    lengths: Integers
+    z: Integers
+    y: Integers
+    x: Integers
+    mask: NDArray[np.bool_]
+
+    @property
+    def starts(self) -> Integers:
+        """Where each run starts among the pixels of `mask`."""
+        starts: Integers = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+
+def read_labels(labels: Readable, region: Region) -> NDArray[Any]:
+    """Read `region` of one time point with a margin of one pixel, 0 beyond the image.
+
+    Returns
+    -------
+    (Z + 2, Y + 2, X + 2) integer
+
+    Raises
+    ------
+    InputError
+        If a label is negative or needs more than 63 bits.
+    """
+    spatial = list(zip(region[2:], labels.shape5[2:], strict=True))
+    z, y, x = (slice(max(0, p.start - 1), min(size, p.stop + 1)) for p, size in spatial)
+    block = labels.read((region[0], slice(0, 1), z, y, x))[0, 0]
+    if block.min() < 0 or block.max() > np.iinfo(np.int64).max:
+        what = "A label is out of range"
+        raise InputError(
+            what,
+            where=f"region {region}",
+            expected="0 for background and labels up to 2**63 - 1",
+            found=f"{block.min()} to {block.max()}",
+            remedy="Number the objects from 1.",
+        )
+    margins = [(int(part.start == 0), int(part.stop == size)) for part, size in spatial]
+    return np.pad(block, margins)
+
+
+def find_runs(labels: NDArray[Any], region: Region) -> Runs:
+    """Find the runs of a block.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) integer
+        The block.
+    region : Region
+        Where it lies.
+    """
+    change = np.empty(labels.shape, bool)
+    change[..., 0] = True
+    np.not_equal(labels[..., 1:], labels[..., :-1], out=change[..., 1:])
+    starts = np.flatnonzero(change)
+    lengths = np.diff(starts, append=labels.size)
+    ids = labels.ravel()[starts].astype(np.int64)
+    mask = labels != 0
+    real = ids != 0
+    starts, lengths, ids = starts[real], lengths[real], ids[real]
+    z, y, x = np.unravel_index(starts, labels.shape)
+    return Runs(ids, lengths, z + region[2].start, y + region[3].start, x + region[4].start, mask)
+
+
+def block_part(
+    image: Readable, labels: Readable, region: Region, directions: Sequence[Direction]
+) -> Part:
+    """Measure one block of one time point.
+
+    Keys of the sums: ``("n",)`` pixels; ``(axis,)`` and ``(axis, axis)`` sums of coordinates and of
+    their products; ``("cut", d)`` transitions along direction d; ``("sum", c, limb)``,
+    ``("square", c, limb)``, ``("skipped", c)`` for each channel. Keys of the extremes:
+    ``(axis,)`` and ``("value", c)``.
+    """
+    padded = read_labels(labels, region)
+    block = np.ascontiguousarray(padded[1:-1, 1:-1, 1:-1])
+    runs = find_runs(block, region)
+    if runs.ids.size == 0:
+        return Part(runs.ids, {}, {}, {})
+    grouping = Grouping(runs.ids)
+    sums, minima, maxima = _geometry(runs, grouping)
+    sums.update(_transitions(padded, runs.mask, grouping.ids, directions))
+    for channel in range(image.shape5[1]):
+        one = (region[0], slice(channel, channel + 1), *region[2:])
+        values = image.read(one)[0, 0][runs.mask]
+        _intensity(values, channel, runs.starts, grouping, (sums, minima, maxima))
+    return Part(grouping.ids, sums, minima, maxima)
+
+
+Columns = dict[Hashable, Any]
+
+
+def _geometry(runs: Runs, grouping: Grouping) -> tuple[Columns, Columns, Columns]:
+    n, z, y, x = runs.lengths, runs.z, runs.y, runs.x
+    along = n * x + n * (n - 1) // 2
+    square = n * x * x + x * n * (n - 1) + n * (n - 1) * (2 * n - 1) // 6
+    per_run = {
+        ("n",): n,
+        ("z",): n * z,
+        ("y",): n * y,
+        ("x",): along,
+        ("z", "z"): n * z * z,
+        ("z", "y"): n * z * y,
+        ("z", "x"): along * z,
+        ("y", "y"): n * y * y,
+        ("y", "x"): along * y,
+        ("x", "x"): square,
+    }
+    first = {("z",): z, ("y",): y, ("x",): x}
+    last = {("z",): z, ("y",): y, ("x",): x + n - 1}
+    return (
+        {key: grouping.reduce(np.add, each) for key, each in per_run.items()},
+        {key: grouping.reduce(np.minimum, each) for key, each in first.items()},
+        {key: grouping.reduce(np.maximum, each) for key, each in last.items()},
+    )
+
+
+def _transitions(
+    padded: NDArray[Any],
+    mask: NDArray[np.bool_],
+    ids: Integers,
+    directions: Sequence[Direction],
+) -> dict[Hashable, Integers]:
+    """Count the pixels of each label whose next one in each direction is not of the label."""
+    inside = padded[1:-1, 1:-1, 1:-1]
+    counts: dict[Hashable, Integers] = {}
+    for number, steps in enumerate(directions):
+        z, y, x = (
+            slice(1 + step, size - 1 + step) for step, size in zip(steps, padded.shape, strict=True)
+        )
+        leaving = inside != padded[z, y, x]
+        leaving &= mask
+        where = np.searchsorted(ids, inside[leaving].astype(np.int64))
+        counts["cut", number] = np.bincount(where, minlength=ids.size)
+    return counts
+
+
+def _intensity(
+    values: NDArray[Any],
+    channel: int,
+    starts: Integers,
+    grouping: Grouping,
+    columns: tuple[Columns, Columns, Columns],
+) -> None:
+    """Add sums and extremes of one channel; pixels that are not finite are skipped."""
+    sums, minima, maxima = columns
+    low, high = values, values
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        skipped = np.add.reduceat(~finite, starts, dtype=np.int64)
+        sums["skipped", channel] = grouping.reduce(np.add, skipped)
+        low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+        values = np.where(finite, values, 0)
+    minima["value", channel] = grouping.reduce(np.minimum, np.minimum.reduceat(low, starts))
+    maxima["value", channel] = grouping.reduce(np.maximum, np.maximum.reduceat(high, starts))
+    parts = limbs(values)
+    for name, group in (("sum", parts), ("square", square_limbs(parts))):
+        for position, limb in group.items():
+            sums[name, channel, position] = grouping.reduce(np.add, np.add.reduceat(limb, starts))

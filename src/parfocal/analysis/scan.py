@@ -1,0 +1,67 @@
+"""Blocks of an image that are small enough to work on, and a bounded pool to do it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from parfocal.core.blocks import Shape
+
+__all__ = ["plan_block", "scan"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TARGET_PIXELS = 1 << 20
+
+
+def plan_block(preferred: Shape, shape: Shape) -> Shape:
+    """Choose blocks of one channel of one time point with about a million pixels.
+
+    Parameters
+    ----------
+    preferred : (T, C, Z, Y, X)
+        The block that is cheap to read.
+    shape : (T, C, Z, Y, X)
+        Size of the image.
+
+    Returns
+    -------
+    (1, 1, Z, Y, X)
+        `preferred`, doubled along X, Y, Z or halved along Z, Y, X as often as needed.
+    """
+    z, y, x = (min(size, whole) for size, whole in zip(preferred[2:], shape[2:], strict=True))
+    while x < shape[4] and 2 * z * y * x <= TARGET_PIXELS:
+        x = min(2 * x, shape[4])
+    while y < shape[3] and 2 * z * y * x <= TARGET_PIXELS:
+        y = min(2 * y, shape[3])
+    while z < shape[2] and 2 * z * y * x <= TARGET_PIXELS:
+        z = min(2 * z, shape[2])
+    while z > 1 and z * y * x > TARGET_PIXELS:
+        z = (z + 1) // 2
+    while y > 1 and z * y * x > TARGET_PIXELS:
+        y = (y + 1) // 2
+    while x > 1 and z * y * x > TARGET_PIXELS:
+        x = (x + 1) // 2
+    return 1, 1, z, y, x
+
+
+def scan(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield ``work(item)`` for all `items` in their order, `threads` of them at a time."""
+    if threads <= 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
