@@ -3,7 +3,8 @@
 A suite that needs one has a ``setup.sh`` that installs it and starts what outlives a test: exit
 code 0 when it is ready, 3 when it cannot be had on this machine, with the reason as its last line.
 The tests of a suite whose component is missing are taken out and the suite is named in the
-summary; if it is one of ``PARFOCAL_REQUIRE`` (names separated by commas, or ``all``), the run fails.
+summary; if it is one of ``PARFOCAL_REQUIRE`` (names separated by commas, or ``all``), the run
+fails.
 """
 
 from __future__ import annotations
@@ -89,16 +90,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=out)
 
 
-class Ran:
-    """Counts the tests that ran, by suite."""
-
-    counts: Counter[str] = Counter()
+RAN: Counter[str] = Counter()
+"""How many tests ran, by suite."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count a test."""
     if report.when == "call" and not report.skipped:
-        Ran.counts[report.nodeid.split("/")[1]] += 1
+        RAN[report.nodeid.split("/")[1]] += 1
 
 
 def problems(config: pytest.Config) -> list[str]:
@@ -109,7 +108,7 @@ def problems(config: pytest.Config) -> list[str]:
     return unknown + [
         f"suite {suite}: required, and did not run: {missing.get(suite, 'no test was run')}"
         for suite in sorted(wanted)
-        if suite in missing or not Ran.counts[suite]
+        if suite in missing or not RAN[suite]
     ]
 
 
@@ -131,7 +130,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     missing = unavailable()
     terminalreporter.section("suites")
     for suite in selected(config):
-        state = f"NOT RUN: {missing[suite]}" if suite in missing else f"{Ran.counts[suite]} run"
+        state = f"NOT RUN: {missing[suite]}" if suite in missing else f"{RAN[suite]} run"
         terminalreporter.line(f"{suite}: {state}", red=suite in missing)
     for problem in problems(config):
         terminalreporter.line(problem, red=True)
