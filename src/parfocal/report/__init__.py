@@ -1,0 +1,1 @@
+"""Figures, thumbnails and the HTML report. Import from the modules; nothing is loaded here."""

@@ -1,0 +1,194 @@
+"""What a report says, as plain data: gathered by the step, drawn by the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "Card",
+    "Channel",
+    "Distribution",
+    "Findings",
+    "ImageLine",
+    "ParameterSet",
+    "Picture",
+    "Report",
+    "State",
+    "StepLine",
+]
+
+Status = Literal["done", "failed", "skipped", "unfinished", "not run"]
+
+
+@dataclass(frozen=True)
+class State:
+    """How one step ended for one image, or all steps together.
+
+    Parameters
+    ----------
+    status : str
+        ``unfinished`` is an attempt that has begun and never told its end.
+    step : str or None
+        The step that failed or did not finish.
+    error : str or None
+        Why, with the remedy.
+    """
+
+    status: Status
+    step: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the steps found out about one image; None or empty where there is nothing.
+
+    Parameters
+    ----------
+    quality : list of dict
+        The channels of quality.json.
+    f1 : dict of float to float or None
+        F1 score by IoU threshold, where there is ground truth.
+    verdict : str or None
+        Verdict of the certificate of conversion.
+    readers : tuple of str
+        Libraries that the certificate names, with their versions.
+    warnings : tuple of (str, str)
+        Step and text of each recorded warning.
+    """
+
+    quality: tuple[dict[str, Any], ...] = ()
+    f1: dict[float, float | None] = field(default_factory=dict)
+    verdict: str | None = None
+    readers: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A histogram of one measurement, and its key numbers.
+
+    Parameters
+    ----------
+    column : str
+        Column of the table, with its unit.
+    low, step : float
+        Where the first bin begins, and the width of each.
+    counts : tuple of int
+        Objects in each bin.
+    outside : int
+        Objects beyond the bins, on either side.
+    minimum, mean, maximum : float
+        Of all objects that have a value.
+    median : float or None
+        None where it is not computed.
+    """
+
+    column: str
+    low: float
+    step: float
+    counts: tuple[int, ...]
+    outside: int
+    minimum: float
+    mean: float
+    maximum: float
+    median: float | None = None
+
+    @property
+    def high(self) -> float:
+        """Where the last bin ends."""
+        return self.low + self.step * len(self.counts)
+
+    @property
+    def objects(self) -> int:
+        """How many objects have a value."""
+        return sum(self.counts) + self.outside
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel as drawn: its name, and its colour as RRGGBB."""
+
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail.
+
+    Parameters
+    ----------
+    png : bytes
+        The image, grey or RGB.
+    outlines : bytes or None
+        A transparent PNG of the same size with the outlines of the labels.
+    width, height : int
+        Size in pixels.
+    channels : tuple of Channel
+        What is drawn in which colour; empty for RGB.
+    note : str
+        What the picture leaves out or projects.
+    size : str
+        Size of the image itself, in words.
+    """
+
+    png: bytes
+    outlines: bytes | None
+    width: int
+    height: int
+    channels: tuple[Channel, ...]
+    note: str
+    size: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown of an image beyond its line in the table."""
+
+    picture: Picture
+    distributions: tuple[Distribution, ...]
+
+
+@dataclass(frozen=True)
+class ImageLine:
+    """One image of the report."""
+
+    image_id: str
+    name: str
+    state: State
+    findings: Findings
+    objects: int | None = None
+    medians: dict[str, float] = field(default_factory=dict)
+    card: Card | None = None
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """Parameters that a step ran with, by dotted name, and for how many images."""
+
+    images: int
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """One step of the run."""
+
+    name: str
+    versions: tuple[str, ...]
+    counts: dict[str, int]
+    parameters: tuple[ParameterSet, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one report says."""
+
+    title: str
+    label_name: str
+    images: tuple[ImageLine, ...]
+    steps: tuple[StepLine, ...]
+    distributions: tuple[Distribution, ...]
+    software: tuple[str, ...]

@@ -1,0 +1,110 @@
+"""Gather all that a report says from the results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from parfocal.models.sheet import Row
+from parfocal.report.content import Card, Findings, ImageLine, Picture, Report
+from parfocal.report.results import RunResults
+from parfocal.report.tables import (
+    SIZES,
+    Axis,
+    Column,
+    Joined,
+    Table,
+    choose_axis,
+    count_objects,
+    read_table,
+)
+
+__all__ = ["gather_report"]
+
+
+def gather_report(
+    rows: Sequence[Row],
+    results: RunResults,
+    *,
+    title: str,
+    label_name: str,
+    most_pictures: int,
+    draw: Callable[[str], Picture | None],
+    progress: Callable[[int, int], None],
+) -> Report:
+    """Gather what the steps found out about the images of a sheet.
+
+    Tables are read one column at a time, and of each only key numbers are kept.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The sample sheet.
+    results : RunResults
+        The results of these images.
+    title, label_name : str
+        The heading, and whose objects are told of.
+    most_pictures : int
+        How many images get a card.
+    draw : callable
+        Draws the thumbnail of an image by its id; None where there is no image.
+    progress : callable
+        Called as ``progress(done, total)`` in images.
+
+    Raises
+    ------
+    InputError
+        If a result is there and cannot be read.
+    """
+    findings = {row.image_id: results.findings(row.image_id, label_name) for row in rows}
+    tables = _read_tables(rows, results, label_name)
+    axes = _axes(tables.values())
+    together = Joined()
+    lines = []
+    pictures = 0
+    for done, row in enumerate(rows, 1):
+        table = tables.get(row.image_id)
+        counted = count_objects(table, axes) if table else []
+        together.add(counted)
+        picture = draw(row.image_id) if pictures < most_pictures else None
+        pictures += picture is not None
+        card = Card(picture, tuple(counted)) if picture else None
+        lines.append(_line(row, results, findings[row.image_id], table, card))
+        progress(done, len(rows))
+    return Report(
+        title=title,
+        label_name=label_name,
+        images=tuple(lines),
+        steps=results.step_lines(),
+        distributions=together.distributions(),
+        software=results.software(findings.values()),
+    )
+
+
+def _read_tables(rows: Sequence[Row], results: RunResults, label_name: str) -> dict[str, Table]:
+    name = f"tables/{label_name}.parquet"
+    paths = {row.image_id: results.file(row.image_id, "measure-objects", name) for row in rows}
+    return {image_id: read_table(path) for image_id, path in paths.items() if path}
+
+
+def _axes(tables: Iterable[Table]) -> dict[str, Axis]:
+    """Return the same bins for all images, for each column of any table."""
+    columns: dict[str, list[Column]] = {}
+    for table in tables:
+        for name, column in table.columns.items():
+            columns.setdefault(name, []).append(column)
+    return {name: choose_axis(group) for name, group in columns.items()}
+
+
+def _line(
+    row: Row, results: RunResults, findings: Findings, table: Table | None, card: Card | None
+) -> ImageLine:
+    sizes = [name for name in SIZES if table and name in table.columns]
+    return ImageLine(
+        image_id=row.image_id,
+        name=row.name,
+        state=results.state(row.image_id),
+        findings=findings,
+        objects=table.objects if table else None,
+        medians={name: table.columns[name].median for name in sizes[:1] if table},
+        card=card,
+    )

@@ -1,0 +1,261 @@
+"""Distributions of measurements, read from the tables of objects column by column."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.errors import InputError
+from parfocal.report.content import Distribution
+
+__all__ = [
+    "Axis",
+    "Column",
+    "Joined",
+    "Table",
+    "choose_axis",
+    "count_objects",
+    "read_table",
+    "select_columns",
+]
+
+SIZES = ("volume_um3", "area_um2", "volume_px", "area_px")
+SHAPES = ("equivalent_diameter_um", "equivalent_diameter_px", "eccentricity", "elongation")
+INTENSITY = "intensity_mean_"
+MOST_INTENSITIES = 4
+BINS = 24
+SAMPLE = 100
+SMALLEST_STEP = 1e-300
+
+
+@dataclass(frozen=True)
+class Column:
+    """The key numbers of one column of one table.
+
+    Parameters
+    ----------
+    values : int
+        How many objects have a value; at least one.
+    minimum, median, mean, maximum : float
+        Of those.
+    whole : bool
+        Whether the column holds integers.
+    sample : (n,) float64
+        All values in rising order, or evenly spaced quantiles where they are many.
+    """
+
+    values: int
+    minimum: float
+    median: float
+    mean: float
+    maximum: float
+    whole: bool
+    sample: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the report needs of one table of objects."""
+
+    path: Path
+    objects: int
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The bins of one measurement, the same for all images.
+
+    Parameters
+    ----------
+    first : int
+        The first bin begins at this many steps from zero.
+    step : float
+        Width of each bin.
+    bins : int
+        How many there are.
+    """
+
+    first: int
+    step: float
+    bins: int
+
+    @property
+    def low(self) -> float:
+        """Where the first bin begins."""
+        return self.first * self.step
+
+
+def read_table(path: Path) -> Table:
+    """Read the key numbers of the columns that a report shows.
+
+    Raises
+    ------
+    InputError
+        If the file is not a Parquet table.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = select_columns(file.schema_arrow.names)
+            found = {name: _summarise(_values(file, name)) for name in names}
+            return Table(
+                path=path,
+                objects=file.metadata.num_rows,
+                columns={name: column for name, column in found.items() if column},
+            )
+    except pa.ArrowException as error:
+        what = "A table cannot be read"
+        raise InputError(
+            what,
+            where=path,
+            expected="a Parquet file",
+            found=error,
+            remedy="Restore the file, or remove it and run measure-objects again.",
+        ) from error
+
+
+def select_columns(names: Sequence[str]) -> list[str]:
+    """Return which columns a report shows: sizes, shapes, and mean intensities."""
+    intensities = [name for name in names if name.startswith(INTENSITY)]
+    known = [name for name in (*SIZES, *SHAPES) if name in names]
+    return known + intensities[:MOST_INTENSITIES]
+
+
+def _values(file: Any, name: str) -> NDArray[Any]:
+    """Return the finite values of one column."""
+    values: NDArray[Any] = (
+        file.read(columns=[name], use_threads=False).column(0).drop_null().to_numpy()
+    )
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
+
+
+def _summarise(values: NDArray[Any]) -> Column | None:
+    if not values.size:
+        return None
+    rising = np.sort(values).astype(np.float64)
+    sampled = min(rising.size, SAMPLE)
+    places = (2 * np.arange(sampled) + 1) * rising.size // (2 * sampled)
+    middle = (rising.size - 1) / 2
+    return Column(
+        values=rising.size,
+        minimum=float(rising[0]),
+        median=float(rising[math.floor(middle)] + rising[math.ceil(middle)]) / 2,
+        mean=math.fsum(rising / rising.size),
+        maximum=float(rising[-1]),
+        whole=values.dtype.kind in "iu",
+        sample=rising[places],
+    )
+
+
+def choose_axis(columns: Sequence[Column]) -> Axis:
+    """Choose bins at round numbers that hold 99 % of the objects of all images.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The same column of all tables; not empty.
+    """
+    samples = np.concatenate([column.sample for column in columns])
+    weights = np.concatenate(
+        [np.full(column.sample.size, column.values / column.sample.size) for column in columns]
+    )
+    order = np.argsort(samples, kind="stable")
+    samples, share = samples[order], np.cumsum(weights[order])
+    first, last = np.searchsorted(share, [0.005 * share[-1], 0.995 * share[-1]])
+    low, high = float(samples[first]), float(samples[min(last, samples.size - 1)])
+    width = high / BINS - low / BINS or abs(low) / 10
+    step = _round_step(width, whole=all(column.whole for column in columns))
+    first_bin = math.floor(low / step)
+    return Axis(first_bin, step, math.floor(high / step) + 1 - first_bin)
+
+
+def _round_step(width: float, *, whole: bool) -> float:
+    """Return the next of 1, 2 or 5 times a power of ten; at least 1 for whole numbers."""
+    if width < (1 if whole else SMALLEST_STEP):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(width))
+    return next((f * power for f in (1, 2, 5, 10) if f * power >= width), 10 * power)
+
+
+def count_objects(table: Table, axes: dict[str, Axis]) -> list[Distribution]:
+    """Count the objects of one table in the bins of `axes`.
+
+    Volumes and areas in pixels are left out where the same are known in micrometres.
+    """
+    from pyarrow import parquet
+
+    distributions = []
+    with parquet.ParquetFile(table.path) as file:
+        for name, column in table.columns.items():
+            if _known_in_um(name, table):
+                continue
+            axis = axes[name]
+            counts = _count(_values(file, name), axis)
+            distributions.append(
+                Distribution(
+                    column=name,
+                    low=axis.low,
+                    step=axis.step,
+                    counts=tuple(counts),
+                    outside=column.values - sum(counts),
+                    minimum=column.minimum,
+                    mean=column.mean,
+                    maximum=column.maximum,
+                    median=column.median,
+                )
+            )
+    return distributions
+
+
+def _known_in_um(name: str, table: Table) -> bool:
+    stem, _, unit = name.rpartition("_")
+    return unit == "px" and any(f"{stem}_{um}" in table.columns for um in ("um", "um2", "um3"))
+
+
+def _count(values: NDArray[Any], axis: Axis) -> list[int]:
+    places = np.floor(values / axis.step) - axis.first
+    inside = places[(places >= 0) & (places < axis.bins)].astype(np.intp)
+    return [int(count) for count in np.bincount(inside, minlength=axis.bins)]
+
+
+class Joined:
+    """The distributions of all images together, one for each column."""
+
+    def __init__(self) -> None:
+        self._by_column: dict[str, Distribution] = {}
+
+    def add(self, distributions: Iterable[Distribution]) -> None:
+        """Add the objects of one image."""
+        for one in distributions:
+            known = self._by_column.get(one.column)
+            self._by_column[one.column] = _join(known, one) if known else one
+
+    def distributions(self) -> tuple[Distribution, ...]:
+        """Return the sums: sizes and shapes first, then intensities as they came."""
+        known = [name for name in (*SIZES, *SHAPES) if name in self._by_column]
+        rest = [name for name in self._by_column if name not in known]
+        return tuple(self._by_column[name] for name in known + rest)
+
+
+def _join(first: Distribution, second: Distribution) -> Distribution:
+    share = second.objects / (first.objects + second.objects)
+    return Distribution(
+        column=first.column,
+        low=first.low,
+        step=first.step,
+        counts=tuple(map(operator.add, first.counts, second.counts)),
+        outside=first.outside + second.outside,
+        minimum=min(first.minimum, second.minimum),
+        mean=first.mean * (1 - share) + second.mean * share,
+        maximum=max(first.maximum, second.maximum),
+    )

@@ -1,0 +1,131 @@
+"""The step ``render-report``: the results of a run as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from parfocal.core.step import Context, Port, Step, exact
+from parfocal.models.base import Parameters
+
+if TYPE_CHECKING:
+    from parfocal.core.blocks import Readable
+    from parfocal.images import Image
+    from parfocal.report.content import Picture
+    from parfocal.report.results import RunResults
+
+__all__ = ["STEP", "RenderReportParams"]
+
+
+class RenderReportParams(Parameters):
+    """Parameters of ``render-report``."""
+
+    title: str = Field(
+        default="Image analysis report", min_length=1, max_length=200, description="The heading."
+    )
+    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")] = Field(
+        default="nuclei", description="Which label image is outlined, measured and scored."
+    )
+    max_pictures: int = Field(
+        default=48,
+        ge=0,
+        le=1000,
+        description="How many images are shown with picture and histograms, in the order of the "
+        "sheet; all others are in the table.",
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: RenderReportParams,
+    context: Context,
+) -> None:
+    """Gather what the steps left for the images of the sheet, and draw it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the sheet is not valid.
+    InputError
+        If a result is there and cannot be read.
+    """
+    from parfocal.models.sheet import read_sheet
+    from parfocal.provenance.records import iter_records
+    from parfocal.report.gather import gather_report
+    from parfocal.report.page import render_page
+    from parfocal.report.results import RunResults
+    from parfocal.steps import STEPS
+
+    rows = read_sheet(inputs["sheet"])
+    results = RunResults(
+        inputs["results"],
+        [step.name for step in STEPS if step.scope == "image"],
+        [row.image_id for row in rows],
+        iter_records(inputs["results"]),
+        context.warn,
+    )
+    report = gather_report(
+        rows,
+        results,
+        title=params.title,
+        label_name=params.label_name,
+        most_pictures=params.max_pictures,
+        draw=lambda image_id: _draw(results, image_id, params.label_name),
+        progress=context.progress,
+    )
+    outputs["report"].write_bytes(render_page(report))
+    context.details["images"] = len(rows)
+
+
+def _draw(results: RunResults, image_id: str, label_name: str) -> Picture | None:
+    """Draw the thumbnail of an image, with the outlines of its labels where there are some."""
+    from parfocal.images import open_image
+    from parfocal.report.thumbnail import draw_picture
+
+    image_path = results.file(image_id, "convert-image", "image.ome.zarr")
+    label_path = results.file(image_id, "segment-objects", f"labels/{label_name}.ome.zarr")
+    if image_path is None:
+        return None
+    with open_image(image_path) as image:
+        level = _level(image)
+        if label_path is None:
+            return draw_picture(image.metadata, image.level(level), None)
+        with open_image(label_path) as labels:
+            return draw_picture(
+                image.metadata, image.level(level), _level_of_size(labels, image.level(level))
+            )
+
+
+def _level(image: Image) -> int:
+    """Return the smallest level of a pyramid that is not smaller than a thumbnail."""
+    from parfocal.report.thumbnail import EDGE_PX
+
+    large = [n for n in range(image.levels) if max(image.level(n).shape5[3:]) >= EDGE_PX]
+    return large[-1] if large else 0
+
+
+def _level_of_size(labels: Image, wanted: Readable) -> Readable:
+    """Return the level of a label image that has the size of a level of its image."""
+    levels = [labels.level(number) for number in range(labels.levels)]
+    same = [level for level in levels if level.shape5[3:] == wanted.shape5[3:]]
+    return same[0] if same else levels[_level(labels)]
+
+
+STEP = Step(
+    name="render-report",
+    version="1",
+    summary="Show the results of a run in one HTML file that needs no network.",
+    params=RenderReportParams,
+    inputs=(
+        Port("results", "folder", ".", "The results folder."),
+        Port("sheet", "sheet", "samples.tsv", "The sample sheet, whose images are shown."),
+    ),
+    outputs=(Port("report", "html", "report.html", "The report."),),
+    run=run,
+    exactness=exact(),
+    scope="run",
+)
