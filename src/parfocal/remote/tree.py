@@ -64,8 +64,6 @@ class Tree:
         attributes = await self._group("")
         if self.zarr_format == 2:
             await self._optional(".zmetadata")
-        await self._optional("OME/METADATA.ome.xml")
-        ome = await self._group("OME", required=False)
         if "multiscales" in attributes:
             return [RemoteImage("")]
         if "plate" in attributes:
@@ -73,15 +71,16 @@ class Tree:
         if "well" in attributes:
             return await self._images_of_well("", attributes["well"], "", "")
         if "bioformats2raw.layout" in attributes:
-            return [RemoteImage(path) for path in await self._series(ome)]
+            return [RemoteImage(path) for path in await self._series()]
         what = "The Zarr at the URL holds no image that OME-NGFF describes"
         expected = "multiscales, plate, well or bioformats2raw.layout"
         found = f"attributes {sorted(attributes)}"
         raise InputError(what, where=self.site.url, expected=expected, found=found, remedy=_REMEDY)
 
     async def add_image(self, path: str) -> None:
-        """Take in all levels of the image at `path`, and its label images."""
+        """Take in all levels of the image at `path`, its OME-XML, and its label images."""
         await self._add_levels(path, await self._group(path))
+        await self._ome(path)
         labels = _join(path, "labels")
         names = (await self._group(labels, required=False)).get("labels", [])
         for name in _strings(names, self.site.address(labels)):
@@ -178,7 +177,12 @@ class Tree:
             raise _invalid(where, "a well with images", error) from error
         return [RemoteImage(_join(path, f), plate, label, f) for f in _strings(fields, where)]
 
-    async def _series(self, ome: Mapping[str, Any]) -> list[str]:
+    async def _ome(self, path: str) -> dict[str, Any]:
+        await self._optional(_join(path, "OME/METADATA.ome.xml"))
+        return await self._group(_join(path, "OME"), required=False)
+
+    async def _series(self) -> list[str]:
+        ome = await self._ome("")
         if "series" in ome:
             return _strings(ome["series"], self.site.address("OME"))
         found: list[str] = []

@@ -1,0 +1,170 @@
+"""Files over http: whole, resumed, retried, refused; never half, never a secret told."""
+
+import hashlib
+
+import pytest
+from webserver import LAST_MODIFIED, serve
+
+from parfocal.errors import RemoteError
+from parfocal.models.source import parse_source
+from parfocal.remote.fetch import fetch
+from parfocal.remote.site import Retry
+
+DATA = bytes(range(256)) * 20_000  # 5 MB: several blocks
+QUICK = Retry(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
+IMAGE = "/image.tif"
+
+
+@pytest.fixture
+def web(tmp_path):
+    root = tmp_path / "site"
+    root.mkdir()
+    (root / "image.tif").write_bytes(DATA)
+    with serve(root) as web:
+        yield web
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    return folder
+
+
+def get(web, folder, path="image.tif"):
+    return fetch(parse_source(f"{web.url}/{path}"), folder, lambda *_: None, QUICK)
+
+
+def check(fetched):
+    assert fetched.path.read_bytes() == DATA
+    assert fetched.file.size_bytes == len(DATA)
+    assert fetched.file.digest == f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+
+
+def test_a_file_comes_whole_with_its_etag(web, folder):
+    fetched = get(web, folder)
+    check(fetched)
+    assert fetched.path == folder / "image.tif"
+    assert fetched.file.etag == '"1"'
+    assert len(web.asked(IMAGE)) == 1
+
+
+def test_an_empty_file_is_a_file(web, folder):
+    (web.root / "empty.tif").write_bytes(b"")
+    assert get(web, folder, "empty.tif").file.size_bytes == 0
+
+
+def test_odd_names_keep_their_name(web, folder):
+    name = "Zelle [α] $HOME 'q' 100%+#&?.tif"
+    (web.root / name).write_bytes(DATA)
+    quoted = "Zelle%20[α]%20$HOME%20'q'%20100%25+%23&%3F.tif"
+    fetched = get(web, folder, quoted)
+    check(fetched)
+    assert fetched.path.name == name
+
+
+def test_a_query_belongs_to_the_file(web, folder):
+    check(get(web, folder, "image.tif?download=1"))
+    assert [path for path, _ in web.requests] == ["/image.tif"]
+
+
+def test_redirects_are_followed(web, folder):
+    web.redirects["/moved.tif"] = "/image.tif"
+    fetched = get(web, folder, "moved.tif")
+    check(fetched)
+    assert fetched.path.name == "moved.tif"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_passing_faults_are_tried_again(web, folder, status):
+    web.faults["/image.tif"] = [status, status]
+    check(get(web, folder))
+    assert len(web.asked(IMAGE)) == 3
+
+
+def test_a_dropped_connection_goes_on_where_it_broke_off(web, folder):
+    web.faults["/image.tif"] = ["drop"]
+    check(get(web, folder))
+    first, second = web.asked(IMAGE)
+    assert first is None
+    assert 0 < int(second.removeprefix("bytes=").rstrip("-")) < len(DATA)
+
+
+def test_a_modification_time_serves_for_resuming_too(web, folder):
+    web.validators = {"Last-Modified": LAST_MODIFIED}
+    web.faults["/image.tif"] = ["drop"]
+    check(get(web, folder))
+    assert web.asked(IMAGE)[1] is not None
+
+
+def test_without_validator_it_starts_over(web, folder):
+    web.validators = {}
+    web.faults["/image.tif"] = ["drop"]
+    check(get(web, folder))
+    assert web.asked(IMAGE) == [None, None]
+
+
+def test_a_server_without_ranges_sends_all_again(web, folder):
+    web.ranges = False
+    web.faults["/image.tif"] = ["drop"]
+    check(get(web, folder))
+    assert len(web.asked(IMAGE)) >= 3
+
+
+def test_a_file_that_changes_meanwhile_starts_over(web, folder, monkeypatch):
+    web.faults["/image.tif"] = ["drop"]
+    seen = []
+
+    def wait_s(self, attempt):
+        seen.append(attempt)
+        web.validators = {"ETag": '"2"'}
+        (web.root / "image.tif").write_bytes(DATA[::-1])
+        return 0.0
+
+    monkeypatch.setattr(Retry, "wait_s", wait_s)
+    fetched = get(web, folder)
+    assert seen
+    assert fetched.path.read_bytes() == DATA[::-1]
+    assert fetched.file.digest == f"sha256:{hashlib.sha256(DATA[::-1]).hexdigest()}"
+    assert fetched.file.etag == '"2"'
+
+
+@pytest.mark.parametrize("fault", ["short", "drop", 503])
+def test_what_never_mends_is_an_error_after_the_last_attempt(web, folder, fault):
+    web.faults["/image.tif"] = [fault] * 99
+    with pytest.raises(RemoteError) as caught:
+        get(web, folder)
+    error = caught.value
+    assert error.exit_code == 3
+    assert f"{web.url}/image.tif" in str(error)
+    assert "tried 4 times" in str(error)
+    assert error.remedy
+    assert len(web.asked(IMAGE)) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_refusals_are_final_and_say_so(web, folder, status):
+    web.faults["/image.tif"] = [status] * 9
+    with pytest.raises(RemoteError, match=str(status)) as caught:
+        get(web, folder)
+    assert caught.value.remedy
+    assert "secret" not in str(caught.value)
+    assert len(web.asked(IMAGE)) == 1
+
+
+def test_a_web_page_is_not_an_image(web, folder):
+    web.content_type = "text/html; charset=utf-8"
+    with pytest.raises(RemoteError, match="web page"):
+        get(web, folder)
+
+
+def test_a_server_that_is_not_there_is_a_remote_error(folder):
+    source = parse_source("http://127.0.0.1:9/image.tif")
+    with pytest.raises(RemoteError, match=r"tried 2 times.*run again"):
+        fetch(source, folder, lambda *_: None, Retry(attempts=2, first_wait_s=0.01))
+
+
+def test_waits_double_up_to_a_bound():
+    waits = [Retry(6, 0.5, 4.0).wait_s(attempt) for attempt in range(1, 8)]
+    for wait, longest in zip(waits, [0.5, 1, 2, 4, 4, 4, 4], strict=True):
+        assert longest / 2 <= wait <= longest

@@ -1,0 +1,117 @@
+"""A web server on this machine that serves a folder and misbehaves when told to."""
+
+import threading
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class Web:
+    """What the server serves, what it was asked, and which faults it makes.
+
+    `faults` maps a path to a list of faults, one used up by each request: a status number,
+    "drop" (half of what was asked for, then the connection is cut), "short" (a
+    Content-Length that is too large), "stall".
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.faults: dict[str, list[int | str]] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.ranges = True
+        self.validators = {"ETag": '"1"'}
+        self.absent_status = 404
+        self.content_type = "application/octet-stream"
+        self.redirects: dict[str, str] = {}
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+        self.url = ""
+
+    def asked(self, path: str) -> list[str | None]:
+        return [part for asked, part in self.requests if asked == path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    web: Web
+
+    def log_message(self, *args):
+        """Keep the tests' output clean."""
+
+    def do_GET(self):
+        web = self.web
+        with web.lock:
+            web.now += 1
+            web.most = max(web.most, web.now)
+        try:
+            self._answer()
+        finally:
+            with web.lock:
+                web.now -= 1
+
+    def _answer(self):
+        web, path = self.web, unquote(urlsplit(self.path).path)
+        with web.lock:
+            web.requests.append((path, self.headers.get("Range")))
+            faults = web.faults.get(path, [])
+            fault = faults.pop(0) if faults else None
+        if path in web.redirects:
+            return self._plain(302, {"Location": web.redirects[path]})
+        if isinstance(fault, int):
+            return self._plain(fault)
+        file = web.root / path.lstrip("/")
+        if not file.is_file():
+            return self._plain(web.absent_status)
+        data, status, headers = file.read_bytes(), 200, dict(web.validators)
+        condition = self.headers.get("If-Match")
+        if condition and condition != web.validators.get("ETag"):
+            return self._plain(412)
+        wanted = self.headers.get("Range")
+        if wanted and web.ranges:
+            start = int(wanted.removeprefix("bytes=").split("-")[0])
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            data, status = data[start:], 206
+        headers |= {"Content-Length": str(len(data)), "Content-Type": web.content_type}
+        if fault == "short":
+            headers["Content-Length"] = str(len(data) + 100)
+        self._head(status, headers)
+        self.wfile.write(data[: len(data) // 2] if fault == "drop" else data)
+        if fault in ("drop", "short"):
+            self.close_connection = True
+        return None
+
+    def _plain(self, status, headers=None):
+        body = b"secret-token=abc" if status >= 400 else b""
+        self._head(status, {"Content-Length": str(len(body))} | (headers or {}))
+        self.wfile.write(body)
+
+    def _head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+LAST_MODIFIED = formatdate(1_700_000_000, usegmt=True)
+
+
+@contextmanager
+def serve(root: Path):
+    """Serve `root` on a free port of 127.0.0.1."""
+    web = Web(root)
+    handler = type("Handler", (_Handler,), {"web": web})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # clients that hang up
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    web.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
