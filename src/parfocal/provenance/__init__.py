@@ -1,0 +1,1 @@
+"""The records of attempts, and the run crates made from them."""

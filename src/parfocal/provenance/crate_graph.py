@@ -1,0 +1,52 @@
+"""The graph of a run crate while it is being drawn up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from parfocal.provenance.crate_terms import compact, fragment, redact, short_digest, value_text
+
+__all__ = ["Graph", "Reference", "unique"]
+
+Reference = dict[str, str]
+"""A reference to an entity: ``{"@id": ...}``."""
+
+
+def unique(references: Iterable[Reference]) -> list[Reference]:
+    """Return each of `references` once, in the order of their first appearance."""
+    return list({reference["@id"]: reference for reference in references}.values())
+
+
+class Graph:
+    """Contextual entities by their identifiers, each once, in the order of addition.
+
+    It is filled with plain dictionaries, which cost a tenth of the library's entities.
+    """
+
+    def __init__(self) -> None:
+        self.entities: dict[str, dict[str, Any]] = {}
+
+    def add(self, identifier: str, kind: str | list[str], /, **properties: Any) -> Reference:
+        """Add an entity, or find it added, and return a reference to it.
+
+        Properties that are None or empty lists are left out, lists of one are unpacked, and
+        secrets in URIs are taken out of all text.
+        """
+        if identifier not in self.entities:
+            entity: dict[str, Any] = {"@type": kind}
+            for name, value in properties.items():
+                if value is None or value == []:
+                    continue
+                if isinstance(value, str):
+                    entity[name] = redact(value)
+                else:
+                    entity[name] = compact(value) if isinstance(value, list) else value
+            self.entities[identifier] = entity
+        return {"@id": identifier}
+
+    def value(self, about: str, name: str, value: object, **properties: Any) -> Reference:
+        """Add a PropertyValue that all entities with this value share."""
+        text = value_text(value)
+        identifier = fragment("value", about, name, short_digest(text))
+        return self.add(identifier, "PropertyValue", name=name, value=text, **properties)

@@ -1,0 +1,62 @@
+"""The README of a run crate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from parfocal.models.record import Record
+from parfocal.provenance.crate_actions import error_text
+from parfocal.provenance.crate_selection import Selection
+from parfocal.provenance.crate_terms import redact
+
+__all__ = ["readme_text"]
+
+_CHECK = """\
+## Check a result
+
+The data are not in this crate: it names each file and folder by its path relative to the
+results folder (`alternateName`) and tells its digest (`identifier`). `sha256:` is the digest of
+a file, as `sha256sum FILE` prints it. `zarr-merkle-sha256:` is that of an OME-Zarr: the sha256 of
+the lines `<sha256>  <key>` of its Zarr keys and of `OME/*`, sorted by key.
+"""
+
+
+def readme_text(name: str, description: str, selection: Selection, idle: Sequence[str]) -> str:
+    """Return the README of a crate, in Markdown.
+
+    Parameters
+    ----------
+    idle : sequence of str
+        Images of the sheet of which there is no record at all.
+    """
+    parts = [f"# {_line(name)}\n\n{_line(description)}\n", _steps(selection)]
+    if selection.open:
+        parts.append(_failures(selection.open))
+    if idle:
+        listed = "\n".join(f"- `{image_id}`" for image_id in idle)
+        parts.append(f"## Images that no step was run on\n\n{listed}\n")
+    parts.append(_CHECK)
+    return "\n".join(parts)
+
+
+def _steps(selection: Selection) -> str:
+    done = Counter(record.step for record in selection.done)
+    failed = Counter(record.step for record in selection.failed)
+    rows = "".join(
+        f"| {step} | {done[step]} | {failed[step]} |\n" for step in sorted(done | failed)
+    )
+    head = "| step | attempts behind the results | attempts that failed |\n|---|---:|---:|\n"
+    return f"## Steps\n\n{head}{rows}"
+
+
+def _failures(open_failures: Sequence[Record]) -> str:
+    listed = "".join(
+        f"- `{record.image_id}` at {record.step}: {_line(error_text(record) or '')}\n"
+        for record in open_failures
+    )
+    return f"## What failed and was not made good\n\n{listed}"
+
+
+def _line(text: str) -> str:
+    return " ".join(redact(text).split())

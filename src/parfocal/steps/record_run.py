@@ -1,0 +1,134 @@
+"""record-run: the records behind the results of a sheet become one run crate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from parfocal.core.step import Context, Port, Step
+from parfocal.models.base import Parameters
+from parfocal.models.sheet import read_sheet
+
+__all__ = ["STEP", "RecordRunParams"]
+
+_FILES = ("sheet", "config", "workflow")
+_URL = r"^https?://\S+$"
+
+
+class RecordRunParams(Parameters):
+    """What the crate says of itself that no record tells."""
+
+    name: str = Field(
+        default="Parfocal run", min_length=1, max_length=200, description="Name of the run."
+    )
+    description: str = Field(
+        default="Images processed by Parfocal, with the record of every attempt.",
+        min_length=1,
+        description="What was run, and what for.",
+    )
+    licence: str = Field(
+        default="https://spdx.org/licenses/CC-BY-4.0",
+        pattern=_URL,
+        description="Address of the licence of the crate, best at spdx.org; not of the images.",
+    )
+    agent_name: str | None = Field(
+        default=None, min_length=1, description="Name of the person who ran the steps."
+    )
+    agent_orcid: str | None = Field(
+        default=None,
+        pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$",
+        description="ORCID of that person, such as 0000-0002-1825-0097.",
+    )
+    affiliation_name: str | None = Field(
+        default=None, min_length=1, description="Organization of that person."
+    )
+    affiliation_url: str | None = Field(
+        default=None, pattern=_URL, description="Address of that organization, best its ROR."
+    )
+    workflow_url: str | None = Field(
+        default=None, pattern=_URL, description="Page or repository of the workflow."
+    )
+
+    @model_validator(mode="after")
+    def _belongs_to_someone(self) -> Self:
+        for field, owner in (
+            ("agent_orcid", "agent_name"),
+            ("affiliation_name", "agent_name"),
+            ("affiliation_url", "affiliation_name"),
+        ):
+            if getattr(self, field) is not None and getattr(self, owner) is None:
+                msg = f"{field} needs {owner}: say whose it is"
+                raise ValueError(msg)
+        return self
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: RecordRunParams,
+    context: Context,
+) -> None:
+    """Write the crate of the images of the sheet.
+
+    Raises
+    ------
+    InputError
+        If there is no record of these images, or an input cannot be read.
+    ConfigurationError
+        If the sheet is not valid, or the language of the workflow is unknown.
+    """
+    from parfocal.provenance.crate import CrateRequest, write_crate
+    from parfocal.provenance.crate_people import Agent
+    from parfocal.steps import STEPS
+
+    agent = None
+    if params.agent_name is not None:
+        agent = Agent(
+            name=params.agent_name,
+            orcid=params.agent_orcid,
+            affiliation_name=params.affiliation_name,
+            affiliation_url=params.affiliation_url,
+        )
+    request = CrateRequest(
+        results=inputs["results"],
+        image_ids=[row.image_id for row in read_sheet(inputs["sheet"])],
+        name=params.name,
+        description=params.description,
+        licence=params.licence,
+        files={role: inputs[role] for role in _FILES if role in inputs},
+        run_steps=[step.name for step in STEPS if step.scope == "run" and step is not STEP],
+        agent=agent,
+        workflow_url=params.workflow_url,
+    )
+    summary = write_crate(outputs["crate"], request)
+    for warning in summary.warnings:
+        context.warn(warning)
+    if summary.images_without_records:
+        listed = ", ".join(summary.images_without_records[:10])
+        number = len(summary.images_without_records)
+        context.warn(f"There are no records of {number} images of the sheet: {listed}")
+    context.details |= {
+        "attempts_done": summary.done,
+        "attempts_failed": summary.failed,
+        "open_failures": summary.open_failures,
+    }
+
+
+STEP = Step(
+    name="record-run",
+    version="1",
+    summary="Write the record of a run as one RO-Crate.",
+    params=RecordRunParams,
+    inputs=(
+        Port("results", "folder", ".", "Results folder with the records of all attempts."),
+        Port("sheet", "sheet", "samples.tsv", "Sample sheet of the images."),
+        Port("workflow", "file", "Snakefile", "Workflow that was run.", required=False),
+        Port("config", "file", "config.yaml", "Configuration of the workflow.", required=False),
+    ),
+    outputs=(Port("crate", "crate", "run-crate", "Folder of the crate."),),
+    run=run,
+    scope="run",
+)
