@@ -135,7 +135,10 @@ def as_number(value: float | None) -> str:
 
 
 def _as_percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{as_number(value * 100)}{THIN_SPACE}%"
+    if value is None:
+        return NOTHING
+    shown = f"{value:.2%}" if value == 0 or value >= 0.0001 else "<0.01%"
+    return shown.replace("%", f"{THIN_SPACE}%")
 
 
 def measurement_name(column: str) -> str:
