@@ -1,0 +1,107 @@
+"""Score a label image against the ground truth that the sample sheet names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from parfocal.core.step import Context, Port, Step
+from parfocal.models.base import Parameters
+
+__all__ = ["STEP", "ScoreObjectsParams"]
+
+
+class ScoreObjectsParams(Parameters):
+    """Parameters of score-objects."""
+
+    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
+        Field(default="nuclei", description="Name of the label image.")
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: ScoreObjectsParams,
+    context: Context,
+) -> None:
+    """Write the scores of one label image; without ground truth they are empty.
+
+    Raises
+    ------
+    InputError
+        If the ground truth cannot be read or has another shape than the label image.
+    """
+    scores: dict[str, Any] = {
+        "format": "parfocal-scores-1",
+        "label_name": params.label_name,
+        "ground_truth": None,
+        "n_truth": None,
+        "n_predicted": None,
+        "mean_matched_iou": None,
+        "thresholds": [],
+    }
+    if "ground_truth" in inputs:
+        given = context.row.free.get("ground_truth") if context.row else None
+        scores["ground_truth"] = given or str(inputs["ground_truth"])
+        scores |= _score(inputs["labels"], inputs["ground_truth"], context)
+        context.details["f1_at_0.5"] = scores["thresholds"][0]["f1"]
+    text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
+    outputs["scores"].write_text(text + "\n", encoding="utf-8")
+
+
+def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]:
+    from parfocal.analysis.score import count_overlaps, score_overlaps
+    from parfocal.images import open_image
+
+    with open_image(labels) as predicted, open_image(ground_truth) as truth:
+        overlaps = count_overlaps(
+            truth, predicted, predicted.block5, context.threads, context.progress
+        )
+    n_truth, n_predicted, scores = score_overlaps(overlaps)
+    return {
+        "n_truth": n_truth,
+        "n_predicted": n_predicted,
+        "mean_matched_iou": scores[0].mean_matched_iou,
+        "thresholds": [
+            {
+                "iou": float(score.iou),
+                "true_positives": score.true_positives,
+                "false_positives": score.false_positives,
+                "false_negatives": score.false_negatives,
+                "precision": score.precision,
+                "recall": score.recall,
+                "f1": score.f1,
+            }
+            for score in scores
+        ],
+    }
+
+
+STEP = Step(
+    name="score-objects",
+    version="1",
+    summary="Score a label image against ground truth.",
+    params=ScoreObjectsParams,
+    inputs=(
+        Port(
+            "labels",
+            "ome-zarr",
+            "images/{image_id}/labels/{label_name}.ome.zarr",
+            "The label image.",
+        ),
+        Port(
+            "ground_truth",
+            "file",
+            "{ground_truth}",
+            "The true labels of the same pixels: TIFF or OME-Zarr.",
+            required=False,
+        ),
+    ),
+    outputs=(Port("scores", "json", "images/{image_id}/scores/{label_name}.json", "The scores."),),
+    run=run,
+)
