@@ -1,0 +1,76 @@
+"""Each step killed in its middle, and each step on a full disk: whole or absent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from faults.chain import PARFOCAL, STEPS, Chain, parfocal
+from parfocal.core.digest import digest_path
+
+
+def finals(chain: Chain, step: str, folder: Path) -> list[Path]:
+    return [folder / text.partition("=")[2] for text in chain.outputs[step]]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob(".*") if not path.name.endswith(".stamp.json")]
+
+
+def kill_in_the_middle(command: list[str], folder: Path) -> bool:
+    """Kill -9 a step as soon as it has begun to write; return whether it was still at work."""
+    process = subprocess.Popen(
+        [*PARFOCAL, *command], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(path.suffix == ".partial" for path in folder.iterdir()):
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    return process.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_step_leaves_nothing_half_written(chain: Chain, step: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = chain.command(step, folder)
+    assert kill_in_the_middle(command, folder), "the step ended before it could be killed"
+    assert not any(path.exists() for path in finals(chain, step, folder))
+    done = parfocal(*command)
+    assert done.returncode == 0, done.stderr
+    assert all(path.exists() for path in finals(chain, step, folder))
+    assert not leftovers(folder)
+    for path in finals(chain, step, folder):
+        if step not in ("list-images", "record-run"):  # a crate is new each time it is made
+            assert digest_path(path) == digest_path(chain.folder / path.name)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kilobytes", [4, 12])
+def test_a_full_disk_is_named_and_left_clean(
+    chain: Chain, step: str, kilobytes: int, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # The disk exists for the command only; what is left on it is listed before it goes.
+    script = (
+        'mount -t tmpfs -o size="$1"k tmpfs "$2" && shift && dir=$1 && shift && "$@"; '
+        'code=$?; echo "left: $(ls -A "$dir")"; exit $code'
+    )
+    before = ("unshare", "--mount", "bash", "-c", script, "bash", str(kilobytes), str(disk))
+    done = parfocal(*chain.command(step, disk), before=before)
+    if kilobytes == 12 and done.returncode == 0:
+        assert all(path.name in done.stdout for path in finals(chain, step, disk))
+        return
+    assert done.returncode == 2, done.stderr
+    assert "disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip() == "left:"
