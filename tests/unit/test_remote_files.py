@@ -3,12 +3,12 @@
 import hashlib
 
 import pytest
-from webserver import LAST_MODIFIED, serve
 
 from parfocal.errors import RemoteError
 from parfocal.models.source import parse_source
 from parfocal.remote.fetch import fetch
 from parfocal.remote.site import Retry
+from webserver import LAST_MODIFIED, serve
 
 DATA = bytes(range(256)) * 20_000  # 5 MB: several blocks
 QUICK = Retry(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
@@ -55,9 +55,9 @@ def test_an_empty_file_is_a_file(web, folder):
 
 
 def test_odd_names_keep_their_name(web, folder):
-    name = "Zelle [α] $HOME 'q' 100%+#&?.tif"
+    name = "Zelle [ü] $HOME 'q' 100%+#&?.tif"
     (web.root / name).write_bytes(DATA)
-    quoted = "Zelle%20[α]%20$HOME%20'q'%20100%25+%23&%3F.tif"
+    quoted = "Zelle%20[ü]%20$HOME%20'q'%20100%25+%23&%3F.tif"
     fetched = get(web, folder, quoted)
     check(fetched)
     assert fetched.path.name == name

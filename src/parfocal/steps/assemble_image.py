@@ -1,0 +1,76 @@
+"""Step ``assemble-image``: an image and its label image in one OME-Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from parfocal.core.step import Context, Port, Step
+from parfocal.models.base import Parameters
+
+__all__ = ["STEP", "AssembleImageParams", "run"]
+
+
+class AssembleImageParams(Parameters):
+    """Which label image to join with its image."""
+
+    label_name: str = Field(
+        default="nuclei",
+        pattern="^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        max_length=64,
+        description="Name of the label image.",
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: AssembleImageParams,
+    context: Context,
+) -> None:
+    """Join image and label image; their chunks are shared by hard links where that can be.
+
+    Raises
+    ------
+    InputError
+        If they do not fit together.
+    """
+    from parfocal.images.assemble import assemble
+
+    counts = assemble(
+        inputs["image"], inputs["labels"], params.label_name, outputs["assembled"], context.progress
+    )
+    context.details |= counts
+    if counts["copied"]:
+        context.warn(
+            f"{counts['copied']} files were copied, since the file system has no hard links "
+            "or clones there: they take up their space twice"
+        )
+
+
+STEP = Step(
+    name="assemble-image",
+    version="1",
+    summary="Join an image and its label image in one OME-Zarr for viewers.",
+    params=AssembleImageParams,
+    inputs=(
+        Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "Image."),
+        Port(
+            "labels",
+            "ome-zarr",
+            "images/{image_id}/labels/{label_name}.ome.zarr",
+            "Label image of it.",
+        ),
+    ),
+    outputs=(
+        Port(
+            "assembled",
+            "ome-zarr",
+            "images/{image_id}/assembled.ome.zarr",
+            "Image with its label image below labels/.",
+        ),
+    ),
+    run=run,
+)

@@ -1,0 +1,245 @@
+"""Step ``list-images``: write a sample sheet with one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydantic import Field
+
+from parfocal.core.digest import is_zarr
+from parfocal.core.step import Context, Port, Step
+from parfocal.errors import ConfigurationError, InputError
+from parfocal.models.base import Parameters
+from parfocal.models.naming import image_id_of
+from parfocal.models.sheet import Row, read_sheet, write_sheet
+from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source
+
+__all__ = ["STEP", "ListImagesParams", "run"]
+
+
+class ListImagesParams(Parameters):
+    """Where to look for images."""
+
+    source: tuple[str, ...] = Field(
+        min_length=1,
+        description="Files, folders, glob patterns, OME-Zarr URLs, or sample sheets (.tsv).",
+    )
+    recursive: bool = Field(
+        default=False, description="Whether to search folders within folders too."
+    )
+    pattern: str = Field(
+        default="*", min_length=1, description="Which file names to take from folders."
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],  # noqa: ARG001
+    outputs: Mapping[str, Path],
+    params: ListImagesParams,
+    context: Context,
+) -> None:
+    """Write the sample sheet of all images that the sources hold.
+
+    A damaged image keeps its row, with a warning, so that the run reports its failure.
+
+    Raises
+    ------
+    InputError
+        If a source does not exist or holds no image.
+    ConfigurationError
+        If a source is not valid, or two images would have the same image_id.
+    RemoteError
+        If a server does not answer.
+    """
+    home = _home(params.source[0])
+    rows: list[Row] = []
+    for text in params.source:
+        found = list(_rows(text, home, params, context))
+        if not found:
+            what = "The source holds no image"
+            remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
+            raise InputError(what, where=text, expected=params.pattern, remedy=remedy)
+        rows += found
+    rows = _unique(rows, context)
+    write_sheet(outputs["sheet"], rows)
+    context.details["images"] = len(rows)
+
+
+def _rows(text: str, home: str, params: ListImagesParams, context: Context) -> Iterator[Row]:
+    source = parse_source(text)
+    if isinstance(source, HttpSource):
+        draft = Row(
+            image_id=image_id_of(source.name, text, at_home=_home(text) == home),
+            name=source.name,
+            source=text,
+        )
+        return _rows_of_url(draft, source)
+    if text.endswith(".tsv"):
+        return _rows_of_sheet(source.path, context)
+    path = str(source.path) if is_uri(text) else text
+    return _rows_of_path(path, home, params, context)
+
+
+def _rows_of_path(
+    text: str, home: str, params: ListImagesParams, context: Context
+) -> Iterator[Row]:
+    from parfocal.remote.folders import expand_path
+
+    listing = expand_path(text, recursive=params.recursive, pattern=params.pattern)
+    _tell(context, "file(s) that are not images were ignored", listing.ignored)
+    _tell(context, "folder(s) were not searched (set 'recursive')", listing.unsearched)
+    for candidate in listing.candidates:
+        place = _place(candidate.path)
+        at_home = candidate.home == home
+        draft = Row(
+            image_id=image_id_of(candidate.name, place, at_home=at_home),
+            name=candidate.path.absolute().name,
+            source=place,
+        )
+        yield from _rows_of_file(draft, candidate.path, candidate.name, context)
+
+
+def _place(path: Path) -> str:
+    """Return a path as a sample sheet can hold it, and so that nothing takes it for a URI."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = "A file name is not UTF-8, which a sample sheet cannot hold"
+        raise InputError(what, where=repr(text), remedy="Rename the file.") from error
+    return f"./{text}" if is_uri(text) else text
+
+
+def _rows_of_sheet(path: Path, context: Context) -> Iterator[Row]:
+    for row in read_sheet(path):
+        source = parse_source(row.source)
+        if row.series:
+            yield row
+        elif isinstance(source, LocalSource):
+            yield from _rows_of_file(row, source.path, row.image_id, context)
+        else:
+            yield from _rows_of_url(row, source)
+
+
+def _rows_of_url(draft: Row, source: HttpSource) -> Iterator[Row]:
+    from parfocal.remote.fetch import list_remote_images
+
+    images = list_remote_images(source)
+    if images is None or len(images) == 1:
+        yield draft
+        return
+    for image in images:
+        yield draft.model_copy(
+            update={
+                "image_id": image_id_of(draft.image_id, draft.source, series=image.path),
+                "name": f"{draft.name or source.name} [{image.path}]",
+                "source": f"{source.url}/{image.path}",
+                "plate": image.plate or draft.plate,
+                "well": image.well or draft.well,
+                "field": image.field or draft.field,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    series: str
+    name: str = ""
+
+
+def _rows_of_file(draft: Row, path: Path, name: str, context: Context) -> Iterator[Row]:
+    entries = _entries(path, context)
+    if len(entries) == 1:
+        yield draft
+        return
+    plate = _plate_name(path)
+    labels = [entry.name for entry in entries]
+    for entry in entries:
+        usable = entry.name and labels.count(entry.name) == 1
+        update = {
+            "image_id": image_id_of(name, draft.source, series=entry.series),
+            "name": f"{draft.name or path.name} [{entry.name if usable else entry.series}]",
+            "series": entry.series,
+        }
+        if plate is not None:
+            well = PurePosixPath(entry.series).parent
+            update |= {"plate": plate, "well": "".join(well.parts)}
+            update["field"] = PurePosixPath(entry.series).name
+        yield draft.model_copy(update=update)
+
+
+def _entries(path: Path, context: Context) -> Sequence[_Entry]:
+    """Return the images of a file; the file itself where it cannot be read."""
+    from parfocal.images import list_images, ome_zarr
+
+    try:
+        images = list_images(path)
+    except InputError as error:
+        context.warn(f"An image cannot be read and will fail: {error}")
+    else:
+        return [_Entry(image.series, " ".join(image.metadata.name.split())) for image in images]
+    try:
+        return [_Entry(series) for series in ome_zarr.list_series(path)]
+    except InputError:
+        return [_Entry("")]
+
+
+def _plate_name(path: Path) -> str | None:
+    """Return the name of the plate that an OME-Zarr is, or None if it is none."""
+    from parfocal.images import ome_zarr
+
+    plate = ome_zarr.read_attributes(path)["ome"].get("plate") if is_zarr(path) else None
+    return None if plate is None else str(plate.get("name") or path.name)
+
+
+def _home(text: str) -> str:
+    """Return the folder whose images are called by their mere names."""
+    source = parse_source(text)
+    if isinstance(source, HttpSource):
+        return source.url.rsplit("/", 1)[0]
+    path = source.path
+    if path.is_dir() and not is_zarr(path):
+        return str(path)
+    if path.exists():
+        return str(path.parent)
+    from parfocal.remote.folders import home_of_glob
+
+    return str(home_of_glob(str(path)))
+
+
+def _tell(context: Context, what: str, paths: Sequence[str]) -> None:
+    if paths:
+        more = f" and {len(paths) - 10} more" if len(paths) > 10 else ""
+        context.warn(f"{len(paths)} {what}: {', '.join(paths[:10])}{more}")
+
+
+def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
+    """Drop images that several sources name; refuse two images of one image_id."""
+    kept: dict[str, Row] = {}
+    twice: list[str] = []
+    for row in rows:
+        other = kept.setdefault(row.image_id, row)
+        if other is row:
+            continue
+        if (other.source, other.series) != (row.source, row.series):
+            what = "Two images would have the same image_id"
+            found = f"{other.source} {other.series} and {row.source} {row.series}"
+            remedy = "Rename one of the files, or give them image_ids in a sample sheet."
+            raise ConfigurationError(what, where=row.image_id, found=found, remedy=remedy)
+        twice.append(f"{row.source} {row.series}".strip())
+    _tell(context, "image(s) that were named twice are listed once", twice)
+    return list(kept.values())
+
+
+STEP = Step(
+    name="list-images",
+    version="1",
+    summary="Write a sample sheet with one row an image.",
+    params=ListImagesParams,
+    inputs=(),
+    outputs=(Port("sheet", "sheet", "samples.tsv", "Sample sheet to write."),),
+    run=run,
+    scope="run",
+)
