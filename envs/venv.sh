@@ -27,7 +27,7 @@ fi
 echo "Making .venv from $lock ..."
 .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.lock.txt
 export UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$PWD/.venv
-.venv/bin/uv pip install --quiet --require-hashes --only-binary :all: -r "$lock"
+.venv/bin/uv pip install --quiet --require-hashes -r "$lock"
 .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 rm -f .venv/."$1"-*
 touch "$stamp"
