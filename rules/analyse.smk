@@ -1,0 +1,98 @@
+# Numbers from images and label images. One job is one batch of images.
+
+
+wildcard_constraints:
+    batch=r"\d+",
+
+
+rule measure_objects:
+    input:
+        sheet=ancient(config["sheet"]),
+        after="<results>/outcomes/segment_objects/{batch}.json",
+    output:
+        outcome="<results>/outcomes/measure_objects/{batch}.json",
+    log:
+        "<logs>/measure_objects/{batch}.log",
+    benchmark:
+        "<benchmarks>/measure_objects/{batch}.jsonl"
+    retries: 1
+    conda:
+        "../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: config["threads"]
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
+    params:
+        json=lambda wc: config["params"]("measure_objects"),
+        trigger=lambda wc: config["trigger"]("measure_objects", wc.batch),
+        size=config["batch_size"],
+        folder=lambda wc: config["results"],
+    shell:
+        "parfocal measure-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
+        " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
+        " --after {input.after:q}"
+        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+
+
+rule assess_quality:
+    input:
+        sheet=ancient(config["sheet"]),
+        after="<results>/outcomes/convert_image/{batch}.json",
+    output:
+        outcome="<results>/outcomes/assess_quality/{batch}.json",
+    log:
+        "<logs>/assess_quality/{batch}.log",
+    benchmark:
+        "<benchmarks>/assess_quality/{batch}.jsonl"
+    retries: 1
+    conda:
+        "../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: config["threads"]
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
+    params:
+        json=lambda wc: config["params"]("assess_quality"),
+        trigger=lambda wc: config["trigger"]("assess_quality", wc.batch),
+        size=config["batch_size"],
+        folder=lambda wc: config["results"],
+    shell:
+        "parfocal assess-quality --sheet {input.sheet:q} --batch {wildcards.batch}"
+        " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
+        " --after {input.after:q}"
+        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+
+
+rule score_objects:
+    input:
+        sheet=ancient(config["sheet"]),
+        after="<results>/outcomes/segment_objects/{batch}.json",
+    output:
+        outcome="<results>/outcomes/score_objects/{batch}.json",
+    log:
+        "<logs>/score_objects/{batch}.log",
+    benchmark:
+        "<benchmarks>/score_objects/{batch}.jsonl"
+    retries: 1
+    conda:
+        "../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 60 * attempt,
+    params:
+        json=lambda wc: config["params"]("score_objects"),
+        trigger=lambda wc: config["trigger"]("score_objects", wc.batch),
+        size=config["batch_size"],
+        folder=lambda wc: config["results"],
+    shell:
+        "parfocal score-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
+        " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
+        " --after {input.after:q}"
+        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
