@@ -49,13 +49,13 @@ def open_image(path: Path, series: str = "", *, axes: str | None = None, threads
         return ome_zarr.open_series(path, chosen, threads)
     kind = _sniff(path)
     if kind == "tiff":
-        from parfocal.images import tiff
+        from parfocal.images.tiff import open_series
 
-        return tiff.open_series(path, series, axes)
-    from parfocal.images import bitmap
+        return open_series(path, series, axes)
+    from parfocal.images.bitmap import open_bitmap
 
     _choose(path, series, ["0"])
-    return bitmap.open_bitmap(path, kind)
+    return open_bitmap(path, kind)
 
 
 def list_images(path: Path) -> list[ImageEntry]:
@@ -80,9 +80,9 @@ def list_images(path: Path) -> list[ImageEntry]:
     if check_readable(path) == "zarr":
         names = ome_zarr.list_series(path)
     elif _sniff(path) == "tiff":
-        from parfocal.images import tiff
+        from parfocal.images.tiff import list_series
 
-        return tiff.list_series(path)
+        return list_series(path)
     else:
         names = ["0"]
     entries = []

@@ -64,7 +64,7 @@ class RawFile:
         InputError
             If the file ends before, or cannot be read.
         """
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = memoryview(out.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
             try:
@@ -96,7 +96,7 @@ class RawFile:
         StorageError
             If the disk does not take them.
         """
-        view = memoryview(data.reshape(-1).view(np.uint8))
+        view = memoryview(data.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
             try:

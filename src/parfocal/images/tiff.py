@@ -1,0 +1,301 @@
+"""Open TIFF, BigTIFF, OME-TIFF and ImageJ files of any axes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from parfocal.core.blocks import Readable, Shape
+from parfocal.errors import InputError
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.rawfile import RawFile
+from parfocal.images.tiff_axes import TiffLayout, interpret_axes
+from parfocal.images.tiff_metadata import describe
+from parfocal.images.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
+from parfocal.models.image import ImageMetadata
+
+__all__ = ["TiffSource", "list_series", "open_series"]
+
+_BLOCK_BYTES = 8 * 2**20
+_DAMAGED = "The file is truncated or damaged: copy, download or save it again."
+
+
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the images of a TIFF; the levels of a pyramid are not images.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or the axes of an image have no meaning here.
+    """
+    with TiffSource(path) as opened:
+        return [
+            ImageEntry(str(number), opened.image(number, None).metadata)
+            for number in range(len(opened.series))
+        ]
+
+
+def open_series(path: Path, series: str, axes: str | None) -> Image:
+    """Open one image of a TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : str
+        Its number, as text; empty for the only one.
+    axes : str or None
+        What the axes are, where the file does not say.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, has not that image, or its pixels or axes are not supported.
+    """
+    opened = TiffSource(path)
+    try:
+        return opened.image(opened.choose(series), axes)
+    except BaseException:
+        opened.close()
+        raise
+
+
+class _Listener(logging.Handler):
+    """Collects what tifffile logs in this thread, which tells damage by logging it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread = threading.get_ident()
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            kept = self.errors if record.levelno >= logging.ERROR else self.warnings
+            kept.append(record.getMessage())
+
+
+class TiffSource:
+    """A TIFF file whose pages are known, and the files that its images lie in.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or no TIFF.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import tifffile
+
+        self.path = path
+        self._files: dict[str, RawFile] = {}
+        listener = _Listener()
+        log = logging.getLogger("tifffile")
+        log.addHandler(listener)
+        propagate, log.propagate = log.propagate, False
+        self._tiff: Any = None
+        try:
+            self._tiff = tifffile.TiffFile(path)
+            found = list(self._tiff.series)
+            for one in found:
+                _ = one.dataoffset
+        except (tifffile.TiffFileError, OSError, *DAMAGE) as error:
+            self.close()
+            what = "The TIFF cannot be read"
+            raise InputError(what, where=path, found=error, remedy=_DAMAGED) from error
+        finally:
+            log.propagate = propagate
+            log.removeHandler(listener)
+        self.warnings = listener.warnings
+        if listener.errors or not found:
+            self.close()
+            what = "The TIFF is damaged"
+            text = "; ".join(listener.errors) or "no image in it"
+            raise InputError(what, where=path, found=text, remedy=_DAMAGED)
+        full = [one for one in found if not one.keyframe.is_reduced]
+        self.series = found if self._tiff.is_svs else full or found
+
+    def close(self) -> None:
+        """Close all files."""
+        if self._tiff is not None:
+            self._tiff.close()
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def choose(self, series: str) -> int:
+        """Return the number of the image that `series` names.
+
+        Raises
+        ------
+        InputError
+            If there is none, or several and `series` is empty.
+        """
+        count = len(self.series)
+        if not series and count == 1:
+            return 0
+        if series.isdecimal() and int(series) < count:
+            return int(series)
+        what = "The source has no such image" if series else "The source holds several images"
+        names = [f"{n} ({one.name or 'unnamed'})" for n, one in enumerate(self.series[:20])]
+        found = repr(series) if series else f"{count} images"
+        remedy = f"State one as series: {', '.join(names)}{', ...' if count > 20 else ''}."
+        raise InputError(what, where=self.path, expected="one image", found=found, remedy=remedy)
+
+    def image(self, number: int, axes: str | None) -> Image:
+        """Return the image `number`, whose pixels can be read until `close`."""
+        series = self.series[number]
+        warn = list(self.warnings)
+        sizes = series.get_shape(squeeze=False)
+        if not all(sizes):
+            what = "The image has no pixels"
+            raise InputError(what, where=self.path, expected="sizes of at least 1", found=sizes)
+        layout = interpret_axes(series.get_axes(squeeze=False), sizes, axes, self.path, warn)
+        pixels, block5 = self._pixels(series, layout, warn)
+        described = describe(self._tiff, series.keyframe, (number, len(self.series)), layout, warn)
+        t, c, z, y, x = layout.shape5
+        kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
+        metadata = ImageMetadata(
+            axes="".join(axis for axis, _ in kept),
+            shape=tuple(size for _, size in kept),
+            dtype=pixels.dtype.name,
+            **({"name": series.name or self.path.name} | described.fields),
+        )
+        return Image(
+            metadata=metadata,
+            pyramid=(pixels,),
+            block5=block5,
+            reader=f"tifffile {version('tifffile')}",
+            warnings=tuple(warn),
+            original_metadata=described.texts,
+            close=self.close,
+        )
+
+    def _pixels(self, series: Any, layout: TiffLayout, warn: list[str]) -> tuple[Readable, Shape]:
+        keyframe = series.keyframe
+        dtype = _dtype(series.dtype, self.path, warn)
+        if series.dataoffset is not None and series.dtype.kind != "b":
+            file = self._file(keyframe)
+            offset = int(series.dataoffset)
+            self._check_extent(file, offset + int(series.nbytes))
+            stored = np.dtype(series.dtype).newbyteorder(self._tiff.byteorder)
+            plain = ContiguousPixels(layout, stored, file, offset)
+            return plain, _rows_block(layout, dtype, plain.packed)
+        pages = list(series.pages)
+        if any(page is None for page in pages):
+            missing = sum(page is None for page in pages)
+            what = "Planes of the image are missing"
+            found = f"{len(pages) - missing} of {len(pages)} planes"
+            remedy = "Put all files of the set into one folder, or copy the file again."
+            raise InputError(what, where=self.path, expected="all", found=found, remedy=remedy)
+        self._check_pages(pages, layout)
+        files = [self._file(page) for page in pages]
+        for page, file in zip(pages, files, strict=True):
+            self._check_page(page, file, warn)
+        coded = PagePixels(layout, dtype, pages, files)
+        return coded, _coded_block(coded.block5, layout, dtype)
+
+    def _check_pages(self, pages: list[Any], layout: TiffLayout) -> None:
+        """Refuse pages that do not make up the planes of the image."""
+        planar, depth, height, width, contig = pages[0].keyframe.shaped
+        t, c, z, y, x = layout.shape5
+        inside = layout.axes.replace("T", "").replace("C", "").replace("Z", "")
+        fits = (
+            (y, x) == (height, width)
+            and planar * contig in (layout.size("S"), 1)
+            and layout.size("S") == planar * contig
+            and t * c * z == len(pages) * depth * layout.size("S")
+            and inside in ("YX", "YXS", "SYX")
+        )
+        if not fits:
+            what = "The pages of the TIFF do not make up the planes of the image"
+            found = f"{len(pages)} pages {pages[0].keyframe.shape} for {layout.shape5}"
+            remedy = "Save the image again as OME-TIFF."
+            raise InputError(what, where=self.path, found=found, remedy=remedy)
+
+    def _file(self, page: Any) -> RawFile:
+        name = str(page.parent.filehandle.path)
+        if name not in self._files:
+            self._files[name] = RawFile(Path(name))
+        return self._files[name]
+
+    def _check_extent(self, file: RawFile, needed: int) -> None:
+        size = file.size()
+        if needed > size:
+            what = "The TIFF ends before its pixels do"
+            raise InputError(
+                what,
+                where=file.path,
+                expected=f"at least {needed} bytes",
+                found=f"{size} bytes",
+                remedy=_DAMAGED,
+            )
+
+    def _check_page(self, page: Any, file: RawFile, warn: list[str]) -> None:
+        """Refuse a page of which a strip or tile is lost or lies beyond the end of the file."""
+        offsets, counts = page.dataoffsets, page.databytecounts
+        needed = int(np.prod(page.keyframe.chunked))
+        if len(offsets) < needed or len(counts) < needed:
+            what = "A page of the TIFF has too few strips or tiles"
+            where = f"{self.path}, page {page.index}"
+            raise InputError(
+                what, where=where, expected=needed, found=len(offsets), remedy=_DAMAGED
+            )
+        ends = [o + n for o, n in zip(offsets, counts, strict=False)]
+        self._check_extent(file, int(max(ends)))
+        empty = sum(1 for count in counts[:needed] if not count)
+        if empty:
+            warn.append(
+                f"{self.path.name}, page {page.index}: {empty} strips or tiles are not stored; "
+                f"they are read as {page.keyframe.nodata}"
+            )
+
+
+def _dtype(found: Any, path: Path, warn: list[str]) -> np.dtype[Any]:
+    """Return the data type of the pixels, or refuse it."""
+    dtype: np.dtype[Any] | None = None if found is None else np.dtype(found).newbyteorder("=")
+    if dtype is not None and dtype.kind == "b":
+        warn.append(f"{path.name} has 1 bit a pixel: it is read as uint8, 0 and 1")
+        return np.dtype(np.uint8)
+    if dtype is None or dtype.kind not in "iuf":
+        what = "The data type of the TIFF is not supported"
+        expected = "integers or floats"
+        remedy = "Save magnitude and phase, or real and imaginary part, as separate channels."
+        raise InputError(
+            what, where=path, expected=expected, found=dtype or "unknown", remedy=remedy
+        )
+    return np.dtype(dtype)
+
+
+def _rows_block(layout: TiffLayout, dtype: np.dtype[Any], packed: int) -> Shape:
+    """Return the block of whole rows that is cheap to read from an uncompressed file."""
+    _, _, _, y, x = layout.shape5
+    rows = max(1, min(y, _BLOCK_BYTES // (x * packed * dtype.itemsize)))
+    return 1, packed, 1, rows, x
+
+
+def _coded_block(block: Shape, layout: TiffLayout, dtype: np.dtype[Any]) -> Shape:
+    """Return a block of several strips or tiles, where these are small."""
+    t, c, z, height, width = block
+    _, _, _, y, x = layout.shape5
+    while c * height * width * dtype.itemsize * 2 <= _BLOCK_BYTES and (height < y or width < x):
+        if height < y and (height <= width or width >= x):
+            height = min(y, height * 2)
+        else:
+            width = min(x, width * 2)
+    return t, c, z, height, width

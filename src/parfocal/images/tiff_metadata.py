@@ -1,0 +1,181 @@
+"""What a TIFF says about its images: OME-XML, ImageJ's description, and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from parfocal.images.ome_xml import OmeImage, parse_ome_xml
+from parfocal.images.tiff_axes import TiffLayout
+from parfocal.models.image import Channel
+
+__all__ = ["TiffDescription", "describe"]
+
+_UNITS_UM = {
+    "nm": 1e-3,
+    "um": 1.0,
+    "µm": 1.0,
+    "μm": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25400.0,
+}
+_PALETTE, _CMYK, _WHITE_IS_ZERO = 3, 5, 0
+_COLORS = (2, 6)  # RGB and YCbCr, which is decoded to RGB
+
+
+@dataclass(frozen=True)
+class TiffDescription:
+    """Fields of ImageMetadata that the file states, and its texts as they are."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+
+
+def describe(
+    tiff: Any, page: Any, place: tuple[int, int], layout: TiffLayout, warn: list[str]
+) -> TiffDescription:
+    """Gather what the file says about one of its images.
+
+    Physical sizes are taken where a unit stands with them: in OME-XML, in ImageJ's
+    description, and in the resolution tags where their unit is the centimetre. Dots per
+    inch are a measure for print and are left out.
+
+    Parameters
+    ----------
+    tiff : tifffile.TiffFile
+        The open file.
+    page : tifffile.TiffPage
+        The first page of the image.
+    place : tuple of int
+        Which image it is, of how many.
+    layout : TiffLayout
+        Its axes.
+    warn : list of str
+        Where warnings are added.
+    """
+    fields: dict[str, Any] = {}
+    texts: dict[str, bytes] = {}
+    channels: tuple[Channel, ...] = ()
+    if tiff.is_ome and tiff.ome_metadata:
+        texts["METADATA.ome.xml"] = tiff.ome_metadata.encode()
+        image = _matching(parse_ome_xml(tiff.ome_metadata, warn), *place, warn)
+        if image is not None:
+            fields, channels = dict(image.fields), image.channels
+    elif tiff.is_imagej:
+        fields, channels = _imagej(tiff.imagej_metadata or {}, page, layout)
+        texts["ImageDescription.txt"] = page.description.encode()
+    else:
+        fields = _centimetres(page)
+        if page.description:
+            texts["ImageDescription.txt"] = page.description.encode()
+    _warn_of_colors(page, warn)
+    rgb = page.photometric in _COLORS and layout.size("S") == layout.shape5[1] == 3
+    fields["rgb"] = bool(rgb)
+    fields["channels"] = _with_samples(channels, page, layout)
+    return TiffDescription(fields, texts)
+
+
+def _matching(images: list[OmeImage], number: int, count: int, warn: list[str]) -> OmeImage | None:
+    """Return the OME image of a series, which tifffile lists in the order of the OME-XML."""
+    if len(images) == count:
+        return images[number]
+    if images:
+        warn.append(
+            f"The OME-XML describes {len(images)} images and the file holds {count}: "
+            "sizes of pixels and names of channels are left out"
+        )
+    return None
+
+
+def _imagej(
+    metadata: Mapping[str, Any], page: Any, layout: TiffLayout
+) -> tuple[dict[str, Any], tuple[Channel, ...]]:
+    fields: dict[str, Any] = {}
+    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").strip().lower()
+    factor = _UNITS_UM.get(unit)
+    if factor is not None:
+        for key, tag in (("x_um", "XResolution"), ("y_um", "YResolution")):
+            per_unit = _ratio(page.tags.get(tag))
+            if per_unit:
+                fields[key] = factor / per_unit
+        spacing = metadata.get("spacing")
+        if isinstance(spacing, int | float) and spacing > 0 and layout.size("Z") > 1:
+            fields["z_um"] = float(spacing) * factor
+    interval = metadata.get("finterval")
+    if isinstance(interval, int | float) and interval > 0 and layout.size("T") > 1:
+        fields["time_increment_s"] = float(interval)
+    return fields, _imagej_channels(metadata, layout)
+
+
+def _imagej_channels(metadata: Mapping[str, Any], layout: TiffLayout) -> tuple[Channel, ...]:
+    """Take the colours of channels from ImageJ's lookup tables: the last entry of each."""
+    tables = metadata.get("LUTs") or ()
+    count = layout.size("C")
+    if len(tables) != count:
+        return ()
+    colors = []
+    for table in tables:
+        red, green, blue = (int(value) for value in table[:, -1])
+        colors.append(Channel(color=f"{red:02X}{green:02X}{blue:02X}"))
+    return tuple(colors)
+
+
+def _centimetres(page: Any) -> dict[str, Any]:
+    unit = page.tags.get("ResolutionUnit")
+    if unit is None or int(unit.value) != 3:
+        return {}
+    sizes = {"x_um": "XResolution", "y_um": "YResolution"}
+    ratios = {key: _ratio(page.tags.get(tag)) for key, tag in sizes.items()}
+    return {key: 1e4 / ratio for key, ratio in ratios.items() if ratio}
+
+
+def _ratio(tag: Any) -> float | None:
+    """Return the value of a rational tag, or None where it is missing, zero or infinite."""
+    if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2:
+        return None
+    above, below = tag.value
+    return above / below if above and below else None
+
+
+def _warn_of_colors(page: Any, warn: list[str]) -> None:
+    if page.photometric == _PALETTE and not _is_gray(page.colormap):
+        warn.append("The TIFF has a palette: pixels are the numbers of colours, not colours")
+    if page.photometric == _CMYK:
+        warn.append("The TIFF is in inks (such as CMYK): these are kept as channels")
+    if page.photometric == _WHITE_IS_ZERO:
+        warn.append("In the TIFF 0 means white: pixels are kept as they are, not inverted")
+
+
+def _is_gray(colormap: Any) -> bool:
+    return colormap is not None and bool(
+        (colormap[0] == colormap[1]).all() and (colormap[1] == colormap[2]).all()
+    )
+
+
+def _with_samples(
+    channels: tuple[Channel, ...], page: Any, layout: TiffLayout
+) -> tuple[Channel, ...]:
+    """Describe each channel of the image where samples of pixels are channels too."""
+    samples = layout.size("S")
+    if samples == 1:
+        return channels if len(channels) == layout.shape5[1] else ()
+    names = [f"sample_{n}" for n in range(samples)]
+    colors: list[str | None] = [None] * samples
+    if page.photometric in _COLORS and samples in (3, 4):
+        names = ["Red", "Green", "Blue", "Alpha"][:samples]
+        colors = ["FF0000", "00FF00", "0000FF", None][:samples]
+    count = layout.size("C")
+    if count == 1:
+        return tuple(Channel(name=n, color=c) for n, c in zip(names, colors, strict=True))
+    known = channels if len(channels) == count else (Channel(),) * count
+    return tuple(
+        Channel(name=f"{known[c].name or f'channel_{c}'} {names[s]}", color=colors[s])
+        for c in range(count)
+        for s in range(samples)
+    )
