@@ -1,0 +1,320 @@
+"""Filters of volumes that give the same pixels for any division into blocks.
+
+Every filter depends on a window of known size around a pixel, its `halo`. Beyond the border
+of the image the pixels are mirrored at the last one, which is not repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.scan import plan_block
+from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
+
+__all__ = [
+    "BackgroundGaussian",
+    "DifferenceOfGaussians",
+    "Filter",
+    "FilteredSource",
+    "Gaussian",
+    "Halo",
+    "Median",
+    "Tally",
+    "TopHat",
+    "Triple",
+    "filter_finite",
+    "gaussian_weights",
+]
+
+Volume = NDArray[np.floating[Any]]
+Triple = tuple[float, float, float]
+Halo = tuple[int, int, int]
+
+TRUNCATE = 4.0
+"""Where a Gaussian is cut off, in standard deviations."""
+
+
+class Filter(Protocol):
+    """A filter of volumes (Z, Y, X)."""
+
+    @property
+    def halo(self) -> Halo:
+        """How many pixels it looks away from a pixel, along Z, Y, X."""
+
+    def apply(self, volume: Volume) -> Volume:
+        """Return the filtered `volume` (Z, Y, X), all of it finite, in the same data type."""
+
+
+def gaussian_weights(sigma: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian, cut off at four standard deviations.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in pixels, above 0.
+
+    Returns
+    -------
+    (2 * radius + 1,) float64
+        Symmetric, with sum 1.
+    """
+    radius = int(TRUNCATE * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    normal: NDArray[np.float64] = weights / weights.sum()
+    return normal
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian mean.
+
+    Parameters
+    ----------
+    sigma : (Z, Y, X)
+        Standard deviations in pixels; 0 leaves an axis alone.
+    """
+
+    sigma: Triple
+
+    @property
+    def halo(self) -> Halo:
+        """Four standard deviations, rounded."""
+        z, y, x = (int(TRUNCATE * sigma + 0.5) for sigma in self.sigma)
+        return z, y, x
+
+    def apply(self, volume: Volume) -> Volume:
+        """Correlate along Z, Y, X in turn, each sum in float64 and in a fixed order."""
+        from scipy.ndimage import correlate1d
+
+        result = volume
+        for axis, (sigma, radius) in enumerate(zip(self.sigma, self.halo, strict=True)):
+            if radius:
+                target = np.empty_like(result)
+                correlate1d(result, gaussian_weights(sigma), axis, target, mode="mirror")
+                result = target
+        return result
+
+
+@dataclass(frozen=True)
+class Median:
+    """The median of a box.
+
+    Parameters
+    ----------
+    radius : (Z, Y, X) int
+        The box reaches so many pixels to each side.
+    """
+
+    radius: Halo
+
+    @property
+    def halo(self) -> Halo:
+        """The radius."""
+        return self.radius
+
+    def apply(self, volume: Volume) -> Volume:
+        """Return the medians."""
+        from scipy.ndimage import median_filter
+
+        size = [2 * radius + 1 for radius in self.radius]
+        result: Volume = median_filter(volume, size=size, mode="mirror")
+        return result
+
+
+@dataclass(frozen=True)
+class DifferenceOfGaussians:
+    """A narrow Gaussian mean minus a wide one: blobs of a size between become bright.
+
+    Parameters
+    ----------
+    narrow, wide : (Z, Y, X)
+        Standard deviations in pixels.
+    """
+
+    narrow: Triple
+    wide: Triple
+
+    @property
+    def halo(self) -> Halo:
+        """The larger of both along each axis."""
+        pairs = zip(Gaussian(self.narrow).halo, Gaussian(self.wide).halo, strict=True)
+        z, y, x = (max(pair) for pair in pairs)
+        return z, y, x
+
+    def apply(self, volume: Volume) -> Volume:
+        """Return the differences."""
+        difference: Volume = Gaussian(self.narrow).apply(volume) - Gaussian(self.wide).apply(volume)
+        return difference
+
+
+@dataclass(frozen=True)
+class BackgroundGaussian:
+    """What rises above a wide Gaussian mean; what lies below it becomes 0.
+
+    Parameters
+    ----------
+    sigma : (Z, Y, X)
+        Standard deviations in pixels.
+    """
+
+    sigma: Triple
+
+    @property
+    def halo(self) -> Halo:
+        """That of the mean."""
+        return Gaussian(self.sigma).halo
+
+    def apply(self, volume: Volume) -> Volume:
+        """Return the differences to the mean, at least 0."""
+        above: Volume = np.maximum(volume - Gaussian(self.sigma).apply(volume), 0)
+        return above
+
+
+@dataclass(frozen=True)
+class TopHat:
+    """What a box cannot reach from below: the pixels minus their morphological opening.
+
+    Parameters
+    ----------
+    radius : (Z, Y, X) int
+        The box reaches so many pixels to each side.
+    """
+
+    radius: Halo
+
+    @property
+    def halo(self) -> Halo:
+        """Twice the radius, for erosion and dilation."""
+        z, y, x = (2 * radius for radius in self.radius)
+        return z, y, x
+
+    def apply(self, volume: Volume) -> Volume:
+        """Return the white top-hat."""
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        size = [2 * radius + 1 for radius in self.radius]
+        eroded = minimum_filter(volume, size=size, mode="mirror")
+        opened: Volume = maximum_filter(eroded, size=size, mode="mirror")
+        return volume - opened
+
+
+def filter_finite(chosen: Filter, volume: Volume) -> Volume:
+    """Filter a volume that may hold NaN or infinite pixels.
+
+    Parameters
+    ----------
+    chosen : Filter
+        The filter.
+    volume : (Z, Y, X) float32 or float64
+        The pixels.
+
+    Returns
+    -------
+    (Z, Y, X)
+        The result, NaN where the window of a pixel holds one that is not finite.
+    """
+    from scipy.ndimage import maximum_filter
+
+    bad = ~np.isfinite(volume)
+    if not bad.any():
+        return chosen.apply(volume)
+    result = chosen.apply(np.where(bad, volume.dtype.type(0), volume))
+    size = [2 * halo + 1 for halo in chosen.halo]
+    result[maximum_filter(bad, size=size, mode="mirror")] = np.nan
+    return result
+
+
+@dataclass
+class Tally:
+    """A count that several threads add to.
+
+    Attributes
+    ----------
+    not_finite : int
+        Number of results that are NaN.
+    """
+
+    not_finite: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, not_finite: int) -> None:
+        """Count some more."""
+        with self._lock:
+            self.not_finite += not_finite
+
+
+@dataclass(frozen=True)
+class FilteredSource:
+    """A filtered image, computed where it is read.
+
+    Parameters
+    ----------
+    source : Readable
+        The image.
+    chosen : Filter
+        The filter.
+    channels : collection of int
+        The channels to filter; the others pass unchanged.
+    dtype : dtype
+        Data type of the result. Integers are rounded half up and clipped.
+    block5 : (T, C, Z, Y, X)
+        The block of `source` that is cheap to read.
+    tally : Tally
+        Counts the results that are NaN.
+    """
+
+    source: Readable
+    chosen: Filter
+    channels: frozenset[int]
+    dtype: np.dtype[Any]
+    block5: Shape
+    tally: Tally
+
+    @property
+    def shape5(self) -> Shape:
+        """Size along T, C, Z, Y, X."""
+        return self.source.shape5
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the filtered pixels of `region` (T, C, Z, Y, X)."""
+        out = np.empty(region_shape(region), self.dtype)
+        for part in iter_blocks(region, plan_block(self.block5, self.shape5)):
+            t, c, z, y, x = (
+                slice(inner.start - outer.start, inner.stop - outer.start)
+                for inner, outer in zip(part, region, strict=True)
+            )
+            out[t, c, z, y, x] = self._block(part)
+        return out
+
+    def _block(self, part: Region) -> NDArray[Any]:
+        if part[1].start not in self.channels:
+            return self.source.read(part).astype(self.dtype)
+        outer, inner = expand(part, (0, 0, *self.chosen.halo), self.shape5)
+        volume = self.source.read(outer)[0, 0]
+        working = np.result_type(volume.dtype, np.float32)
+        result = filter_finite(self.chosen, volume.astype(working))[inner[2:]]
+        return self._fit(result)[None, None]
+
+    def _fit(self, result: Volume) -> NDArray[Any]:
+        if self.dtype.kind == "f":
+            self.tally.add(int(np.isnan(result).sum()))
+            return result.astype(self.dtype)
+        return _clip_to(np.floor(result.astype(np.float64) + 0.5), self.dtype)
+
+
+def _clip_to(rounded: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert whole numbers, giving those beyond the range its nearest end.
+
+    The largest 64-bit integers are no float64, so that the ends are set after conversion.
+    """
+    limits = np.iinfo(dtype)
+    low, high = rounded <= limits.min, rounded >= limits.max
+    whole = np.where(low | high, 0, rounded).astype(dtype)
+    whole[low] = limits.min
+    whole[high] = limits.max
+    return whole

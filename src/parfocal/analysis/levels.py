@@ -1,0 +1,140 @@
+"""An image of any data type as 65535 levels of brightness, smoothed, in blocks.
+
+Level 0 is a pixel without a value (NaN or infinite), 1 the darkest and 65535 the brightest
+of the image. Images of at most 65535 grey values lose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.filters import Filter
+from parfocal.analysis.scan import scan
+from parfocal.core.blocks import Readable, Region, expand
+
+__all__ = ["BRIGHTEST", "LEVELS", "Scale", "find_scale", "read_levels"]
+
+LEVELS = 65536
+BRIGHTEST = LEVELS - 1
+_STEPS = BRIGHTEST - 1
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How pixel values become levels.
+
+    Attributes
+    ----------
+    low, high : int or float
+        Least and greatest finite value.
+    dark : bool
+        Whether dark pixels get high levels.
+    not_finite : int
+        Number of pixels without a finite value.
+    """
+
+    low: float
+    high: float
+    dark: bool
+    not_finite: int
+
+    def to_unit(self, block: NDArray[Any]) -> NDArray[np.float32]:
+        """Return a block with 0 for the darkest and 1 for the brightest; NaN without value."""
+        if block.dtype.kind == "f":
+            half = block.astype(np.float64) / 2 - self.low / 2
+            unit = half / (self.high / 2 - self.low / 2)
+            unit[~np.isfinite(unit)] = np.nan
+        else:
+            block = block.view(np.uint8) if block.dtype.kind == "b" else block
+            unsigned = np.dtype(f"u{block.dtype.itemsize}")
+            steps = (block - block.dtype.type(self.low)).view(unsigned)
+            working = np.result_type(unsigned, np.float32)
+            unit = steps.astype(working) / working.type(self.high - self.low)
+        return (1 - unit if self.dark else unit).astype(np.float32, copy=False)
+
+    def to_level(self, value: float) -> int:
+        """Return the last level whose pixels are not brighter than `value`."""
+        unit = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        unit = 1 - unit if self.dark else unit
+        return math.floor(1 + min(max(unit, -1.0), 2.0) * _STEPS)
+
+    def to_value(self, level: int) -> float:
+        """Return the pixel value that `level` stands for."""
+        unit = (level - 1) / _STEPS
+        unit = 1 - unit if self.dark else unit
+        return float(self.low * (1 - unit) + self.high * unit)
+
+    def to_step(self, difference: float) -> int:
+        """Return a difference of pixel values as a number of levels, rounded."""
+        return round(difference / 2 / (self.high / 2 - self.low / 2) * _STEPS)
+
+
+def find_scale(
+    source: Readable, regions: Iterable[Region], *, dark: bool, threads: int
+) -> Scale | None:
+    """Find the range of the finite pixels of some regions.
+
+    Returns
+    -------
+    Scale or None
+        None if no two pixels have different finite values.
+    """
+
+    def extremes(region: Region) -> tuple[Any, Any, int]:
+        block = source.read(region)
+        values = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+        if not values.size:
+            return None, None, block.size
+        return values.min().item(), values.max().item(), block.size - values.size
+
+    found = list(scan(extremes, regions, threads))
+    lows = [low for low, _, _ in found if low is not None]
+    highs = [high for _, high, _ in found if high is not None]
+    if not lows or min(lows) == max(highs):
+        return None
+    return Scale(min(lows), max(highs), dark, sum(missing for _, _, missing in found))
+
+
+def read_levels(
+    source: Readable, region: Region, scale: Scale, filters: Iterable[Filter]
+) -> list[NDArray[np.uint16]]:
+    """Read one region as levels, once for each of `filters`.
+
+    A pixel without a value counts as the darkest for its neighbours and stays level 0.
+
+    Parameters
+    ----------
+    source : Readable
+        The image.
+    region : Region
+        One channel of one time point.
+    scale : Scale
+        The range of the image.
+    filters : iterable of Filter
+        Means: their results lie within the range of the pixels.
+
+    Returns
+    -------
+    list of (Z, Y, X) uint16
+        The filtered levels.
+    """
+    return [_filtered(source, region, scale, chosen) for chosen in filters]
+
+
+def _filtered(source: Readable, region: Region, scale: Scale, chosen: Filter) -> NDArray[np.uint16]:
+    outer, inner = expand(region, (0, 0, *chosen.halo), source.shape5)
+    unit = scale.to_unit(source.read(outer)[0, 0])
+    missing = np.isnan(unit)
+    if missing.any():
+        unit[missing] = 0
+    smooth = chosen.apply(unit)[inner[2:]]
+    levels = np.floor(np.clip(smooth, 0, 1) * np.float32(_STEPS) + np.float32(1.5))
+    levels[missing[inner[2:]]] = 0
+    result: NDArray[np.uint16] = levels.astype(np.uint16)
+    return result

@@ -1,0 +1,304 @@
+"""Segment one channel of an image of any size: the same objects for any division into blocks.
+
+The way through the image is told in ``docs/explanation/segmentation.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.components import Components, label_components
+from parfocal.analysis.filters import Gaussian, Triple
+from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
+from parfocal.analysis.objects import (
+    ComponentSource,
+    ObjectTable,
+    SizeLimits,
+    split_components,
+)
+from parfocal.analysis.scan import scan
+from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level, otsu
+from parfocal.analysis.watershed import SplitSettings
+from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
+
+__all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
+
+BLOCK_PIXELS = 1 << 22
+BLOCK_SIDE = 512
+
+MakeVolume = Callable[[Shape, Any, Shape], Writable]
+"""``make_volume(shape5, dtype, block5)`` returns scratch storage."""
+
+
+@dataclass(frozen=True)
+class LocalMean:
+    """A threshold that follows the brightness around each pixel.
+
+    Attributes
+    ----------
+    sigma : (Z, Y, X)
+        Standard deviations in pixels of the Gaussian mean around a pixel.
+    offset : float
+        By how much a pixel must exceed it, in units of the image.
+    """
+
+    sigma: Triple
+    offset: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to segment.
+
+    Attributes
+    ----------
+    sigma : (Z, Y, X)
+        Standard deviations in pixels of the smoothing; 0 for none.
+    threshold : str, float or LocalMean
+        Name of a global threshold, or a pixel value, or a local one.
+    dark : bool
+        Whether the objects are darker than the background.
+    planar : bool
+        Whether planes are segmented each by itself.
+    fill_holes : bool
+        Whether background that an object encloses belongs to it.
+    split : SplitSettings
+        How components are divided into objects.
+    limits : SizeLimits
+        Which objects are kept.
+    """
+
+    sigma: Triple
+    threshold: str | float | LocalMean
+    dark: bool
+    planar: bool
+    fill_holes: bool
+    split: SplitSettings
+    limits: SizeLimits
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The objects of one channel.
+
+    Attributes
+    ----------
+    table : ObjectTable
+        The objects, and the source of the label image.
+    threshold : float or None
+        The global threshold in units of the image; of a local one its lower limit.
+    not_finite : int
+        Number of pixels that are NaN or infinite.
+    """
+
+    table: ObjectTable
+    threshold: float | None
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """The pixels above the threshold."""
+
+    levels: Readable
+    local: Readable | None
+    threshold: int
+    offset: int
+
+    def read(self, region: Region) -> NDArray[np.bool_]:
+        """Return the mask (Z, Y, X) of a region."""
+        levels = self.levels.read(region)[0, 0]
+        mask: NDArray[np.bool_] = levels > self.threshold
+        if self.local is not None:
+            around = self.local.read(region)[0, 0].astype(np.int64)
+            mask &= (levels > 0) & (levels > around + self.offset)
+        return mask
+
+
+def segment(
+    source: Readable,
+    channel: int,
+    settings: Settings,
+    *,
+    block5: Shape,
+    make_volume: MakeVolume,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> Segmentation:
+    """Segment one channel.
+
+    Parameters
+    ----------
+    source : Readable
+        The image.
+    channel : int
+        Which channel.
+    settings : Settings
+        How.
+    block5 : (T, C, Z, Y, X)
+        The block of `source` that is cheap to read.
+    make_volume : callable
+        Makes scratch volumes; what they hold is read back several times.
+    threads : int
+        How many blocks or components to work on at once.
+    progress : callable
+        Called as ``progress(done, total)``.
+
+    Returns
+    -------
+    Segmentation
+        The objects, numbered by T and then by their first pixel in the order Z, Y, X.
+
+    Raises
+    ------
+    InputError
+        If the image falls into more pieces than 32 bits can number.
+    """
+    t, _, z, y, x = source.shape5
+    image = _OneChannel(source, channel, (t, 1, z, y, x))
+    block = _plan(block5, image.shape5, planar=settings.planar)
+    regions = list(iter_blocks(whole(image.shape5), block))
+
+    def volume(dtype: Any) -> Writable:
+        return make_volume(image.shape5, dtype, block)
+
+    table = ObjectTable(volume(np.uint32))
+    scale = find_scale(image, regions, dark=settings.dark, threads=threads)
+    if scale is None:
+        return Segmentation(table, None, _count_not_finite(image, regions))
+    mask = _threshold(image, regions, scale, settings, volume, threads)
+    for time in range(t):
+        here = [region for region in regions if region[0].start == time]
+        components, background = _components(mask, table.labels, here, settings, threads)
+        component_source = ComponentSource(table.labels, mask.levels, components, time, background)
+        split_components(table, component_source, settings.split, settings.limits, threads)
+        progress(time + 1, t)
+    return Segmentation(table, scale.to_value(mask.threshold), scale.not_finite)
+
+
+@dataclass(frozen=True)
+class _OneChannel:
+    """One channel of an image as an image of one channel."""
+
+    source: Readable
+    channel: int
+    shape5: Shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the image."""
+        return self.source.dtype
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` (T, 1, Z, Y, X)."""
+        t, _, z, y, x = region
+        return self.source.read((t, slice(self.channel, self.channel + 1), z, y, x))
+
+
+def _plan(block5: Shape, shape: Shape, *, planar: bool) -> Shape:
+    """Choose blocks of about four million pixels, thick ones where planes belong together."""
+    y, x = (
+        min(size, preferred * -(-BLOCK_SIDE // preferred))
+        for size, preferred in zip(shape[3:], block5[3:], strict=True)
+    )
+    while y * x > BLOCK_PIXELS:
+        y, x = (-(-y // 2), x) if y > x else (y, -(-x // 2))
+    z = 1 if planar else min(shape[2], max(1, BLOCK_PIXELS // (y * x)))
+    return 1, 1, z, y, x
+
+
+def _count_not_finite(image: Readable, regions: Sequence[Region]) -> int:
+    if image.dtype.kind != "f":
+        return 0
+    return sum(int((~np.isfinite(image.read(region))).sum()) for region in regions)
+
+
+def _threshold(
+    image: Readable,
+    regions: Sequence[Region],
+    scale: Scale,
+    settings: Settings,
+    make_volume: Callable[[Any], Writable],
+    threads: int,
+) -> _Mask:
+    """Smooth the image into levels, and find the threshold."""
+    chosen = settings.threshold
+    filters = [Gaussian(settings.sigma)]
+    volumes = [make_volume(np.uint16)]
+    if isinstance(chosen, LocalMean):
+        filters.append(Gaussian(chosen.sigma))
+        volumes.append(make_volume(np.uint16))
+
+    def smooth(region: Region) -> NDArray[np.int64]:
+        blocks = read_levels(image, region, scale, filters)
+        for volume, block in zip(volumes, blocks, strict=True):
+            volume.write(region, block[None, None])
+        return np.bincount(blocks[0].ravel(), minlength=LEVELS)
+
+    counts = np.zeros(LEVELS, np.int64)
+    for part in scan(smooth, regions, threads):
+        counts += part
+    if isinstance(chosen, LocalMean):
+        limit = (median_level(counts) + otsu(counts)) // 2
+        return _Mask(volumes[0], volumes[1], limit, scale.to_step(chosen.offset))
+    if isinstance(chosen, str):
+        return _Mask(volumes[0], None, GLOBAL_THRESHOLDS[chosen](counts), 0)
+    return _Mask(volumes[0], None, min(max(scale.to_level(chosen), 0), LEVELS - 1), 0)
+
+
+def _components(
+    mask: _Mask, labels: Writable, regions: Sequence[Region], settings: Settings, threads: int
+) -> tuple[Components, int]:
+    """Label the components of one time point, and find the level of their background."""
+    planar = settings.planar
+    holes: NDArray[np.bool_] | None = None
+    if settings.fill_holes:
+
+        def outside(region: Region) -> NDArray[np.bool_]:
+            return ~mask.read(region)
+
+        found = label_components(outside, labels, regions, planar=planar, threads=threads)
+        holes = _enclosed(found, labels.shape5, planar=planar)
+
+    def inside(region: Region) -> NDArray[np.bool_]:
+        if holes is None:
+            return mask.read(region)
+        enclosed = holes[labels.read(region)[0, 0]]
+        valid = mask.levels.read(region)[0, 0] > 0
+        filled: NDArray[np.bool_] = mask.read(region) | (enclosed & valid)
+        return filled
+
+    components = label_components(inside, labels, regions, planar=planar, threads=threads)
+    return components, _background(mask, regions, threads)
+
+
+def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
+    """Tell for each provisional label of the background whether it is a hole."""
+    axes = slice(1, 3) if planar else slice(0, 3)
+    ends = np.array(shape[2:])
+    if not planar and shape[2] == 1:
+        axes = slice(1, 3)
+    off_start = np.all(found.lower[:, axes] > 0, axis=1)
+    off_end = np.all(found.upper[:, axes] < ends[axes], axis=1)
+    within: NDArray[np.bool_] = off_start & off_end
+    within[0] = False
+    holes: NDArray[np.bool_] = within[found.roots]
+    return holes
+
+
+def _background(mask: _Mask, regions: Sequence[Region], threads: int) -> int:
+    """Return the median level of the pixels that are not above the threshold."""
+
+    def histogram(region: Region) -> NDArray[np.int64]:
+        levels = mask.levels.read(region)[0, 0]
+        return np.bincount(levels[~mask.read(region)], minlength=LEVELS)
+
+    counts = np.zeros(LEVELS, np.int64)
+    for part in scan(histogram, regions, threads):
+        counts += part
+    return median_level(counts) if counts[1:].any() else 1

@@ -1,0 +1,318 @@
+"""Find the objects of one channel and write them as a label image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from parfocal.core.step import Context, Port, Step
+from parfocal.models.base import Model, Parameters
+from parfocal.models.image import ImageMetadata
+
+if TYPE_CHECKING:
+    from parfocal.analysis.objects import ObjectTable, SizeLimits
+    from parfocal.analysis.segment import LocalMean, Segmentation, Settings
+    from parfocal.core.blocks import Shape, Writable
+
+__all__ = [
+    "STEP",
+    "GlobalThreshold",
+    "LocalThreshold",
+    "ManualThreshold",
+    "NoSeeds",
+    "PeakSeeds",
+    "SegmentObjectsParams",
+]
+
+
+class GlobalThreshold(Model):
+    """One threshold for the whole image, found from its histogram."""
+
+    method: Literal["otsu", "li", "triangle", "isodata"] = Field(
+        default="li",
+        description="How it is found; triangle and li find dimmer objects than otsu and isodata.",
+    )
+
+
+class ManualThreshold(Model):
+    """A threshold that the user gives."""
+
+    method: Literal["manual"] = "manual"
+    value: float = Field(
+        allow_inf_nan=False, description="Pixels beyond this value, in units of the image."
+    )
+
+
+class LocalThreshold(Model):
+    """A threshold that follows the mean brightness around each pixel."""
+
+    method: Literal["local"] = "local"
+    sigma_px: float = Field(
+        default=15.0,
+        gt=0,
+        le=200,
+        description="Standard deviation of the Gaussian mean in pixels of X; about the size of "
+        "an object.",
+    )
+    sigma_um: float | None = Field(
+        default=None, gt=0, le=1000, description="The same in micrometres; replaces sigma_px."
+    )
+    offset: float = Field(
+        default=0.0,
+        allow_inf_nan=False,
+        description="By how much a pixel exceeds the mean, in units of the image. It must also "
+        "lie beyond the middle between background and Otsu's threshold.",
+    )
+
+
+class NoSeeds(Model):
+    """What touches is one object."""
+
+    method: Literal["none"] = "none"
+
+
+class PeakSeeds(Model):
+    """Touching objects are divided by a watershed from peaks."""
+
+    method: Literal["distance", "intensity", "combined"] = Field(
+        default="combined",
+        description="Peaks of the distance to the border, of the brightness, or of their product.",
+    )
+    prominence: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="By which part of its height a peak must rise above the saddle to a higher "
+        "one to be an object of its own. More divides less.",
+    )
+
+
+class SegmentObjectsParams(Parameters):
+    """Parameters of segment-objects. Pixels are those along X; Z and Y follow the pixel sizes."""
+
+    channel: int | str = Field(default=0, description="Index from 0, or name, of the channel.")
+    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
+        Field(default="nuclei", description="Name of the label image.")
+    )
+    mode: Literal["auto", "plane", "volume"] = Field(
+        default="auto",
+        description="Objects of single planes or of volumes; auto takes volumes where Z > 1.",
+    )
+    polarity: Literal["bright", "dark"] = Field(
+        default="bright", description="Whether objects are brighter or darker than background."
+    )
+    smoothing_px: float = Field(
+        default=1.0,
+        ge=0,
+        le=50,
+        description="Standard deviation of the Gaussian smoothing in pixels; 0 for none.",
+    )
+    smoothing_um: float | None = Field(
+        default=None, gt=0, le=100, description="The same in micrometres; replaces smoothing_px."
+    )
+    threshold: Annotated[
+        GlobalThreshold | ManualThreshold | LocalThreshold, Field(discriminator="method")
+    ] = Field(default=GlobalThreshold(), description="What separates objects from background.")
+    seeds: Annotated[NoSeeds | PeakSeeds, Field(discriminator="method")] = Field(
+        default=PeakSeeds(), description="How touching objects are divided."
+    )
+    edge_fraction: float | None = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Where the border of an object lies between background (0) and its own "
+        "brightness (1); null leaves it at the threshold.",
+    )
+    fill_holes: bool = Field(
+        default=True, description="Whether background that an object encloses belongs to it."
+    )
+    min_diameter_px: float = Field(
+        default=4.0,
+        ge=0,
+        description="Drop objects smaller than the disc or ball of this diameter in pixels.",
+    )
+    min_diameter_um: float | None = Field(
+        default=None, gt=0, description="The same in micrometres; replaces min_diameter_px."
+    )
+    max_diameter_px: float | None = Field(
+        default=None, gt=0, description="Drop objects larger than the disc or ball of this one."
+    )
+    max_diameter_um: float | None = Field(
+        default=None, gt=0, description="The same in micrometres; replaces max_diameter_px."
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: SegmentObjectsParams,
+    context: Context,
+) -> None:
+    """Write the label image of one channel.
+
+    Raises
+    ------
+    InputError
+        If the channel does not exist, a length in micrometres meets an image without
+        pixel size, or the image falls into too many pieces.
+    """
+    import numpy as np
+
+    from parfocal.analysis.channels import find_channel
+    from parfocal.analysis.segment import segment
+    from parfocal.images import ScratchVolume, open_image, write_ome_zarr
+
+    with ExitStack() as stack:
+        image = stack.enter_context(open_image(inputs["image"]))
+
+        def make_volume(shape: Shape, dtype: Any, block: Shape) -> Writable:
+            return stack.enter_context(ScratchVolume(context.scratch, shape, dtype, block))
+
+        metadata = image.metadata
+        found = segment(
+            image,
+            find_channel(metadata, params.channel),
+            _settings(params, metadata),
+            block5=image.block5,
+            make_volume=make_volume,
+            threads=context.threads,
+            progress=context.progress,
+        )
+        _tell(found, params, context)
+        dtype = np.dtype(np.uint32)
+        write_ome_zarr(
+            outputs["labels"],
+            _label_metadata(metadata, params.label_name, dtype.name),
+            found.table.image(dtype),
+            labels=True,
+            attributes={"parfocal": {"source": _source(inputs["image"], outputs["labels"])}},
+            threads=context.threads,
+        )
+
+
+def _settings(params: SegmentObjectsParams, metadata: ImageMetadata) -> Settings:
+    from parfocal.analysis.segment import Settings
+    from parfocal.analysis.spacing import along_axes, in_pixels, spacing_of
+    from parfocal.analysis.watershed import SplitSettings
+
+    planar = params.mode == "plane" or (params.mode == "auto" and metadata.size("Z") == 1)
+    spacing = spacing_of(metadata)
+    smoothing = in_pixels(params.smoothing_px, params.smoothing_um, metadata)
+    seeds = params.seeds
+    return Settings(
+        sigma=along_axes(smoothing, spacing, planar=planar),
+        threshold=_threshold(params, metadata, planar=planar),
+        dark=params.polarity == "dark",
+        planar=planar,
+        fill_holes=params.fill_holes,
+        split=SplitSettings(
+            seeds=seeds.method,
+            prominence=seeds.prominence if isinstance(seeds, PeakSeeds) else 0.0,
+            edge=params.edge_fraction,
+            fill=params.fill_holes,
+            spacing=spacing[1:] if planar else spacing,
+        ),
+        limits=_limits(params, metadata, planar=planar),
+    )
+
+
+def _threshold(
+    params: SegmentObjectsParams, metadata: ImageMetadata, *, planar: bool
+) -> str | float | LocalMean:
+    from parfocal.analysis.segment import LocalMean
+    from parfocal.analysis.spacing import along_axes, in_pixels, spacing_of
+
+    chosen = params.threshold
+    if isinstance(chosen, GlobalThreshold):
+        return chosen.method
+    if isinstance(chosen, ManualThreshold):
+        return chosen.value
+    sigma = in_pixels(chosen.sigma_px, chosen.sigma_um, metadata)
+    return LocalMean(along_axes(sigma, spacing_of(metadata), planar=planar), chosen.offset)
+
+
+def _limits(params: SegmentObjectsParams, metadata: ImageMetadata, *, planar: bool) -> SizeLimits:
+    """Turn diameters into numbers of pixels, whose size in pixels of X is that of `spacing`."""
+    from parfocal.analysis.objects import SizeLimits
+    from parfocal.analysis.spacing import in_pixels, spacing_of
+
+    z, y, x = spacing_of(metadata)
+
+    def pixels(diameter: float) -> float:
+        if planar:
+            return math.pi / 4 * diameter**2 / (y * x)
+        return math.pi / 6 * diameter**3 / (z * y * x)
+
+    least = in_pixels(params.min_diameter_px, params.min_diameter_um, metadata)
+    most = None
+    if params.max_diameter_px is not None or params.max_diameter_um is not None:
+        most = pixels(in_pixels(params.max_diameter_px, params.max_diameter_um, metadata))
+    return SizeLimits(pixels(least), most)
+
+
+def _label_metadata(metadata: ImageMetadata, name: str, dtype: str) -> ImageMetadata:
+    """Describe the label image: the axes of its image without C."""
+    kept = [axis for axis in metadata.axes if axis != "C"]
+    return metadata.model_copy(
+        update={
+            "name": name,
+            "axes": "".join(kept),
+            "shape": tuple(metadata.size(axis) for axis in kept),
+            "dtype": dtype,
+            "channels": (),
+            "rgb": False,
+        }
+    )
+
+
+def _source(image: Path, labels: Path) -> dict[str, str]:
+    """Tell which image the labels are of: relative to them where both are results of one image."""
+    from parfocal.core.digest import digest_path
+
+    together = image.absolute().parent == labels.absolute().parent.parent
+    path = f"../{image.name}" if together else image.name
+    return {"digest": digest_path(image), "path": path}
+
+
+def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -> None:
+    table: ObjectTable = found.table
+    context.details.update(
+        threshold=found.threshold,
+        objects=len(table),
+        dropped_too_small=table.too_small,
+        dropped_too_large=table.too_large,
+    )
+    if found.not_finite:
+        context.warn(f"{found.not_finite} pixels are NaN or infinite: they count as background")
+    if table.large_components:
+        context.warn(
+            f"{table.large_components} connected regions are so large that dividing them needs "
+            "much memory; a higher threshold or less smoothing makes them smaller"
+        )
+    if found.threshold is None:
+        context.warn("The channel has a single value, so that there is nothing to segment")
+    elif not len(table):
+        context.warn(f"No objects were found for {params.label_name}")
+
+
+STEP = Step(
+    name="segment-objects",
+    version="1",
+    summary="Find the objects of one channel and write them as a label image.",
+    params=SegmentObjectsParams,
+    inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
+    outputs=(
+        Port(
+            "labels",
+            "ome-zarr",
+            "images/{image_id}/labels/{label_name}.ome.zarr",
+            "The label image: 0 for background, and a number for each object.",
+        ),
+    ),
+    run=run,
+)
