@@ -1,4 +1,4 @@
-"""Build a results folder with known content, as the steps would leave it, for tests of the report."""
+"""Build a results folder with known content, as the steps would leave it."""
 
 from __future__ import annotations
 
@@ -104,8 +104,10 @@ def fluorescence(rng, folder, name, *, planes=1, channels=("DAPI", "GFP"), size=
             for channel, color in zip(channels, colors, strict=False)
         ),
     )
-    stacks = [[stain(rng, flat, c) // (1 + abs(z - planes // 2)) for z in range(planes)]
-              for c in range(len(channels))]
+    stacks = [
+        [stain(rng, flat, c) // (1 + abs(z - planes // 2)) for z in range(planes)]
+        for c in range(len(channels))
+    ]
     labels = np.broadcast_to(flat, (1, 1, planes, *size)).copy()
     write_image(folder, metadata, np.array(stacks)[None], labels)
     return int(flat.max())
@@ -117,9 +119,7 @@ def brightfield(rng, folder, name):
     spots = discs(rng, 300, 400, 30, 12) > 0
     base[:, spots] -= np.array([120, 150, 60])[:, None]
     pixels = base.clip(0, 255).astype(np.uint8)[None, :, None]
-    metadata = ImageMetadata(
-        name=name, axes="CYX", shape=(3, 300, 400), dtype="uint8", rgb=True
-    )
+    metadata = ImageMetadata(name=name, axes="CYX", shape=(3, 300, 400), dtype="uint8", rgb=True)
     write_image(folder, metadata, pixels, None)
 
 
@@ -133,7 +133,7 @@ def write_table(rng, path, image_id, objects, channels, *, solid=False):
         "t": np.zeros(objects, np.int32),
         size: area,
         size.replace("um2", "px").replace("um3", "px"): (area * 4).astype(np.int64),
-        "eccentricity": rng.beta(3, 3, objects),
+        "elongation": rng.beta(3, 3, objects),
     }
     for channel in channels:
         columns[f"intensity_mean_{channel}"] = rng.normal(2400, 700, objects).clip(300)
@@ -144,22 +144,27 @@ def write_table(rng, path, image_id, objects, channels, *, solid=False):
 def write_findings(rng, folder, image_id, channels, *, f1=None):
     planes = [
         {
-            "c": index, "channel": channel, "focus_laplacian_variance": float(rng.uniform(50, 900)),
-            "saturated_fraction": float(rng.uniform(0, 0.01)), "noise": 12.5,
-            "background": 200.0 + index, "signal_to_noise": float(rng.uniform(3, 40)),
+            "c": index,
+            "channel": channel,
+            "focus_laplacian_variance": float(rng.uniform(50, 900)),
+            "saturated_fraction": float(rng.uniform(0, 0.01)),
+            "noise": 12.5,
+            "background": 200.0 + index,
+            "signal_to_noise": float(rng.uniform(3, 40)),
         }
         for index, channel in enumerate(channels)
     ]
     write_json(folder / "quality.json", "quality", image_id=image_id, planes=[], channels=planes)
     thresholds = [] if f1 is None else [{"iou": 0.5, "f1": f1}, {"iou": 0.75, "f1": f1 * 0.8}]
     truth = None if f1 is None else "truth.tif"
-    write_json(
-        folder / "scores/nuclei.json", "scores", ground_truth=truth, thresholds=thresholds
-    )
+    write_json(folder / "scores/nuclei.json", "scores", ground_truth=truth, thresholds=thresholds)
     reader = {"reader": "tifffile", "version": "2026.3.3"}
     write_json(
-        folder / "image.certificate.json", "certificate",
-        verdict="verified" if f1 else "self-consistent", source=reader, result=reader,
+        folder / "image.certificate.json",
+        "certificate",
+        verdict="verified" if f1 else "self-consistent",
+        source=reader,
+        result=reader,
     )
 
 
@@ -171,8 +176,15 @@ def write_json(path, form, **content):
 def record(results, step, image_id, *, attempt=1, **changes):
     when = datetime(2026, 1, 1, tzinfo=UTC)
     fields = {
-        "step": step, "step_version": "1", "parfocal_version": "0.1.0", "image_id": image_id,
-        "attempt": attempt, "status": "done", "started": when, "host": "h", "pid": 1,
+        "step": step,
+        "step_version": "1",
+        "parfocal_version": "0.1.0",
+        "image_id": image_id,
+        "attempt": attempt,
+        "status": "done",
+        "started": when,
+        "host": "h",
+        "pid": 1,
         "engine": Engine(name="snakemake", version="9.27.1"),
         "parameters": {"threshold": {"method": "otsu", "offset": 0.0}, "label_name": "nuclei"},
     }
@@ -191,11 +203,15 @@ def write_outcomes(results, broken):
         if step == "convert-image":
             failure = Failure(type="InputError", message=REASON, exit_code=2)
             record(results, step, broken, status="failed", error=failure)
-            images.append(ImageOutcome(
-                image_id=broken, status="failed", failed_step=step, error=REASON))
+            images.append(
+                ImageOutcome(image_id=broken, status="failed", failed_step=step, error=REASON)
+            )
         elif step != "fetch-image":
-            images.append(ImageOutcome(
-                image_id=broken, status="skipped", failed_step="convert-image", error=REASON))
+            images.append(
+                ImageOutcome(
+                    image_id=broken, status="skipped", failed_step="convert-image", error=REASON
+                )
+            )
         path = results / "outcomes" / step.replace("-", "_") / "0.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(Outcome(step=step, images=tuple(images)).model_dump_json())
@@ -220,7 +236,8 @@ def build_results(results: Path) -> Path:
     write_table(rng, images / "cells/tables/nuclei.parquet", "cells", count, ("DAPI", "GFP"))
     write_findings(rng, images / "cells", "cells", ("DAPI", "GFP"), f1=0.912)
     deep = fluorescence(
-        rng, images / "stack", "stack", planes=5, channels=("DAPI",), size=(256, 256))
+        rng, images / "stack", "stack", planes=5, channels=("DAPI",), size=(256, 256)
+    )
     write_table(rng, images / "stack/tables/nuclei.parquet", "stack", deep, ("DAPI",), solid=True)
     write_findings(rng, images / "stack", "stack", ("DAPI",))
     brightfield(rng, images / "slide", "slide.svs")

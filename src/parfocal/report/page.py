@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 import statistics
 import unicodedata
@@ -42,6 +43,14 @@ def render_page(report: Report) -> bytes:
     bytes
         One file with style, script and pictures inside.
     """
+    template = _environment().get_template("page.html")
+    html: str = template.render(report=report, **_summary(report))
+    return html.encode("utf-8", "backslashreplace")
+
+
+@functools.cache
+def _environment() -> Any:
+    """Return the templates, which are compiled once a process."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -64,8 +73,7 @@ def render_page(report: Report) -> bytes:
         "plot_height": PLOT_HEIGHT,
         "extreme": _extreme,
     }
-    html: str = environment.get_template("page.html").render(report=report, **_summary(report))
-    return html.encode("utf-8", "backslashreplace")
+    return environment
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -126,7 +134,7 @@ def as_number(value: float | None) -> str:
     """Return a number to four digits as people write it, and a dash for none."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if isinstance(value, int) or 1e4 <= abs(value) < 1e7:
+    if isinstance(value, int) or 9999.5 <= abs(value) < 1e7:
         return f"{value:,.0f}".replace(",", THIN_SPACE)
     digits, _, exponent = f"{value:.4g}".partition("e")
     if not exponent:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SIZES = ("volume_um3", "area_um2", "volume_px", "area_px")
-SHAPES = ("equivalent_diameter_um", "equivalent_diameter_px", "eccentricity", "elongation")
+SHAPES = ("elongation",)
 INTENSITY = "intensity_mean_"
 MOST_INTENSITIES = 4
 BINS = 24
@@ -173,7 +173,7 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
     samples, share = samples[order], np.cumsum(weights[order])
     first, last = np.searchsorted(share, [0.005 * share[-1], 0.995 * share[-1]])
     low, high = float(samples[first]), float(samples[min(last, samples.size - 1)])
-    width = high / BINS - low / BINS or abs(low) / 10
+    width = (high - low) / BINS or abs(low) / 10
     step = _round_step(width, whole=all(column.whole for column in columns))
     first_bin = math.floor(low / step)
     return Axis(first_bin, step, math.floor(high / step) + 1 - first_bin)

@@ -135,7 +135,7 @@ def stretch(plane: NDArray[Any]) -> NDArray[np.float64]:
     if low == high:
         return np.zeros(values.shape)
     clipped = np.clip(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
-    return (clipped / 2 - low / 2) / (high / 2 - low / 2)
+    return (clipped - low) / (high - low)
 
 
 def composite(planes: Sequence[NDArray[np.float64]], colors: Sequence[str]) -> NDArray[np.uint8]:

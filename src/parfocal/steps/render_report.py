@@ -118,7 +118,7 @@ def _level_of_size(labels: Image, wanted: Readable) -> Readable:
 STEP = Step(
     name="render-report",
     version="1",
-    summary="Show the results of a run in one HTML file that needs no network.",
+    summary="Show the results of a run in one HTML file that needs no network",
     params=RenderReportParams,
     inputs=(
         Port("results", "folder", ".", "The results folder."),
