@@ -1,0 +1,110 @@
+"""Convert an image of any readable format to OME-Zarr, and certify the conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from parfocal.core.step import Context, Port, Step, exact
+from parfocal.errors import VerificationError
+from parfocal.models.zarr_options import ZarrOptions
+
+if TYPE_CHECKING:
+    from parfocal.images.certificate import Certificate
+
+__all__ = ["STEP", "ConvertImageParams", "run"]
+
+
+class ConvertImageParams(ZarrOptions):
+    """Which image to convert, and how to write it."""
+
+    series: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="Which image of the source; the sheet's column comes first."
+    )
+    axes: Annotated[str, Field(pattern="^[TCZYX]{2,5}$")] | None = Field(
+        default=None,
+        description="What the axes of a TIFF longer than 1 are, in its order, such as TZYX; "
+        "only where the file does not say.",
+    )
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: ConvertImageParams,
+    context: Context,
+) -> None:
+    """Write the OME-Zarr, compare it with the source, and write the certificate.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, or holds several images and none is stated.
+    StorageError
+        If the disk does not take the result.
+    VerificationError
+        If the result differs from the source.
+    """
+    from parfocal.images import open_image, write_ome_zarr
+    from parfocal.images.manifest import primary_path
+    from parfocal.images.verification import verify_image
+
+    source = primary_path(inputs["source"])
+    series = (context.row.series if context.row else "") or params.series or ""
+    with open_image(source, series, axes=params.axes, threads=context.threads) as image:
+        for warning in image.warnings:
+            context.warn(warning)
+        metadata = image.metadata
+        write_ome_zarr(
+            outputs["image"],
+            metadata,
+            image,
+            params,
+            original_metadata=image.original_metadata,
+            threads=context.threads,
+            progress=context.progress,
+        )
+        context.details |= {"reader": image.reader, "shape": list(metadata.shape5)}
+    context.details |= {"axes": metadata.axes, "dtype": metadata.dtype}
+    certificate = verify_image(
+        source, outputs["image"], series=series, axes=params.axes, threads=context.threads
+    )
+    _conclude(certificate, source, context)
+    outputs["certificate"].write_text(certificate.as_text(), encoding="utf-8")
+
+
+def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
+    """Put the verdict on record, and raise if it is bad."""
+    context.details["verdict"] = certificate.verdict
+    details: dict[str, Any] = {"differences": [str(one) for one in certificate.differences]}
+    if certificate.verdict == "different":
+        context.details |= details
+        what = "The converted image differs from its source"
+        found = "; ".join(details["differences"][:3])
+        remedy = "Report it with the source: this should not happen."
+        raise VerificationError(what, where=source, found=found, remedy=remedy)
+
+
+STEP = Step(
+    name="convert-image",
+    version="1",
+    summary="Convert an image of any readable format to OME-Zarr, and certify the conversion.",
+    params=ConvertImageParams,
+    inputs=(
+        Port("source", "file", "originals/{source_key}", "File, OME-Zarr, or fetched folder."),
+    ),
+    outputs=(
+        Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The OME-Zarr to write."),
+        Port(
+            "certificate",
+            "json",
+            "images/{image_id}/image.certificate.json",
+            "The certificate to write.",
+        ),
+    ),
+    run=run,
+    exactness=exact(),
+)
