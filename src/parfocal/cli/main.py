@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from parfocal import __version__
 from parfocal.errors import ParfocalError
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         sys.stdout.write(f"parfocal {__version__}\n")
         return 0
-    # So that what a stopped job has begun is cleaned up and recorded.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     from parfocal.cli.log import set_up_logging
 
     set_up_logging()
@@ -46,6 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParfocalError as error:
         logger.error("%s", error)  # noqa: TRY400  # the user needs no traceback
         return error.exit_code
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    # An exception, so that what a stopped job has begun is cleaned up and recorded; once only,
+    # since a second one would interrupt just that.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _dispatch(name: str, argv: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
+from parfocal.models.documents import parse_document
 
 __all__ = ["read_params"]
 
@@ -41,12 +42,11 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
         what = f"Parameters of {step.name} are not valid"
         remedy = f"'parfocal schema {step.name}' describes them all."
         raise ConfigurationError(
-            what, where=given, found=explain_validation(error), remedy=remedy
+            what, where=given, found=explain_validation(error, step.params), remedy=remedy
         ) from error
 
 
 def _mapping(given: str) -> dict[str, Any]:
-
     text = given
     if not given.lstrip().startswith("{"):
         try:
@@ -55,30 +55,23 @@ def _mapping(given: str) -> dict[str, Any]:
             what = "The file of parameters cannot be read"
             remedy = "Name a YAML or JSON file, or write the JSON itself."
             raise ConfigurationError(what, where=given, found=error, remedy=remedy) from error
-    values = _parse(text, given)
+    values = parse_document(text, given)
     if not isinstance(values, dict):
         what = "Parameters are not a mapping of names to values"
         raise ConfigurationError(what, where=given, found=type(values).__name__)
     return values
 
 
-def _parse(text: str, where: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        what = "This is not valid YAML or JSON"
-        raise ConfigurationError(what, where=where, found=str(error).replace("\n", " ")) from error
-
-
 def _set(values: dict[str, Any], setting: str) -> None:
     name, equals, value = setting.partition("=")
     *parents, leaf = name.split(".")
-    if not equals or not leaf:
+    if not equals or not all((*parents, leaf)):
         what = "A setting is not of the form key=value"
         raise ConfigurationError(what, where=f"--set {setting}")
     inner = values
     for parent in parents:
         inner = inner.setdefault(parent, {})
-    inner[leaf] = _parse(value, f"--set {setting}")
+        if not isinstance(inner, dict):
+            what = f"A setting goes into {parent!r}, which is a value and no mapping"
+            raise ConfigurationError(what, where=f"--set {setting}", found=repr(inner))
+    inner[leaf] = parse_document(value, f"--set {setting}")

@@ -39,6 +39,7 @@ def make_parser(step: Step) -> ArgumentParser:
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the record here")
+    parser.add_argument("--replace", action="store_true", help="replace outputs that exist")
     if step.scope == "image":
         _add_batch_options(parser)
     return parser
@@ -97,23 +98,18 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
     if missing:
         parser.error(f"{', '.join(missing)} missing (or give --sheet, --batch and so on)")
     params = read_params(step, options.params, options.set)
-    from parfocal.engine.attempt import Job, perform
+    from parfocal.engine import run_step
 
-    first = Path(paths[step.outputs[0].name])
-    result = perform(
-        Job(
-            step=step,
-            params=params,
-            inputs={p.name: Path(paths[p.name]) for p in step.inputs if paths[p.name]},
-            outputs={port.name: Path(paths[port.name]) for port in step.outputs},
-            image_id=first.name.partition(".")[0] or first.name,
-            record=options.record,
-            threads=options.threads,
-            progress=progress_to_stderr(step.name),
-        )
+    run_step(
+        step,
+        {port.name: paths[port.name] for port in step.inputs if paths[port.name]},
+        {port.name: paths[port.name] for port in step.outputs},
+        params,
+        threads=options.threads,
+        record=options.record,
+        existing="replace" if options.replace else "refuse",
+        progress=progress_to_stderr(step.name),
     )
-    if result.error is not None:
-        raise result.error
     return 0
 
 
@@ -129,6 +125,10 @@ def _run_batch(step: Step, options: Namespace, parser: ArgumentParser) -> int:
 
     rows = read_sheet(options.sheet)
     batches = batch_count(len(rows), options.batch_size)
+    if options.batch >= batches:
+        what = "There is no such batch"
+        expected = f"--batch below {batches}, for {len(rows)} images"
+        raise ConfigurationError(what, where=options.sheet, expected=expected, found=options.batch)
     run_batch(
         Batch(
             step=step,

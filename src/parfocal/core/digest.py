@@ -15,11 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from parfocal.errors import InputError
+from parfocal.models.manifest import MANIFEST_NAME, read_manifest
 
-__all__ = ["digest_json", "digest_path", "digest_zarr", "is_zarr", "size_of", "zarr_keys"]
+__all__ = [
+    "digest_json",
+    "digest_path",
+    "digest_zarr",
+    "fingerprint",
+    "is_zarr",
+    "size_of",
+    "zarr_keys",
+]
 
 _KEY = re.compile(
-    r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c(?:/[0-9]+)+|[0-9]+(?:[./][0-9]+)*)$"
+    r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c(?:/[0-9]+)*|[0-9]+(?:[./][0-9]+)*)$"
     r"|^OME/[^/]+$"
 )
 _ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -81,11 +90,10 @@ def digest_path(path: Path, threads: int = 1) -> str:
             return "sha256:" + _digest_file(path)
         if is_zarr(path):
             return digest_zarr(path, threads)
-        if (path / "manifest.json").is_file():
-            return _digest_manifest(path / "manifest.json")
+        if (path / MANIFEST_NAME).is_file() and _is_manifest(path / MANIFEST_NAME):
+            return _digest_manifest(path)
         if path.is_dir():
-            files = sorted(_files(path), key=os.fsencode)
-            return "tree-sha256:" + _digest_lines(path, files, threads)
+            return "tree-sha256:" + _digest_lines(path, _covered(path), threads)
     except PermissionError as error:
         what = "A file may not be read"
         remedy = "Give yourself read permission, or name another file."
@@ -104,14 +112,36 @@ def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files below a folder (of a Zarr: of its keys)."""
     if path.is_file():
         return path.stat().st_size
-    names = zarr_keys(path) if is_zarr(path) else list(_files(path))
-    return sum((path / name).stat().st_size for name in names)
+    return sum((path / name).stat().st_size for name in _covered(path))
+
+
+def fingerprint(path: Path) -> str:
+    """Return what tells without reading whether a file or folder was changed since.
+
+    It is a digest of the names, sizes and modification times of the files whose bytes
+    `digest_path` covers.
+    """
+    names = [""] if path.is_file() else _covered(path)
+    states = [(path / name).stat() for name in names]
+    seen = zip(names, states, strict=True)
+    return digest_json([[name, state.st_size, state.st_mtime_ns] for name, state in seen])
+
+
+def _covered(path: Path) -> list[str]:
+    return zarr_keys(path) if is_zarr(path) else sorted(_files(path), key=os.fsencode)
 
 
 def _files(path: Path) -> Iterable[str]:
-    for folder, _, names in os.walk(path, onerror=_raise):
+    # Links are followed, or a linked part of an image would not count; not those into a loop.
+    for folder, inner, names in os.walk(path, onerror=_raise, followlinks=True):
+        here = Path(folder).resolve()
+        inner[:] = [n for n in inner if not _is_loop(here / n, here)]
         for name in names:
             yield os.path.relpath(os.path.join(folder, name), path)  # noqa: PTH118
+
+
+def _is_loop(entry: Path, folder: Path) -> bool:
+    return entry.is_symlink() and folder.is_relative_to(entry.resolve())
 
 
 def _raise(error: OSError) -> None:
@@ -140,7 +170,17 @@ def _digest_lines(path: Path, names: list[str], threads: int) -> str:
     return total.hexdigest()
 
 
-def _digest_manifest(path: Path) -> str:
-    files = json.loads(path.read_text(encoding="utf-8"))["files"]
-    digests = sorted((Path(file["path"]).name, file["digest"]) for file in files)
-    return "manifest-sha256:" + digest_json(digests)
+def _is_manifest(path: Path) -> bool:
+    # Other programs call files of theirs so too.
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("format") == "parfocal-manifest-1"
+
+
+def _digest_manifest(folder: Path) -> str:
+    files = read_manifest(folder).files
+    return "manifest-sha256:" + digest_json(
+        sorted((Path(file.path).name, file.digest) for file in files)
+    )

@@ -58,12 +58,12 @@ class Lease:
         Raises
         ------
         StorageError
-            If another living writer holds it for longer than `wait_s`.
+            If another living writer holds it for longer than `wait_s`, or the folder of the
+            output cannot be written to.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self._wait_s
         told = False
-        while not self._take():
+        while not self._try():
             if not told:
                 logger.info("Waiting for another writer of %s: %s", self.final, _read(self.path))
                 told = True
@@ -102,6 +102,7 @@ class Lease:
     def _content(self) -> str:
         holder = {
             "token": self.token,
+            "host": socket.gethostname(),
             "machine": _machine(),
             "pid": os.getpid(),
             "process_start": _process_start(os.getpid()),
@@ -109,10 +110,20 @@ class Lease:
         }
         return json.dumps(holder)
 
+    def _try(self) -> bool:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._take()
+        except OSError as error:
+            what = "The folder of an output cannot be written to"
+            remedy = "Free some space, make the folder writable, or choose another."
+            where = self.path.parent
+            raise StorageError(what, where=where, found=error, remedy=remedy) from error
+
     def _take(self) -> bool:
         draft = self.path.with_name(f"{self.path.name}.{self.token}")
-        draft.write_text(self._content(), encoding="utf-8")
         try:
+            draft.write_text(self._content(), encoding="utf-8")
             # A link, not O_EXCL: the lease appears with its content, never empty.
             os.link(draft, self.path)
         except FileExistsError:
@@ -123,31 +134,29 @@ class Lease:
             draft.unlink(missing_ok=True)
 
     def _take_over(self, draft: Path) -> bool:
+        # The draft was written just now: its time is that of the file system's own clock.
+        now_s = draft.stat().st_mtime
+        age_s = _age_s(self.path, now_s)
         holder = _read(self.path)
-        if not holder or not self._is_dead(holder):
+        if not _is_dead(holder, age_s):
             return False
         # Of those who find the same dead holder, one makes the guard and replaces the lease.
-        guard = self.path.with_name(f"{self.path.name}.{holder['token']}.dead")
+        token = holder.get("token")
+        guard = self.path.with_name(f"{self.path.name}.{token}.dead")
         try:
             guard.touch(exist_ok=False)
         except FileExistsError:
-            if _age_s(guard) > DEAD_AFTER_S:
+            if _age_s(guard, now_s) > DEAD_AFTER_S:
                 guard.unlink(missing_ok=True)
             return False
         try:
-            if _read(self.path).get("token") != holder["token"]:
+            if not self.path.exists() or _read(self.path).get("token") != token:
                 return False
             draft.replace(self.path)
         finally:
             guard.unlink(missing_ok=True)
         logger.warning("Took over the output %s of a dead writer: %s", self.final, holder)
         return True
-
-    def _is_dead(self, holder: dict[str, Any]) -> bool:
-        if holder.get("machine") == _machine():
-            start = _process_start(int(holder["pid"]))
-            return start is None or start != holder.get("process_start")
-        return _age_s(self.path) > DEAD_AFTER_S
 
     def _mine(self) -> bool:
         return _read(self.path).get("token") == self.token
@@ -167,24 +176,34 @@ def _read(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _age_s(path: Path) -> float:
+def _is_dead(holder: dict[str, Any], age_s: float) -> bool:
+    if holder and holder.get("machine") == _machine():
+        start = _process_start(int(holder["pid"]))
+        return start is None or start != holder.get("process_start")
+    return age_s > DEAD_AFTER_S
+
+
+def _age_s(path: Path, now_s: float) -> float:
     try:
-        return time.time() - path.stat().st_mtime
+        return now_s - path.stat().st_mtime
     except OSError:
         return 0.0
 
 
 def _machine() -> str:
     """Return what two processes share that see each other's process ids."""
-    return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def _process_start(pid: int) -> str | None:
-    """Return when a process of this host started (in clock ticks), None if there is none.
+    """Return when a living process of this machine started (in clock ticks), None if there is none.
 
-    Source: field 22 of /proc/PID/stat, proc(5).
+    Source: fields 3 (state) and 22 (starttime) of /proc/PID/stat, proc(5).
     """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+    state, *fields = text.rpartition(")")[2].split()
+    return None if state in "ZX" else fields[18]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import shutil
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from parfocal.core.digest import fingerprint
+
 __all__ = ["Stamp", "partial_path", "publish", "remove_partials", "remove_tree", "write_json"]
+
+logger = logging.getLogger(__name__)
 
 
 def partial_path(final: Path, token: str) -> Path:
@@ -26,13 +32,9 @@ def publish(partial: Path, final: Path) -> None:
     A file is replaced at once; for a folder there is a moment at which `final` is absent,
     and none at which it is half there.
     """
-    if final.is_dir():
-        old = partial.with_name(f"{final.name}.old")
-        final.rename(old)
-        partial.rename(final)
-        remove_tree(old)
-    else:
-        partial.replace(final)
+    if final.is_dir() or (partial.is_dir() and (final.exists() or final.is_symlink())):
+        final.rename(partial.with_name(f"{final.name}.old"))
+    partial.replace(final)
     remove_tree(partial.parent)
 
 
@@ -42,7 +44,15 @@ def remove_partials(final: Path) -> None:
         prefix, suffix = f".{final.name}.", ".partial"
         for entry in list(final.parent.iterdir()):
             if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-                remove_tree(entry)
+                _remove_or_warn(entry)
+
+
+def _remove_or_warn(entry: Path) -> None:
+    # A writer that was thought dead may still be adding files; it cannot publish them.
+    try:
+        remove_tree(entry)
+    except OSError as error:
+        logger.warning("A partial output could not be removed: %s", error)
 
 
 def remove_tree(path: Path) -> None:
@@ -57,7 +67,7 @@ def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON with sorted keys to `path`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(path)
@@ -68,7 +78,8 @@ def write_json(path: Path, value: object) -> None:
 class Stamp:
     """The note beside a published result that says what it was made from.
 
-    A result is reused when its stamp has the key of the work to be done.
+    A result is reused when its stamp has the key of the work to be done. The stamp also keeps
+    what the files looked like, so that a result that was changed since is not taken for it.
 
     Parameters
     ----------
@@ -77,30 +88,60 @@ class Stamp:
     """
 
     def __init__(self, final: Path) -> None:
+        self._final = final
         self.path = final.with_name(f".{final.name}.stamp.json")
+        self._content = self._read()
 
-    def read(self) -> dict[str, Any]:
-        """Return what `write` wrote, or ``{}`` where there is no stamp."""
-        try:
-            stamp = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-        return stamp if isinstance(stamp, dict) else {}
+    @property
+    def key(self) -> str | None:
+        """Digest of all that decided the result, None where there is no stamp."""
+        return self._content.get("key")
 
-    def write(self, key: str, digest: str, digests: dict[str, str]) -> None:
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of all outputs of the step by role; empty where there is no stamp."""
+        return dict(self._content.get("digests", {}))
+
+    def vouches_for(self, role: str, path: Path) -> bool:
+        """Return whether the output `role` at `path` looks as it did when it was published."""
+        seen: str | None = self._content.get("fingerprints", {}).get(role)
+        return seen is not None and seen == fingerprint(path)
+
+    def digest(self) -> str | None:
+        """Return the digest of the first output, None where it is not known to hold."""
+        role = self._content.get("primary")
+        if role is None or not self._final.exists() or not self.vouches_for(role, self._final):
+            return None
+        return self.digests.get(role)
+
+    def write(self, key: str, digests: Mapping[str, str], outputs: Mapping[str, Path]) -> None:
         """Say that the result is whole.
 
         Parameters
         ----------
         key : str
             Digest of all that decided it.
-        digest : str
-            Digest of the output that the stamp stands beside.
-        digests : dict of str to str
-            Digests of all outputs of the step by role.
+        digests : mapping of str to str
+            Digests of all outputs of the step by role, the first output first.
+        outputs : mapping of str to Path
+            Where they lie, in the same order.
         """
-        write_json(self.path, {"key": key, "digest": digest, "digests": digests})
+        self._content = {
+            "key": key,
+            "primary": next(iter(outputs)),
+            "digests": dict(digests),
+            "fingerprints": {role: fingerprint(path) for role, path in outputs.items()},
+        }
+        write_json(self.path, self._content)
 
     def remove(self) -> None:
         """Take the word back, before the result is replaced."""
+        self._content = {}
         self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            stamp = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+            return {}
+        return stamp if isinstance(stamp, dict) else {}

@@ -1,1 +1,102 @@
 """Run steps: on one image, on a batch, with leases, records and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from parfocal.core.step import Step
+from parfocal.engine.attempt import perform
+from parfocal.engine.job import Job, Result
+from parfocal.errors import ConfigurationError
+from parfocal.models.base import Parameters, explain_validation
+
+__all__ = ["Result", "run_step"]
+
+
+def run_step(
+    step: Step,
+    inputs: Mapping[str, str | Path],
+    outputs: Mapping[str, str | Path],
+    params: Parameters | Mapping[str, Any] | None = None,
+    *,
+    threads: int = 1,
+    record: str | Path | None = None,
+    existing: Literal["refuse", "replace", "reuse"] = "refuse",
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Run one step on one image, as its command does.
+
+    Parameters
+    ----------
+    step : Step
+        The step, such as ``parfocal.steps.filter_image.STEP``.
+    inputs, outputs : mapping of str to path
+        Where they lie, by the names of the step's ports.
+    params : Parameters or mapping, optional
+        The parameters of the step; those that are left out have their defaults.
+    threads : int
+        How many threads the step may use.
+    record : path, optional
+        Where to write the record of the attempt.
+    existing : {"refuse", "replace", "reuse"}
+        What becomes of outputs that are there already; see `Job`.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+
+    Returns
+    -------
+    Result
+        The digests of the outputs by the names of the ports.
+
+    Raises
+    ------
+    ConfigurationError
+        If a port or a parameter is unknown, missing, or out of its bounds.
+    ParfocalError
+        What the step raised; nothing is left at the outputs then.
+    """
+    checked = _check_params(step, params)
+    _check_ports(step, inputs, outputs)
+    places = {port.name: Path(outputs[port.name]) for port in step.outputs}
+    first = places[step.outputs[0].name]
+    job = Job(
+        step=step,
+        params=checked,
+        inputs={name: Path(path) for name, path in inputs.items()},
+        outputs=places,
+        image_id=first.name.partition(".")[0] or first.name,
+        record=Path(record) if record is not None else None,
+        threads=threads,
+        existing=existing,
+        progress=progress,
+    )
+    result = perform(job)
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+def _check_params(step: Step, params: Parameters | Mapping[str, Any] | None) -> Parameters:
+    if isinstance(params, step.params):
+        return params
+    try:
+        return step.params.model_validate(dict(params or {}))
+    except ValidationError as error:
+        what = f"Parameters of {step.name} are not valid"
+        remedy = f"'parfocal schema {step.name}' describes them all."
+        found = explain_validation(error, step.params)
+        raise ConfigurationError(what, found=found, remedy=remedy) from error
+
+
+def _check_ports(step: Step, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+    for ports, given, kind in ((step.inputs, inputs, "inputs"), (step.outputs, outputs, "outputs")):
+        names = {port.name for port in ports}
+        needed = {port.name for port in ports if port.required or kind == "outputs"}
+        if not needed <= set(given) <= names:
+            what = f"The {kind} of {step.name} are not those that it has"
+            expected = ", ".join(sorted(needed)) or "none"
+            raise ConfigurationError(what, expected=expected, found=", ".join(sorted(given)))

@@ -17,12 +17,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from parfocal.core.lease import Lease
 from parfocal.core.outcomes import read_outcome
-from parfocal.core.publish import write_json
+from parfocal.core.publish import remove_partials, write_json
 from parfocal.core.step import Step
-from parfocal.engine.attempt import Job, engine_from_environment, failure_of, perform
+from parfocal.engine.attempt import perform
+from parfocal.engine.failures import failure_of
+from parfocal.engine.job import Job, Result
 from parfocal.engine.paths import resolve_ports
-from parfocal.errors import ConfigurationError, WorkerDiedError
+from parfocal.engine.recording import base_record
+from parfocal.errors import ConfigurationError, ParfocalError, WorkerDiedError
 from parfocal.models.base import Parameters
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Failure, Record
@@ -66,21 +70,20 @@ def run_batch(batch: Batch) -> Outcome:
     Raises
     ------
     ConfigurationError
-        If an outcome in `batch.after` is not that of these images.
+        If an outcome in `batch.after` is not that of these images, or a path in
+        `batch.replaced` is not one of a port.
     WorkerDiedError
         If workers die before they come to an image.
     """
+    jobs = {row.image_id: _job(batch, row) for row in batch.rows}
     before = _before(batch)
     done: dict[str, ImageOutcome] = {
         row.image_id: _skipped(before[row.image_id])
         for row in batch.rows
         if row.image_id in before and before[row.image_id].status != "done"
     }
-    todo = [row for row in batch.rows if row.image_id not in done]
-    while todo:
-        told = _run_worker(batch, todo)
-        done |= told
-        todo = [row for row in todo if row.image_id not in told]
+    while todo := [job for name, job in jobs.items() if name not in done]:
+        done |= _run_worker(todo)
     outcome = Outcome(step=batch.step.name, images=tuple(done[row.image_id] for row in batch.rows))
     if any(image.status == "failed" for image in outcome.images):
         _count_attempt(batch.outcome)
@@ -98,7 +101,7 @@ def attempts_path(outcome: Path) -> Path:
 
 def _count_attempt(outcome: Path) -> None:
     path = attempts_path(outcome)
-    count = json.loads(path.read_text(encoding="utf-8")) if path.exists() else 0
+    count: int = json.loads(path.read_text(encoding="utf-8")) if path.exists() else 0
     write_json(path, count + 1)
 
 
@@ -124,7 +127,22 @@ def _skipped(image: ImageOutcome) -> ImageOutcome:
     return image.model_copy(update={"status": "skipped", "digests": {}})
 
 
-def _run_worker(batch: Batch, todo: Sequence[Row]) -> dict[str, ImageOutcome]:
+def _job(batch: Batch, row: Row) -> Job:
+    inputs, outputs = resolve_ports(batch.results, batch.step, batch.params, row, batch.replaced)
+    return Job(
+        step=batch.step,
+        params=batch.params,
+        inputs=inputs,
+        outputs=outputs,
+        image_id=row.image_id,
+        row=row,
+        results=batch.results,
+        threads=batch.threads,
+        existing="reuse",
+    )
+
+
+def _run_worker(todo: Sequence[Job]) -> dict[str, ImageOutcome]:
     """Let a forked worker go through `todo`; return what it told, and what killed it."""
     receive, send = os.pipe()
     sys.stdout.flush()
@@ -132,24 +150,25 @@ def _run_worker(batch: Batch, todo: Sequence[Row]) -> dict[str, ImageOutcome]:
     pid = os.fork()
     if pid == 0:
         os.close(receive)
-        _work_and_exit(batch, todo, send)
-    os.close(send)
+        _work_and_exit(todo, send)
     status: int | None = None
     try:
+        os.close(send)
         told, current = _listen(receive)
         _, status = os.waitpid(pid, 0)
     finally:
         if status is None:  # this process was told to stop: so is the worker
             os.kill(pid, signal.SIGTERM)
             os.waitpid(pid, 0)
-    if status == 0:
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
         return told
-    why = _explain_death(os.waitstatus_to_exitcode(status))
-    if current is None:
+    if current is not None:
+        job = next(job for job in todo if job.image_id == current)
+        told[current] = _record_death(job, pid, code)
+    elif not told:
         what = "A worker died before it came to an image"
-        raise WorkerDiedError(what, where=batch.step.name, found=why)
-    row = next(row for row in todo if row.image_id == current)
-    told[current] = _record_death(batch, row, pid, why)
+        raise WorkerDiedError(what, where=todo[0].step.name, found=_explain_death(code))
     return told
 
 
@@ -159,6 +178,8 @@ def _listen(receive: int) -> tuple[dict[str, ImageOutcome], str | None]:
     current: str | None = None
     with os.fdopen(receive, encoding="utf-8") as messages:
         for line in messages:
+            if not line.endswith("\n"):  # killed in the middle of telling
+                break
             message = json.loads(line)
             current = message["image_id"]
             if "status" in message:
@@ -166,48 +187,40 @@ def _listen(receive: int) -> tuple[dict[str, ImageOutcome], str | None]:
     return told, current
 
 
-def _work_and_exit(batch: Batch, todo: Sequence[Row], send: int) -> None:
+def _work_and_exit(todo: Sequence[Job], send: int) -> None:
     code = 1
     try:
         with os.fdopen(send, "w", encoding="utf-8", buffering=1) as messages:
-            for row in todo:
-                messages.write(json.dumps({"image_id": row.image_id}) + "\n")
-                messages.write(_one(batch, row).model_dump_json() + "\n")
+            for job in todo:
+                messages.write(json.dumps({"image_id": job.image_id}) + "\n")
+                messages.write(_one(job).model_dump_json() + "\n")
         code = 0
     finally:
         # Not sys.exit: the supervisor's own cleaning up is not this process's to do.
         kind, error, trace = sys.exc_info()
-        if kind is not None and error is not None:
+        if kind is not None and error is not None and not isinstance(error, SystemExit):
             sys.excepthook(kind, error, trace)
         sys.stderr.flush()
         os._exit(code)
 
 
-def _one(batch: Batch, row: Row) -> ImageOutcome:
-    step = batch.step
+def _one(job: Job) -> ImageOutcome:
+    name = job.step.name
     start = time.monotonic()
-    inputs, outputs = resolve_ports(batch.results, step, batch.params, row, batch.replaced)
-    job = Job(
-        step=step,
-        params=batch.params,
-        inputs=inputs,
-        outputs=outputs,
-        image_id=row.image_id,
-        row=row,
-        results=batch.results,
-        threads=batch.threads,
-        reuse=True,
-    )
-    result = perform(job)
+    try:
+        result = perform(job)
+    except ParfocalError as error:
+        result = Result({}, error=error)
     if result.error is not None:
         failure = failure_of(result.error)
-        logger.error("%s failed on %s: %s", step.name, row.image_id, failure.message)
+        bug = None if isinstance(result.error, ParfocalError) else result.error
+        logger.error("%s failed on %s: %s", name, job.image_id, failure.message, exc_info=bug)
         return ImageOutcome(
-            image_id=row.image_id, status="failed", failed_step=step.name, error=failure.message
+            image_id=job.image_id, status="failed", failed_step=name, error=failure.message
         )
     verb = "Reused" if result.reused else "Did"
-    logger.info("%s %s of %s in %.2f s", verb, step.name, row.image_id, time.monotonic() - start)
-    return ImageOutcome(image_id=row.image_id, status="done", digests=result.digests)
+    logger.info("%s %s of %s in %.2f s", verb, name, job.image_id, time.monotonic() - start)
+    return ImageOutcome(image_id=job.image_id, status="done", digests=result.digests)
 
 
 def _explain_death(code: int) -> str:
@@ -218,44 +231,31 @@ def _explain_death(code: int) -> str:
     return f"the process ended with exit code {code}"
 
 
-def _record_death(batch: Batch, row: Row, pid: int, why: str) -> ImageOutcome:
+def _record_death(job: Job, pid: int, code: int) -> ImageOutcome:
+    """Say in the record that the worker died on a job, and remove what it left."""
     what = "The worker died on this image"
     remedy = "See the job's log; give the step more memory, or a smaller image."
-    died = WorkerDiedError(what, where=row.image_id, found=why, remedy=remedy)
-    failure = Failure(type=type(died).__name__, message=str(died), exit_code=1)
-    logger.error("%s: %s", batch.step.name, died)
-    for path, record in iter_attempts(batch.results, batch.step.folder, row.image_id):
-        if record.pid == pid and record.status == "started":
-            ended = {"status": "failed", "error": failure, "ended": datetime.now(UTC)}
-            write_record(path, record.model_copy(update=ended))
-            break
-    else:
-        path, attempt = claim_attempt(batch.results, batch.step.folder, row.image_id)
-        write_record(path, _bare_record(batch, row, attempt, pid, failure))
+    died = WorkerDiedError(what, where=job.image_id, found=_explain_death(code), remedy=remedy)
+    logger.error("%s: %s", job.step.name, died)
+    failure = Failure(
+        type=type(died).__name__, message=str(died), exit_code=128 - code if code < 0 else code
+    )
+    path, record = _record_of(job, pid)
+    ended = {"status": "failed", "error": failure, "ended": datetime.now(UTC)}
+    write_record(path, record.model_copy(update=ended))
+    with Lease(job.primary):
+        for final in job.outputs.values():
+            remove_partials(final)
     return ImageOutcome(
-        image_id=row.image_id, status="failed", failed_step=batch.step.name, error=str(died)
+        image_id=job.image_id, status="failed", failed_step=job.step.name, error=str(died)
     )
 
 
-def _bare_record(batch: Batch, row: Row, attempt: int, pid: int, failure: Failure) -> Record:
-    from socket import gethostname
-
-    from parfocal import __version__
-
-    now = datetime.now(UTC)
-    return Record(
-        step=batch.step.name,
-        step_version=batch.step.version,
-        parfocal_version=__version__,
-        image_id=row.image_id,
-        attempt=attempt,
-        status="failed",
-        parameters=batch.params.model_dump(mode="json"),
-        row=row.as_text(),
-        started=now,
-        ended=now,
-        host=gethostname(),
-        pid=pid,
-        engine=engine_from_environment(),
-        error=failure,
-    )
+def _record_of(job: Job, pid: int) -> tuple[Path, Record]:
+    """Return the record that the worker `pid` began of a job, or a new one if it did not."""
+    results = job.results or Path()
+    for path, record in iter_attempts(results, job.step.folder, job.image_id):
+        if record.pid == pid and record.status == "started":
+            return path, record
+    path, attempt = claim_attempt(results, job.step.folder, job.image_id)
+    return path, base_record(job, attempt).model_copy(update={"pid": pid})

@@ -30,7 +30,7 @@ def port_path(results: Path, port: Port, params: Parameters, row: Row) -> Path |
     ConfigurationError
         If the path names something that neither the parameters nor the sheet have.
     """
-    names = [name for _, name, _, _ in Formatter().parse(port.path) if name]
+    names = _fields(port)
     values = row.as_text() | {"source_key": source_key(row.source)}
     values |= {name: str(getattr(params, name)) for name in names if hasattr(params, name)}
     if names and port.path == f"{{{names[0]}}}":
@@ -44,6 +44,15 @@ def port_path(results: Path, port: Port, params: Parameters, row: Row) -> Path |
     return results / port.path.format_map(values)
 
 
+def _fields(port: Port) -> list[str]:
+    try:
+        return [name for _, name, _, _ in Formatter().parse(port.path) if name is not None]
+    except ValueError as error:
+        what = f"The path of '{port.name}' is not well formed"
+        remedy = "Write braces that stand for themselves twice."
+        raise ConfigurationError(what, where=port.path, found=error, remedy=remedy) from error
+
+
 def resolve_ports(
     results: Path, step: Step, params: Parameters, row: Row, replaced: Mapping[str, str]
 ) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -54,7 +63,17 @@ def resolve_ports(
     replaced : mapping of str to str
         Paths of ports other than the step's own, such as ``{"image":
         "images/{image_id}/filtered.ome.zarr"}``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the step has no such port, or a path names what neither parameters nor sheet have.
     """
+    known = [port.name for port in (*step.inputs, *step.outputs)]
+    unknown = sorted(set(replaced) - set(known))
+    if unknown:
+        what = f"{step.name} has no such input or output"
+        raise ConfigurationError(what, where=", ".join(unknown), expected=", ".join(known))
     found: list[dict[str, Path]] = []
     for ports in (step.inputs, step.outputs):
         placed = [replace(port, path=replaced.get(port.name, port.path)) for port in ports]

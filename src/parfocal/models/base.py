@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Model", "Parameters", "explain_validation"]
+__all__ = ["Model", "Parameters", "explain_validation", "field_names"]
 
 
 class Model(BaseModel):
@@ -21,24 +23,38 @@ class Parameters(Model):
     """
 
 
-def explain_validation(error: ValidationError) -> str:
+def explain_validation(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Say in one line which fields are wrong and why.
 
     Parameters
     ----------
     error : pydantic.ValidationError
         What pydantic raised.
+    model : type of pydantic.BaseModel, optional
+        What was validated; unknown names are then told the nearest that it has.
 
     Returns
     -------
     str
         ``field: reason (found value)`` for each problem, joined by ``; ``.
     """
+    names = field_names(model) if model else set()
     parts = []
     for problem in error.errors(include_url=False):
         field = ".".join(str(part) for part in problem["loc"]) or "value"
+        reason = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(problem["loc"][-1]), names, 1)
+            reason = "there is no such field" + (f", did you mean {near[0]!r}?" if near else "")
         found = repr(problem["input"])
         if len(found) > 80:
             found = found[:77] + "..."
-        parts.append(f"{field}: {problem['msg']} (found {found})")
+        parts.append(f"{field}: {reason} (found {found})")
     return "; ".join(parts)
+
+
+def field_names(model: type[BaseModel]) -> set[str]:
+    """Return the names of the fields of a model and of all models inside it."""
+    schema = model.model_json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in objects for name in part.get("properties", {})}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -65,12 +64,7 @@ def read_sheet(path: Path) -> list[Row]:
         If the file is missing or empty, a column is missing or doubled, a value is
         not allowed, or an image_id occurs twice; it names file, row and column.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        what = "The sample sheet cannot be read"
-        raise ConfigurationError(what, where=path, found=error, remedy=_REMEDY) from error
-    lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    lines = _lines(path)
     if not lines:
         what = "The sample sheet is empty"
         raise ConfigurationError(what, where=path, expected="a header line", remedy=_REMEDY)
@@ -99,6 +93,23 @@ def read_sheet(path: Path) -> list[Row]:
 
 
 _REMEDY = "Write one with 'parfocal list-images --source FOLDER --sheet samples.tsv'."
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """Return the cells of each line; what ends a line in Unicode only may stand in a cell."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = "The sample sheet is not UTF-8 text"
+        where = f"{path}, row {content.count(bytes([10]), 0, error.start) + 1}"
+        remedy = "Save it as UTF-8, with columns separated by tabs."
+        raise ConfigurationError(what, where=where, found=error, remedy=remedy) from error
+    except OSError as error:
+        what = "The sample sheet cannot be read"
+        raise ConfigurationError(what, where=path, found=error, remedy=_REMEDY) from error
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    return [line.split("\t") for line in lines] if text.strip() else []
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
@@ -150,7 +161,7 @@ def write_sheet(path: Path, rows: Iterable[Row]) -> None:
     for row in table:
         values = [row.get(column, "") for column in columns]
         for column, value in zip(columns, values, strict=True):
-            if any(mark in value for mark in "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+            if any(mark in value for mark in "\t\n\r"):
                 what = "A value cannot stand in a sample sheet"
                 raise ConfigurationError(
                     what,

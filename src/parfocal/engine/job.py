@@ -1,0 +1,126 @@
+"""A job: one step with its parameters and the paths of one image; and how it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from parfocal.core.digest import size_of
+from parfocal.core.step import Port, Step
+from parfocal.engine.paths import relative_uri
+from parfocal.errors import InputError, OutputExistsError
+from parfocal.models.base import Parameters
+from parfocal.models.record import Artifact, Engine
+from parfocal.models.sheet import Row
+
+__all__ = ["Job", "Result", "check_paths", "engine_from_environment", "refuse_existing"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: a step, its parameters, and the paths of one image.
+
+    Parameters
+    ----------
+    results : Path, optional
+        The results folder that records go to; a job without one keeps no numbered records.
+    record : Path, optional
+        Where else to write the record.
+    existing : {"refuse", "replace", "reuse"}
+        What becomes of outputs that are there already: ``refuse`` is an error, ``replace``
+        makes them anew, and ``reuse`` takes those with the same key as done and replaces
+        all others.
+    """
+
+    step: Step
+    params: Parameters
+    inputs: dict[str, Path]
+    outputs: dict[str, Path]
+    image_id: str
+    row: Row | None = None
+    results: Path | None = None
+    record: Path | None = None
+    threads: int = 1
+    existing: Literal["refuse", "replace", "reuse"] = "refuse"
+    progress: Callable[[int, int], None] | None = None
+
+    @property
+    def primary(self) -> Path:
+        """The output that the lease and the stamp stand beside."""
+        return self.outputs[self.step.outputs[0].name]
+
+    @property
+    def shared(self) -> bool:
+        """Whether the outputs serve several images, such as the originals of one file."""
+        if self.results is None:
+            return False
+        return self.image_id not in Path(relative_uri(self.primary, self.results)).parts[1:]
+
+    def artifact(self, port: Port, path: Path, digest: str) -> Artifact:
+        """Return the record's entry for an input or output."""
+        return Artifact(
+            role=port.name,
+            kind=port.kind,
+            uri=relative_uri(path, self.results),
+            size_bytes=size_of(path),
+            digest=digest,
+        )
+
+
+@dataclass
+class Result:
+    """How a job ended: the digests of its outputs by role, or the error."""
+
+    digests: dict[str, str]
+    reused: bool = False
+    error: BaseException | None = None
+
+
+def check_paths(job: Job) -> None:
+    """Make sure that all paths are there and that nothing is written into an input.
+
+    Raises
+    ------
+    InputError
+        If a required input is not given, or an output lies at or in an input or another output.
+    """
+    for port in job.step.inputs:
+        if port.required and port.name not in job.inputs:
+            what = f"The input '{port.name}' is not given"
+            remedy = f"Fill in what the path {port.path} of the input is made of."
+            raise InputError(what, where=job.image_id, remedy=remedy)
+    given = {f"input '{name}'": path for name, path in job.inputs.items()}
+    if job.step.scope == "run":  # works on the results folder, and puts its output there too
+        given = {}
+    for name, path in job.outputs.items():
+        final = path.resolve()
+        for other, taken in given.items():
+            if final.is_relative_to(taken.resolve()):
+                what = f"The output '{name}' lies at or in the {other}"
+                remedy = "A step never writes into its inputs: name another output."
+                raise InputError(what, where=path, remedy=remedy)
+        given[f"output '{name}'"] = path
+
+
+def refuse_existing(job: Job) -> None:
+    """Make sure that nothing lies where the outputs go.
+
+    Raises
+    ------
+    OutputExistsError
+        If something does.
+    """
+    for name, path in job.outputs.items():
+        if path.exists() or path.is_symlink():
+            what = f"The output '{name}' exists already"
+            remedy = "Name another output, or remove this one first."
+            raise OutputExistsError(what, where=path, expected="nothing there", remedy=remedy)
+
+
+def engine_from_environment() -> Engine:
+    """Return what runs this process, from ``PARFOCAL_ENGINE`` and the cluster's variables."""
+    name, _, version = os.environ.get("PARFOCAL_ENGINE", "shell").partition(" ")
+    return Engine(name=name, version=version or None, job_id=os.environ.get("SLURM_JOB_ID"))

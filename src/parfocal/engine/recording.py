@@ -1,0 +1,174 @@
+"""The record of an attempt: written when it starts, and again however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from parfocal import __version__
+from parfocal.core.publish import remove_tree
+from parfocal.core.step import Context
+from parfocal.engine.failures import explain, failure_of
+from parfocal.engine.job import Job, Result, engine_from_environment
+from parfocal.engine.usage import cpu_s, peak_memory_bytes, reset_peak_memory
+from parfocal.errors import StorageError
+from parfocal.models.record import Record
+from parfocal.provenance.records import claim_attempt, write_record
+
+__all__ = ["Attempt", "base_record"]
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """Keeps the record of an attempt, and cleans up behind it, however it ends.
+
+    Parameters
+    ----------
+    job : Job
+        What is attempted.
+    result : Result
+        Where an error is handed on.
+    """
+
+    def __init__(self, job: Job, result: Result) -> None:
+        self._job = job
+        self._result = result
+        self._record: Record | None = None
+        self._path: Path | None = None
+        self._context: Context | None = None
+        self._partials: list[Path] = []
+        self._cpu_before_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self, key: str | None, digests: Mapping[str, str]) -> None:
+        """Write the record as started.
+
+        Parameters
+        ----------
+        key : str, optional
+            The reuse key.
+        digests : mapping of str to str
+            Digests of the inputs by role.
+
+        Raises
+        ------
+        StorageError
+            If the record cannot be written.
+        """
+        job = self._job
+        attempt = 1
+        if job.results:
+            with _record_at(job.results / "records"):
+                self._path, attempt = claim_attempt(job.results, job.step.folder, job.image_id)
+        ports = [port for port in job.step.inputs if port.name in digests]
+        artifacts = [job.artifact(p, job.inputs[p.name], digests[p.name]) for p in ports]
+        reset_peak_memory()
+        self._cpu_before_s = cpu_s()
+        record = base_record(job, attempt)
+        self._record = record.model_copy(update={"key": key, "inputs": tuple(artifacts)})
+        self._write()
+
+    def run(self, partials: Mapping[str, Path]) -> None:
+        """Let the step write its outputs to `partials`."""
+        job = self._job
+        for partial in partials.values():
+            self._partials.append(partial.parent)
+            partial.parent.mkdir(parents=True)
+        base = os.environ.get("PARFOCAL_SCRATCH") or self._partials[0]
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as scratch:
+            self._context = Context(
+                Path(scratch), image_id=job.image_id, row=job.row, threads=job.threads
+            )
+            if job.progress:
+                self._context.progress = job.progress
+            job.step.run(job.inputs, partials, job.params, self._context)
+        missing = [name for name, partial in partials.items() if not partial.exists()]
+        if missing:
+            msg = f"step {job.step.name} did not write {missing}"
+            raise AssertionError(msg)
+
+    def finish(self, digests: Mapping[str, str]) -> None:
+        """Write the record as done, with the digests of the outputs by role."""
+        job = self._job
+        ports = [port for port in job.step.outputs if port.name in digests]
+        artifacts = [job.artifact(p, job.outputs[p.name], digests[p.name]) for p in ports]
+        self._end(status="done", outputs=tuple(artifacts))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Record a failure of any kind; all but requests to stop are handed on in the result."""
+        for folder in self._partials:
+            try:
+                remove_tree(folder)
+            except OSError as left:
+                logger.warning("A partial output could not be removed: %s", left)
+        if error is None:
+            return False
+        error = explain(error, self._job.primary)
+        if self._record is None:
+            self.start(None, {})
+        self._end(status="failed", outputs=(), error=failure_of(error))
+        self._result.error = error
+        return isinstance(error, Exception)
+
+    def _end(self, **changes: Any) -> None:
+        context, record = self._context, self._record
+        if record is None:
+            return
+        told = {"warnings": tuple(context.warnings), "details": context.details} if context else {}
+        ended = {"ended": datetime.now(UTC), "cpu_s": round(cpu_s() - self._cpu_before_s, 3)}
+        memory = {"peak_memory_bytes": peak_memory_bytes()}
+        self._record = record.model_copy(update=told | ended | memory | changes)
+        self._write()
+
+    def _write(self) -> None:
+        for path in (self._path, self._job.record):
+            if path is not None and self._record is not None:
+                with _record_at(path):
+                    write_record(path, self._record)
+
+
+@contextmanager
+def _record_at(where: Path) -> Iterator[None]:
+    """Turn the errors of the file system into one that says that a record is lacking."""
+    try:
+        yield
+    except OSError as error:
+        what = "The record of an attempt cannot be written"
+        remedy = "Free some space, or make the folder writable; then run again."
+        raise StorageError(what, where=where, found=error, remedy=remedy) from error
+
+
+def base_record(job: Job, attempt: int) -> Record:
+    """Return the record of an attempt that starts now, without inputs."""
+    return Record(
+        step=job.step.name,
+        step_version=job.step.version,
+        parfocal_version=__version__,
+        image_id=job.image_id,
+        attempt=attempt,
+        parameters=job.params.model_dump(mode="json"),
+        row=job.row.as_text() if job.row else {},
+        started=datetime.now(UTC),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        engine=engine_from_environment(),
+        image_digest=os.environ.get("PARFOCAL_IMAGE_DIGEST"),
+        lock_digest=os.environ.get("PARFOCAL_LOCK_DIGEST"),
+        commit=os.environ.get("PARFOCAL_COMMIT"),
+    )
