@@ -132,7 +132,7 @@ def example_run() -> list[Record]:
     return [
         *chain("a", "https://example.org/data/a.tif"),
         *retried,
-        failed("segment-objects", "b", 12, outputs=()),
+        failed("segment-objects", "b", 12, **nothing),
         *chain("c", "/data/c.tif", 20)[:2],
         failed("segment-objects", "c", 22, **nothing),
         killed("convert-image", "d", 30, inputs=(artifact("original", "folder", "originals/d"),)),

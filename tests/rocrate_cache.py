@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +73,26 @@ def findings(crate: Path, cache: Path, severity: str, profile: str) -> list[str]
     profile : str
         Such as ``provenance-run-crate``; those that it extends are checked too.
     """
-    report = cache.with_name(f"{profile}-{severity}.json")
-    command = [Path(sys.executable).parent / "rocrate-validator", "--no-interactive", "validate"]
     options = ["--offline", "--cache-path", cache, "--profile-identifier", profile]
     options += ["--requirement-severity", severity, "--output-format", "json"]
-    done = subprocess.run(
-        [*map(str, command), *map(str, options), "--output-file", str(report), str(crate)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stdout + done.stderr)
-    issues = json.loads(report.read_text(encoding="utf-8"))["issues"]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        program = Path(sys.executable).parent / "rocrate-validator"
+        command = [
+            program,
+            "--no-interactive",
+            "validate",
+            *options,
+            "--output-file",
+            report,
+            crate,
+        ]
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, check=False
+        )
+        if done.returncode not in (0, 1):
+            raise RuntimeError(done.stdout + done.stderr)
+        issues = json.loads(report.read_text(encoding="utf-8"))["issues"]
     return sorted(
         f"{issue['severity']} {issue.get('violatingEntity')}: {issue['message']}"
         for issue in issues

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from parfocal.errors import InputError
@@ -57,7 +57,7 @@ class CrateRequest:
         With a workflow it is a Provenance Run Crate, without a Process Run Crate.
     run_steps : collection of str
         Names of steps that work on the whole run.
-    agent : Agent, optional
+    agent : Agent
         Who ran the steps.
     workflow_url : str, optional
         Page or repository of the workflow.
@@ -70,7 +70,7 @@ class CrateRequest:
     licence: str
     files: Mapping[str, Path]
     run_steps: Collection[str] = ()
-    agent: Agent | None = None
+    agent: Agent = field(default_factory=Agent)
     workflow_url: str | None = None
 
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_graph import Graph, Reference
-from parfocal.provenance.crate_selection import artifact_key
 from parfocal.provenance.crate_terms import (
     compact,
     fragment,
@@ -65,7 +64,7 @@ class DataCatalog:
         if is_web(uri):
             accessed = time_text(record.ended or record.started)
             return self._add_web(artifact, uri, kind, properties | {"sdDatePublished": accessed})
-        identifier = fragment(f"{uri}@{short_digest('@'.join(artifact_key(artifact)))}")
+        identifier = fragment(f"{uri}@{short_digest(uri + artifact.digest)}")
         remote = uri if "://" in uri else None
         properties |= {"alternateName": None if remote else uri, "contentUrl": remote}
         return self._graph.add(identifier, kind, **properties)
@@ -76,6 +75,8 @@ class DataCatalog:
         identifier = quote(uri, safe="%/:?#@!$&'()*+,;=~")
         if len(self._digests[artifact.uri]) > 1:
             identifier = f"{identifier.partition('#')[0]}#{artifact.digest}"
+        if kind == "Dataset":
+            identifier = identifier.rstrip("/") + "/"
         known = {name: value for name, value in properties.items() if value is not None}
         self.web.setdefault(identifier, {"@type": kind} | known)
         return {"@id": identifier}

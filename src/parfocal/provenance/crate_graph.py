@@ -47,6 +47,6 @@ class Graph:
 
     def value(self, about: str, name: str, value: object, **properties: Any) -> Reference:
         """Add a PropertyValue that all entities with this value share."""
-        text = value_text(value)
+        text = redact(value_text(value))
         identifier = fragment("value", about, name, short_digest(text))
         return self.add(identifier, "PropertyValue", name=name, value=text, **properties)

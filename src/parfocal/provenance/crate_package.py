@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -148,7 +149,10 @@ class Package:
             crate.add(ContextEntity(crate, identifier, properties=properties))
         for name, value in self.root.items():
             crate.root_dataset[name] = value
-        crate.write(folder)
+        folder.mkdir(parents=True)
+        for entity in crate.data_entities:
+            entity.write(folder)
+        _write_metadata(crate.metadata.generate(), folder / crate.metadata.id)
 
     def _add_file(self, crate: ROCrate, path: str) -> None:
         source, properties = StringIO(self._texts[path], newline=""), self._properties[path]
@@ -164,3 +168,13 @@ class Package:
             lang_version=version,
             properties=properties | {"@type": _WORKFLOW_TYPES},
         )
+
+
+def _write_metadata(document: Mapping[str, Any], path: Path) -> None:
+    # One entity at a time: the library makes one text of all, five times the size of the file.
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(f'{{"@context": {json.dumps(document["@context"])},\n"@graph": [')
+        for number, entity in enumerate(document["@graph"]):
+            stream.write(",\n" if number else "\n")
+            json.dump(entity, stream, indent=1, sort_keys=True, ensure_ascii=False)
+        stream.write("\n]}\n")

@@ -12,35 +12,37 @@ __all__ = ["Agent", "add_agent", "add_licence", "add_organization"]
 
 @dataclass(frozen=True)
 class Agent:
-    """Who ran the steps: a person, and the organization that they belong to."""
+    """Who ran the steps: a person, an organization, or a person of an organization."""
 
-    name: str
+    person_name: str | None = None
     orcid: str | None = None
-    affiliation_name: str | None = None
-    affiliation_url: str | None = None
+    organization_name: str | None = None
+    organization_url: str | None = None
 
 
-def add_organization(graph: Graph, agent: Agent | None) -> Reference | None:
-    """Add the organization of an agent, if one was named."""
-    if agent is None or agent.affiliation_name is None:
+def add_organization(graph: Graph, agent: Agent) -> Reference | None:
+    """Add the organization, if one was named."""
+    if agent.organization_name is None:
         return None
     return graph.add(
-        agent.affiliation_url or fragment("organization", agent.affiliation_name),
+        agent.organization_url or fragment("organization", agent.organization_name),
         "Organization",
-        name=agent.affiliation_name,
-        url=agent.affiliation_url,
+        name=agent.organization_name,
+        url=agent.organization_url,
     )
 
 
-def add_agent(graph: Graph, agent: Agent | None) -> Reference | None:
-    """Add the person who ran the steps, if one was named."""
-    if agent is None:
-        return None
+def add_agent(graph: Graph, agent: Agent) -> Reference | None:
+    """Add who ran the steps: the person, else the organization, else nobody."""
+    organization = add_organization(graph, agent)
+    if agent.person_name is None:
+        return organization
+    orcid = f"https://orcid.org/{agent.orcid}" if agent.orcid else None
     return graph.add(
-        f"https://orcid.org/{agent.orcid}" if agent.orcid else fragment("person", agent.name),
+        orcid or fragment("person", agent.person_name),
         "Person",
-        name=agent.name,
-        affiliation=add_organization(graph, agent),
+        name=agent.person_name,
+        affiliation=organization,
     )
 
 

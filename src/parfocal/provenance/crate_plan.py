@@ -11,7 +11,6 @@ from parfocal.provenance.crate_graph import Graph, Reference
 from parfocal.provenance.crate_selection import artifact_key
 from parfocal.provenance.crate_terms import (
     HOME,
-    compact,
     flatten,
     fragment,
     is_folder,
@@ -40,15 +39,16 @@ class Plan:
     Attributes
     ----------
     connections : dict
-        From each port that data left to each that it entered, within the run.
-    entered, left : list of Port
-        The ports at which data entered the run from outside, and all outputs.
+        For each input port the output ports that its data came from, and None where some
+        came from outside the run.
+    steps : list of str
+        The steps, each after those whose data it took.
     """
 
     def __init__(self, graph: Graph, records: Sequence[Record]) -> None:
         self._graph = graph
         self._tools: dict[tuple[str, str, str], Reference] = {}
-        self._ports: dict[Port, dict[str, Artifact]] = defaultdict(dict)
+        self._ports: dict[Port, set[tuple[str, str | None]]] = defaultdict(set)
         self._settings: dict[str, dict[str, list[object]]] = defaultdict(lambda: defaultdict(list))
         self._makers: dict[tuple[str, str], Port] = {}
         versions = set()
@@ -99,7 +99,7 @@ class Plan:
     def workflow_parameter(self, port: Port) -> Reference:
         """Return the formal parameter of the workflow that stands for a port of a step."""
         step, side, role = port
-        return self._formal(("workflow", side, f"{step}.{role}"), self._ports[port].values())
+        return self._formal(("workflow", side, f"{step}.{role}"), self._ports[port])
 
     def file_parameter(self, role: str) -> Reference:
         """Return the formal parameter of a file that the workflow as a whole was given."""
@@ -113,10 +113,10 @@ class Plan:
 
     def _read(self, record: Record) -> None:
         for artifact in record.inputs:
-            self._ports[record.step, "input", artifact.role][artifact.kind] = artifact
+            self._ports[record.step, "input", artifact.role].add(_type_and_format(artifact))
         for artifact in record.outputs:
             port = (record.step, "output", artifact.role)
-            self._ports[port][artifact.kind] = artifact
+            self._ports[port].add(_type_and_format(artifact))
             self._makers[artifact_key(artifact)] = port
         for name, value in flatten(record.parameters):
             self._settings[record.step][name].append(value)
@@ -163,17 +163,17 @@ class Plan:
         )
 
     def _port(self, port: Port) -> Reference:
-        return self._formal(("parameter", *port), self._ports[port].values())
+        return self._formal(("parameter", *port), self._ports[port])
 
-    def _formal(self, path: tuple[str, ...], artifacts: Iterable[Artifact]) -> Reference:
-        kinds = {is_folder(artifact.kind): artifact for artifact in artifacts}
-        formats = {media_type(a.uri, a.kind) for folder, a in kinds.items() if not folder}
+    def _formal(
+        self, path: tuple[str, ...], examples: Iterable[tuple[str, str | None]]
+    ) -> Reference:
         return self._graph.add(
             fragment(*path),
             "FormalParameter",
             name=path[-1],
-            additionalType=compact(sorted("Dataset" if folder else "File" for folder in kinds)),
-            encodingFormat=sorted(formats),
+            additionalType=sorted({kind for kind, _ in examples}),
+            encodingFormat=sorted(media for _, media in examples if media),
             conformsTo={"@id": FORMAL_PARAMETER_PROFILE},
         )
 
@@ -185,3 +185,9 @@ class Plan:
             additionalType=value_type(values),
             conformsTo={"@id": FORMAL_PARAMETER_PROFILE},
         )
+
+
+def _type_and_format(artifact: Artifact) -> tuple[str, str | None]:
+    if is_folder(artifact.kind):
+        return "Dataset", None
+    return "File", media_type(artifact.uri, artifact.kind)

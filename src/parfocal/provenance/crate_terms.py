@@ -32,10 +32,10 @@ HOME = "https://parfocal.readthedocs.io"
 COMPLETED = "http://schema.org/CompletedActionStatus"
 FAILED = "http://schema.org/FailedActionStatus"
 
-_USER_INFO = re.compile(r"(?<=://)[^/\s@?#]+@")
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s\"'<>]+@")
 _SECRET_PARAMETER = re.compile(
-    r"(?i)([?&;](?:[\w.-]*(?:token|signature|secret|password|credential|api[_-]?key|accesskeyid)"
-    r"|sig|key|pwd)=)[^&;#\s\"'<>]+"
+    r"(?i)([?&](?:[\w.-]*(?:token|signature|secret|password|credential|api[_-]?key|accesskeyid)"
+    r"|sig|key|pwd)=)[^&#\s\"'<>]+"
 )
 _FOLDER_KINDS = frozenset({"ome-zarr", "folder", "crate"})
 _KIND_TYPES = {
@@ -68,7 +68,7 @@ def redact(text: str) -> str:
     It is the user and password before the host, and the values of query parameters that
     are named like tokens, signatures, keys or passwords.
     """
-    if "://" not in text and "=" not in text:
+    if "://" not in text:
         return text
     return _SECRET_PARAMETER.sub(r"\1REDACTED", _USER_INFO.sub("", text))
 

@@ -34,18 +34,20 @@ class RecordRunParams(Parameters):
         pattern=_URL,
         description="Address of the licence of the crate, best at spdx.org; not of the images.",
     )
-    agent_name: str | None = Field(
+    person_name: str | None = Field(
         default=None, min_length=1, description="Name of the person who ran the steps."
     )
-    agent_orcid: str | None = Field(
+    person_orcid: str | None = Field(
         default=None,
         pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$",
         description="ORCID of that person, such as 0000-0002-1825-0097.",
     )
-    affiliation_name: str | None = Field(
-        default=None, min_length=1, description="Organization of that person."
+    organization_name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Organization that ran the steps, or that the person belongs to.",
     )
-    affiliation_url: str | None = Field(
+    organization_url: str | None = Field(
         default=None, pattern=_URL, description="Address of that organization, best its ROR."
     )
     workflow_url: str | None = Field(
@@ -55,9 +57,8 @@ class RecordRunParams(Parameters):
     @model_validator(mode="after")
     def _belongs_to_someone(self) -> Self:
         for field, owner in (
-            ("agent_orcid", "agent_name"),
-            ("affiliation_name", "agent_name"),
-            ("affiliation_url", "affiliation_name"),
+            ("person_orcid", "person_name"),
+            ("organization_url", "organization_name"),
         ):
             if getattr(self, field) is not None and getattr(self, owner) is None:
                 msg = f"{field} needs {owner}: say whose it is"
@@ -84,14 +85,6 @@ def run(
     from parfocal.provenance.crate_people import Agent
     from parfocal.steps import STEPS
 
-    agent = None
-    if params.agent_name is not None:
-        agent = Agent(
-            name=params.agent_name,
-            orcid=params.agent_orcid,
-            affiliation_name=params.affiliation_name,
-            affiliation_url=params.affiliation_url,
-        )
     request = CrateRequest(
         results=inputs["results"],
         image_ids=[row.image_id for row in read_sheet(inputs["sheet"])],
@@ -100,7 +93,12 @@ def run(
         licence=params.licence,
         files={role: inputs[role] for role in _FILES if role in inputs},
         run_steps=[step.name for step in STEPS if step.scope == "run" and step is not STEP],
-        agent=agent,
+        agent=Agent(
+            person_name=params.person_name,
+            orcid=params.person_orcid,
+            organization_name=params.organization_name,
+            organization_url=params.organization_url,
+        ),
         workflow_url=params.workflow_url,
     )
     summary = write_crate(outputs["crate"], request)
