@@ -19,6 +19,8 @@ from parfocal.errors import InputError
 __all__ = ["assemble"]
 
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
+# Validators and schemas ask for at least one colour: background is transparent.
+_COLORS = [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
 _FICLONE = 0x40049409  # ioctl_ficlonerange(2)
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 _CANNOT_CLONE = (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EPERM)
@@ -132,7 +134,10 @@ class _Group:
 
     def write_label(self, target: Path) -> None:
         """Write the group's documents as those of a label image of the image two levels up."""
-        label = self.ngff.get("image-label", {}) | {"source": {"image": "../../"}}
+        label = dict(self.ngff.get("image-label", {}))
+        if not label.get("colors") and not label.get("properties"):
+            label["colors"] = _COLORS
+        label["source"] = {"image": "../../"}
         ngff = self.ngff | {"image-label": label}
         attributes = self.attributes | {"ome": ngff} if "ome" in self.attributes else ngff
         document = self.document | {"attributes": attributes}

@@ -42,4 +42,4 @@ def image_id_of(name: str, place: str, *, at_home: bool = True, series: str = ""
     if at_home and safe and safe == plain and not series:
         return safe
     digest = hashlib.sha256(f"{place}\0{series}".encode(errors="surrogateescape")).hexdigest()
-    return f"{safe or 'image'}-{digest[:8]}"
+    return f"{safe.rstrip('._-') or 'image'}-{digest[:8]}"

@@ -1,0 +1,157 @@
+"""The step fetch-image: local sources stay in place, remote ones come; a manifest tells both."""
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from parfocal.core.digest import digest_path
+from parfocal.core.step import Context
+from parfocal.errors import ConfigurationError, InputError, RemoteError
+from parfocal.models.manifest import read_manifest
+from parfocal.models.sheet import Row
+from parfocal.steps.fetch_image import STEP, FetchImageParams
+from webserver import serve
+
+
+def fetch(source, tmp_path, **kwargs):
+    context = Context(scratch=tmp_path, row=Row(image_id="a", source=source), **kwargs)
+    out = tmp_path / "original"
+    STEP.run({}, {"original": out}, FetchImageParams(), context)
+    return out, read_manifest(out), context
+
+
+def write_zarr(path):
+    path.mkdir(parents=True)
+    array = {
+        "node_type": "array",
+        "shape": [2],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1]}},
+        "chunk_key_encoding": {"name": "default"},
+    }
+    ome = {"multiscales": [{"datasets": [{"path": "0"}]}]}
+    (path / "zarr.json").write_text(json.dumps({"attributes": {"ome": ome}}))
+    (path / "0" / "c").mkdir(parents=True)
+    (path / "0" / "zarr.json").write_text(json.dumps(array))
+    (path / "0" / "c" / "0").write_bytes(b"chunk")
+    return path
+
+
+def test_a_local_file_stays_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "Zelle [1] $HOME 'ä'.tif"
+    (tmp_path / name).write_bytes(b"pixels")
+    out, manifest, context = fetch(name, tmp_path)
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
+    assert manifest.source == name
+    assert manifest.primary == str(tmp_path / name)
+    (file,) = manifest.files
+    assert (file.path, file.size_bytes) == (manifest.primary, 6)
+    assert file.digest == f"sha256:{hashlib.sha256(b'pixels').hexdigest()}"
+    assert context.details["bytes"] == 6
+
+
+def test_a_local_zarr_has_the_digest_of_its_tree(tmp_path):
+    source = write_zarr(tmp_path / "a.zarr")
+    _, manifest, _ = fetch(str(source), tmp_path)
+    assert manifest.files[0].digest == digest_path(source)
+    assert manifest.files[0].digest.startswith("zarr-merkle-sha256:")
+
+
+def test_a_parameter_goes_before_the_sheet(tmp_path):
+    (tmp_path / "b.tif").write_bytes(b"b")
+    context = Context(scratch=tmp_path, row=Row(image_id="a", source="nowhere.tif"))
+    params = FetchImageParams(source=str(tmp_path / "b.tif"))
+    STEP.run({}, {"original": tmp_path / "o"}, params, context)
+    assert read_manifest(tmp_path / "o").source == str(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("source", ["nowhere.tif", "folder", "s3://bucket/a.tif"])
+def test_what_cannot_be_fetched_is_the_users_error(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError) as caught:
+        fetch(source, tmp_path)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+def test_without_any_source_it_says_so(tmp_path):
+    with pytest.raises(ConfigurationError, match="no source"):
+        STEP.run({}, {"original": tmp_path / "o"}, FetchImageParams(), Context(scratch=tmp_path))
+
+
+def test_a_remote_file_comes_with_its_etag(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "a.tif").write_bytes(b"pixels")
+    with serve(tmp_path / "site") as web:
+        out, manifest, _ = fetch(f"{web.url}/a.tif", tmp_path)
+    assert manifest.primary_path(out).read_bytes() == b"pixels"
+    (file,) = manifest.files
+    assert (file.path, file.size_bytes, file.etag) == ("a.tif", 6, '"1"')
+    assert file.digest == f"sha256:{hashlib.sha256(b'pixels').hexdigest()}"
+    raw = json.loads((out / "manifest.json").read_text())
+    assert raw["format"] == "parfocal-manifest-1"
+
+
+def test_a_remote_zarr_has_the_digest_of_its_source(tmp_path):
+    source = write_zarr(tmp_path / "site" / "a.zarr")
+    ticks = []
+    with serve(tmp_path / "site") as web:
+        out, manifest, context = fetch(
+            f"{web.url}/a.zarr/", tmp_path, progress=lambda *tick: ticks.append(tick)
+        )
+    assert manifest.primary == "a.zarr"
+    assert manifest.files[0].digest == digest_path(source) == digest_path(out / "a.zarr")
+    assert context.details["chunks"] == 2
+    assert context.details["absent_chunks"] == 1
+    assert context.warnings == []
+    assert ticks[-1] == (2, 2)
+
+
+def test_doubts_about_a_remote_zarr_are_told(tmp_path):
+    source = write_zarr(tmp_path / "site" / "a.zarr")
+    (source / "0" / "c" / "0").unlink()
+    with serve(tmp_path / "site") as web:
+        web.absent_status = 403
+        _, _, context = fetch(f"{web.url}/a.zarr", tmp_path)
+    assert any("no chunk of array 0" in warning for warning in context.warnings)
+    assert any("403" in warning for warning in context.warnings)
+
+
+def test_a_remote_file_that_is_not_there(tmp_path):
+    (tmp_path / "site").mkdir()
+    with serve(tmp_path / "site") as web, pytest.raises(RemoteError, match="404") as caught:
+        fetch(f"{web.url}/a.tif", tmp_path)
+    assert caught.value.exit_code == 3
+
+
+def test_a_remote_file_called_like_the_manifest_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="manifest"):
+        fetch("http://127.0.0.1:9/manifest.json", tmp_path)
+
+
+def test_the_state_changes_with_a_local_source_only(tmp_path):
+    file = tmp_path / "a.tif"
+    file.write_bytes(b"one")
+
+    def state(source):
+        return STEP.state(FetchImageParams(), Row(image_id="a", source=source))
+
+    first = state(str(file))
+    assert state(str(file)) == first
+    os.utime(file, ns=(1, 1))
+    second = state(str(file))
+    assert second != first
+    file.write_bytes(b"more")
+    os.utime(file, ns=(1, 1))
+    assert state(str(file)) not in (first, second)
+    zarr = write_zarr(tmp_path / "a.zarr")
+    before = state(str(zarr))
+    (zarr / ".snakemake_timestamp").write_text("stray")
+    assert state(str(zarr)) == before
+    (zarr / "0" / "c" / "1").write_bytes(b"chunk")
+    assert state(str(zarr)) != before
+    assert "No such file" in state(str(tmp_path / "nowhere"))
+    assert state("https://a.org/a.tif") == "https://a.org/a.tif"

@@ -1,0 +1,263 @@
+"""The step list-images: every image a row, none lost, and names that stay."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from parfocal.core.step import Context
+from parfocal.errors import ConfigurationError, InputError
+from parfocal.models.sheet import read_sheet
+from parfocal.steps.list_images import STEP, ListImagesParams
+from webserver import serve
+
+PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+@pytest.fixture(autouse=True)
+def _working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def tiff(path, series=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tifffile.TiffWriter(path, ome=series > 1) as writer:
+        for number in range(series):
+            metadata = {"Name": f"scene\t{number}"} if series > 1 else None
+            writer.write(PIXELS, photometric="minisblack", metadata=metadata)
+
+
+def zarr(path, attributes):
+    path.mkdir(parents=True)
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    (path / ".zattrs").write_text(json.dumps(attributes))
+
+
+def zarr_image(path):
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    transform = [{"type": "scale", "scale": [1.0, 1.0]}]
+    datasets = [{"path": "0", "coordinateTransformations": transform}]
+    zarr(path, {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]})
+    array = {"zarr_format": 2, "shape": [3, 4], "chunks": [3, 4], "dtype": "|u1", "order": "C"}
+    array |= {"compressor": None, "fill_value": 0, "filters": None}
+    (path / "0").mkdir()
+    (path / "0" / ".zarray").write_text(json.dumps(array))
+    (path / "0" / "0.0").write_bytes(PIXELS.tobytes())
+
+
+def run(tmp_path, *source, **options):
+    context = Context(scratch=tmp_path)
+    sheet = tmp_path / "out.tsv"
+    STEP.run({}, {"sheet": sheet}, ListImagesParams(source=source, **options), context)
+    return read_sheet(sheet), context
+
+
+def ids(rows):
+    return [row.image_id for row in rows]
+
+
+def test_a_folder_in_order_with_relative_sources(tmp_path, data):
+    for name in ("b.tif", "a.tif", "Zähler (1).tif"):
+        tiff(data / name)
+    rows, context = run(tmp_path, "data")
+    assert [row.source for row in rows] == ["data/Zähler (1).tif", "data/a.tif", "data/b.tif"]
+    assert ids(rows)[1:] == ["a", "b"]
+    assert rows[0].image_id.startswith("Zahler_1-")
+    assert rows[0].name == "Zähler (1).tif"
+    assert [row.series for row in rows] == ["", "", ""]
+    assert context.warnings == []
+    assert context.details["images"] == 3
+
+
+def test_absolute_sources_stay_absolute(tmp_path, data):
+    tiff(data / "a.tif")
+    rows, _ = run(tmp_path, str(data))
+    assert rows[0].source == str(data / "a.tif")
+    rows, _ = run(tmp_path, f"file://{data}/a.tif")
+    assert rows[0].source == str(data / "a.tif")
+
+
+def test_more_files_change_no_other_image_id(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(data / "sub" / "a.tif")
+    tiff(data / "scenes.tif", series=2)
+    before = {
+        row.source + row.series: row.image_id for row in run(tmp_path, "data", recursive=True)[0]
+    }
+    for name in ("0.tif", "a.tiff", "a.ome.tif", "A.tif", "sub/sub/a.tif", "aa/a.tif", "sub_a.tif"):
+        tiff(data / name)
+    rows, _ = run(tmp_path, "data", recursive=True)
+    after = {row.source + row.series: row.image_id for row in rows}
+    assert after.items() > before.items()
+    assert len(set(after.values())) == len(after) == 11
+
+
+def test_other_files_are_passed_over_and_told(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(data / "disguised.dat")
+    tiff(data / "sub" / "b.tif")
+    for name in ("notes.txt", "a.companion.ome", "._a.tif", "plate.HTD"):
+        (data / name).write_bytes(b"text")
+    rows, context = run(tmp_path, "data")
+    assert [row.source for row in rows] == ["data/a.tif", "data/disguised.dat"]
+    ignored, unsearched = context.warnings
+    assert "4 file(s)" in ignored
+    assert "data/._a.tif" in ignored
+    assert "data/sub" in unsearched
+
+
+def test_damaged_images_keep_their_row(tmp_path, data):
+    tiff(data / "good.tif")
+    whole = (data / "good.tif").read_bytes()
+    (data / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    (data / "empty.tif").write_bytes(b"")
+    (data / "text.tif").write_text("no image")
+    (data / "later.nd2").write_bytes(b"\xda\xce\xbe\n")
+    zarr(data / "broken.zarr", {})
+    rows, context = run(tmp_path, "data")
+    assert ids(rows) == ["broken.zarr", "cut", "empty", "good", "later.nd2", "text"]
+    assert len(context.warnings) == 5
+    assert all("will fail" in warning for warning in context.warnings)
+
+
+def test_a_file_of_several_images_has_a_row_for_each(tmp_path, data):
+    tiff(data / "scenes.tif", series=3)
+    rows, _ = run(tmp_path, "data/scenes.tif")
+    assert [row.series for row in rows] == ["0", "1", "2"]
+    assert {row.source for row in rows} == {"data/scenes.tif"}
+    assert len(set(ids(rows))) == 3
+    assert all(row.name.startswith("scenes.tif [") for row in rows)
+
+
+def test_an_ome_zarr_is_one_image_and_is_not_searched(tmp_path, data):
+    zarr_image(data / "a.zarr")
+    rows, context = run(tmp_path, "data", recursive=True)
+    assert [(row.image_id, row.source, row.series) for row in rows] == [
+        ("a.zarr", "data/a.zarr", "")
+    ]
+    assert context.warnings == []
+
+
+def test_a_plate_has_a_row_for_each_field(tmp_path, data):
+    wells = [{"path": "A/1"}, {"path": "B/2"}]
+    zarr(data / "p.zarr", {"plate": {"name": "P 1", "wells": wells}})
+    for well in ("A/1", "B/2"):
+        zarr(data / "p.zarr" / well, {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
+        for field in "01":
+            zarr_image(data / "p.zarr" / well / field)
+    rows, _ = run(tmp_path, "data/p.zarr")
+    cells = [(row.series, row.plate, row.well, row.field) for row in rows]
+    assert cells == [
+        ("A/1/0", "P 1", "A1", "0"),
+        ("A/1/1", "P 1", "A1", "1"),
+        ("B/2/0", "P 1", "B2", "0"),
+        ("B/2/1", "P 1", "B2", "1"),
+    ]
+
+
+def test_a_damaged_field_leaves_the_others_their_rows(tmp_path, data):
+    zarr(data / "c.zarr", {"bioformats2raw.layout": 3})
+    zarr_image(data / "c.zarr" / "0")
+    zarr(data / "c.zarr" / "1", {"multiscales": []})
+    rows, context = run(tmp_path, "data/c.zarr")
+    assert [row.series for row in rows] == ["0", "1"]
+    assert "will fail" in context.warnings[0]
+
+
+def test_globs_and_names_that_look_like_globs(tmp_path, data):
+    for name in ("a1.tif", "a2.tif", "b.tif", "c[1].tif"):
+        tiff(data / name)
+    assert ids(run(tmp_path, "data/a?.tif")[0]) == ["a1", "a2"]
+    assert len(run(tmp_path, "**/*.tif")[0]) == 4
+    (row,) = run(tmp_path, "data/c[1].tif")[0]
+    assert row.source == "data/c[1].tif"
+
+
+def test_a_pattern_chooses_in_folders(tmp_path, data):
+    for name in ("a_w1.tif", "a_w2.tif", "mask.tif"):
+        tiff(data / name)
+    assert ids(run(tmp_path, "data", pattern="*_w?.tif")[0]) == ["a_w1", "a_w2"]
+
+
+def test_several_sources_and_one_named_twice(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(tmp_path / "more" / "a.tif")
+    rows, context = run(tmp_path, "data", "more", "data/a.tif")
+    assert [row.source for row in rows] == ["data/a.tif", "more/a.tif"]
+    assert rows[0].image_id == "a"
+    assert rows[1].image_id.startswith("a-")
+    assert "data/a.tif" in context.warnings[0]
+
+
+def test_a_sheet_keeps_its_rows_and_free_columns(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(data / "s.tif", series=2)
+    lines = ["image_id\tsource\tseries\tdose", "one\tdata/a.tif\t\t5", "two\tdata/s.tif\t\t7"]
+    lines += ["three\tdata/s.tif\t1\t9", "gone\tdata/gone.tif\t\t1"]
+    (tmp_path / "in.tsv").write_text("\n".join(lines) + "\n")
+    rows, context = run(tmp_path, "in.tsv")
+    assert [row.free["dose"] for row in rows] == ["5", "7", "7", "9", "1"]
+    assert ids(rows)[0] == "one"
+    assert ids(rows)[1].startswith("two_0-")
+    assert [row.series for row in rows] == ["", "0", "1", "1", ""]
+    assert "data/gone.tif" in context.warnings[0]
+
+
+def test_one_image_id_for_two_images_is_refused(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(data / "b.tif")
+    (tmp_path / "in.tsv").write_text("image_id\tsource\na\tdata/b.tif\n")
+    with pytest.raises(ConfigurationError, match=r"data/a\.tif.*data/b\.tif"):
+        run(tmp_path, "data/a.tif", "in.tsv")
+
+
+def test_names_that_look_like_uris_or_hold_tabs(tmp_path):
+    tiff(tmp_path / "idr:1.tif")
+    assert run(tmp_path, "*.tif")[0][0].source == "./idr:1.tif"
+    tiff(tmp_path / "tab\t.tif")
+    with pytest.raises(ConfigurationError, match="Rename"):
+        run(tmp_path, "*.tif")
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path, data):
+    tiff(data / b"caf\xe9.tif".decode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="UTF-8"):
+        run(tmp_path, "data")
+
+
+@pytest.mark.parametrize("source", ["nowhere", "data", "data/*.tif", "nowhere.tsv"])
+def test_a_source_without_images_is_an_error(tmp_path, data, source):
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, source)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+def test_urls(tmp_path):
+    site = tmp_path / "site"
+    tiff(site / "a.tif")
+    zarr(site / "c.zarr", {"bioformats2raw.layout": 3})
+    zarr_image(site / "c.zarr" / "0")
+    zarr_image(site / "c.zarr" / "1")
+    zarr_image(site / "one.zarr")
+    with serve(site) as web:
+        sources = [f"{web.url}/{name}" for name in ("a.tif", "c.zarr", "one.zarr")]
+        rows, _ = run(tmp_path, *sources)
+    assert [row.source.removeprefix(web.url) for row in rows] == [
+        "/a.tif",
+        "/c.zarr/0",
+        "/c.zarr/1",
+        "/one.zarr",
+    ]
+    assert [row.series for row in rows] == [""] * 4
+    assert ids(rows)[0] == "a"
+    assert ids(rows)[3] == "one.zarr"
+    assert rows[1].name == "c.zarr [0]"
