@@ -118,7 +118,7 @@ def _before(batch: Batch) -> dict[str, ImageOutcome]:
                 what, where=path, expected=f"images {missing[:5]}", found="none", remedy=remedy
             )
         for name, image in images.items():
-            if found.get(name, image).status == "done":
+            if name not in found or found[name].status == "done":
                 found[name] = image
     return found
 
