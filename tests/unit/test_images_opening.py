@@ -1,0 +1,100 @@
+"""What each bad input gets, and which formats are told apart."""
+
+import os
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from parfocal.core.blocks import whole
+from parfocal.errors import InputError
+from parfocal.images import list_images, open_image
+from parfocal.images.manifest import primary_path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.tif", b"", "empty"),
+        ("text.tif", b"these are no pixels", "known format"),
+        ("short.tif", b"II*\0", "cannot be read"),
+        ("noise.tif", b"II*\0\x08\0\0\0" + bytes(range(256)), "TIFF"),
+        ("broken.png", b"\x89PNG\r\n\x1a\n1234", "decoded"),
+        ("broken.jpg", b"\xff\xd8\xff\xe0 nothing", "decoded"),
+    ],
+)
+def test_files_that_are_no_images(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        open_image(path)
+    assert caught.value.exit_code == 2
+    assert str(path) in str(caught.value.where)
+    assert caught.value.remedy
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        open_image(tmp_path / "nothing.tif")
+
+
+def test_a_folder_that_is_no_zarr(tmp_path):
+    with pytest.raises(InputError, match="not an OME-Zarr"):
+        list_images(tmp_path)
+
+
+def test_a_zarr_without_images(tmp_path):
+    (tmp_path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(InputError, match="no image"):
+        open_image(tmp_path)
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        open_image(path)
+    assert "permissions" in caught.value.remedy
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 3), (9, 11, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png(tmp_path, shape, dtype):
+    pixels = np.random.default_rng(0).integers(0, 250, shape).astype(dtype)
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(pixels))
+    with open_image(path) as image:
+        assert image.dtype == dtype
+        found = image.read(whole(image.shape5))[0, :, 0]
+        np.testing.assert_array_equal(found, np.moveaxis(np.atleast_3d(pixels), -1, 0))
+        assert image.metadata.rgb == (shape[2:] == (3,))
+        assert image.warnings == ()
+
+
+def test_jpeg_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(imagecodecs.jpeg8_encode(np.full((16, 16), 77, np.uint8)))
+    with open_image(path) as image:
+        assert "lossy" in image.warnings[0]
+        assert image.metadata.axes == "YX"
+        assert abs(int(image.read(whole(image.shape5)).mean()) - 77) <= 1
+
+
+def test_a_manifest_leads_to_the_primary_file(tmp_path):
+    file = tmp_path / "a.tif"
+    assert primary_path(file) == file
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"format": "parfocal-manifest-1", "primary": "files/a.tif"}')
+    assert primary_path(tmp_path) == tmp_path / "files/a.tif"
+    manifest.write_text('{"format": "parfocal-manifest-1", "primary": "/elsewhere/a.tif"}')
+    assert str(primary_path(tmp_path)) == "/elsewhere/a.tif"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": "other-1", "primary": "a"}', '{"format": "parfocal-manifest-1"}']
+)
+def test_a_bad_manifest(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="manifest"):
+        primary_path(tmp_path)
