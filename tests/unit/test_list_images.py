@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from pydantic import ValidationError
 
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
@@ -75,6 +76,12 @@ def test_a_folder_in_order_with_relative_sources(tmp_path, data):
     assert [row.series for row in rows] == ["", "", ""]
     assert context.warnings == []
     assert context.details["images"] == 3
+
+
+def test_one_source_may_be_given_without_a_list():
+    assert ListImagesParams(source="data").source == ("data",)
+    with pytest.raises(ValidationError, match="at least 1"):
+        ListImagesParams(source=())
 
 
 def test_absolute_sources_stay_absolute(tmp_path, data):

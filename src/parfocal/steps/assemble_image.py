@@ -53,7 +53,7 @@ def run(
 STEP = Step(
     name="assemble-image",
     version="1",
-    summary="Join an image and its label image in one OME-Zarr for viewers.",
+    summary="Join an image and its label image in one OME-Zarr for viewers",
     params=AssembleImageParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "Image."),

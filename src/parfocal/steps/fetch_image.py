@@ -137,7 +137,7 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
 STEP = Step(
     name="fetch-image",
     version="1",
-    summary="Have the originals of a source at hand, with a manifest of their digests.",
+    summary="Have the originals of a source at hand, with a manifest of their digests",
     params=FetchImageParams,
     inputs=(),
     outputs=(

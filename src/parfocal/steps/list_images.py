@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from parfocal.core.digest import is_zarr
 from parfocal.core.step import Context, Port, Step
@@ -32,6 +32,11 @@ class ListImagesParams(Parameters):
     pattern: str = Field(
         default="*", min_length=1, description="Which file names to take from folders."
     )
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
 
 def run(
@@ -236,7 +241,7 @@ def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
 STEP = Step(
     name="list-images",
     version="1",
-    summary="Write a sample sheet with one row an image.",
+    summary="Write a sample sheet with one row an image",
     params=ListImagesParams,
     inputs=(),
     outputs=(Port("sheet", "sheet", "samples.tsv", "Sample sheet to write."),),
