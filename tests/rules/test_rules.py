@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from rules.runs import ROOT, SNAKEFILE, Run, program
 
 RULE_FILES = sorted((ROOT / "rules").glob("**/*.smk"))

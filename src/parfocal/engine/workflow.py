@@ -8,7 +8,6 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
@@ -77,25 +76,25 @@ def read_config(
     Raises
     ------
     ConfigurationError
-        It names the file, the key, and for an unknown key the nearest known one.
+        It names the file, the key, and the nearest known one to an unknown key.
     """
     shared = values.get("label_name", model.model_fields["label_name"].default)
-    complete = {key: _with_label_name(model, key, v, shared, where) for key, v in values.items()}
-    for key, field in model.model_fields.items():
-        if key not in values and field.default_factory is not None:
-            complete[key] = _with_label_name(model, key, {}, shared, where)
+    given: dict[str, Any] = {
+        key: {} for key, field in model.model_fields.items() if field.default_factory
+    }
+    complete = {
+        key: _with_label_name(model, key, value, shared, where)
+        for key, value in (given | dict(values)).items()
+    }
     try:
         return model.model_validate(complete)
     except ValidationError as error:
-        keys = [".".join(str(part) for part in e["loc"]) for e in error.errors()]
-        near = [text for e in error.errors() if (text := _near(model, e["loc"], e["type"]))]
         what = "The configuration is not valid"
-        known = "'parfocal schema STEP' describes the parameters of a step."
+        keys = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors())
+        found = explain_validation(error, model)
+        remedy = "'parfocal schema STEP' describes the parameters of a step."
         raise ConfigurationError(
-            what,
-            where=f"{where}, key {', '.join(keys)}",
-            found=explain_validation(error),
-            remedy=" ".join(near) or known,
+            what, where=f"{where}, key {keys}", found=found, remedy=remedy
         ) from error
 
 
@@ -123,16 +122,6 @@ def _with_label_name(
             remedy=remedy,
         )
     return value | {"label_name": shared}
-
-
-def _near(model: type[WorkflowConfig], loc: tuple[int | str, ...], kind: str) -> str:
-    if kind != "extra_forbidden":
-        return ""
-    owner: type[Model] | None = model
-    if len(loc) > 1:
-        owner = _params_model(model, str(loc[0])) if len(loc) == 2 else None
-    near = get_close_matches(str(loc[-1]), list(owner.model_fields), 1) if owner else []
-    return f"Did you mean {near[0]!r} for {loc[-1]!r}?" if near else ""
 
 
 @dataclass(frozen=True)

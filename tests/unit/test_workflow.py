@@ -1,0 +1,183 @@
+"""Configuration and plan of a workflow: what is refused, and what makes a batch run again."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parfocal.engine.workflow import Plan, make_plan, tell_jobs
+from parfocal.errors import ConfigurationError
+from parfocal.models.sheet import Row, write_sheet
+
+STEPS = ["fetch_image", "convert_image", "segment_objects", "measure_objects", "score_objects"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(rows: list[Row], cores: int = 1, **config: Any) -> Plan:
+    write_sheet(Path("samples.tsv"), rows)
+    values = {"sheet": "samples.tsv"} | config
+    return make_plan(
+        values, steps=STEPS, optional=["filter_image"], files=["own.yaml"], cores=cores
+    )
+
+
+def rows_of(count: int) -> list[Row]:
+    return [Row(image_id=f"i{n}", source=f"{n}.tif") for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"sheeet": "x"}, ["own.yaml, key sheeet", "did you mean 'sheet'"]),
+        ({"segment_object": {}}, ["key segment_object", "'segment_objects'"]),
+        ({"segment_objects": {"chanel": 1}}, ["key segment_objects.chanel", "'channel'"]),
+        ({"batch_size": 0}, ["key batch_size", "greater than or equal to 1", "found 0"]),
+        ({"batch_size": "many"}, ["key batch_size", "'many'"]),
+        ({"results": "a{b}"}, ["key results"]),
+        ({"label_name": "../x"}, ["key label_name"]),
+        (
+            {"measure_objects": {"label_name": "cells"}},
+            ["measure_objects.label_name", "found cells"],
+        ),
+        ({"convert_image": 3}, ["key convert_image"]),
+        ({"filter_image": {"filter": {"method": "blur"}}}, ["key filter_image", "'gaussian'"]),
+    ],
+)
+def test_a_bad_value_is_told_with_file_and_key(
+    folder: Path, config: dict[str, Any], told: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        plan(rows_of(1), **config)
+    for text in told:
+        assert text in str(caught.value)
+
+
+def test_a_missing_sheet_is_told(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"key sheet.*Field required"):
+        make_plan({}, steps=STEPS)
+    with pytest.raises(ConfigurationError, match=r"cannot be read: none\.tsv"):
+        make_plan({"sheet": "none.tsv"}, steps=STEPS)
+
+
+def test_the_label_name_reaches_all_steps(folder: Path) -> None:
+    made = plan(rows_of(1), label_name="cells", segment_objects={"channel": 1})
+    for name in ("segment_objects", "measure_objects", "score_objects"):
+        assert json.loads(made.params(name))["label_name"] == "cells"
+    assert json.loads(made.params("segment_objects"))["channel"] == 1
+    assert "label_name" not in json.loads(made.params("convert_image"))
+
+
+def test_an_optional_step_runs_when_it_is_configured(folder: Path) -> None:
+    assert not plan(rows_of(1)).has("filter_image")
+    assert not plan(rows_of(1), filter_image=None).has("filter_image")
+    assert plan(rows_of(1), filter_image={}).has("filter_image")
+
+
+@given(st.integers(1, 300), st.integers(1, 64))
+def test_batches_hold_each_image_once_and_none_is_empty(count: int, size: int) -> None:
+    made = Plan(
+        plan_config(size), [Row(image_id=f"i{n}", source="x") for n in range(count)], steps={}
+    )
+    ids = [row.image_id for rows in made.members.values() for row in rows]
+    assert sorted(ids) == sorted(f"i{n}" for n in range(count))
+    assert all(made.members.values())
+
+
+def plan_config(size: int) -> Any:
+    from parfocal.engine.workflow import config_model
+
+    return config_model([]).model_validate({"sheet": "s.tsv", "batch_size": size})
+
+
+def test_threads_are_more_than_one_only_with_few_batches(folder: Path) -> None:
+    assert plan(rows_of(3), cores=4).threads == 4
+    many = plan(rows_of(64), cores=4, batch_size=8)
+    assert len(many.members) > 4
+    assert many.threads == 1
+
+
+def test_a_batch_is_triggered_by_its_rows_only(folder: Path) -> None:
+    rows = rows_of(40)
+    before = plan(rows, batch_size=10)
+    changed = [row if row.image_id != "i7" else Row(image_id="i7", source="other") for row in rows]
+    after = plan(changed, batch_size=10)
+    differ = [
+        batch
+        for batch in before.members
+        if before.trigger("convert_image", batch) != after.trigger("convert_image", batch)
+    ]
+    assert len(differ) == 1
+    assert "i7" in [row.image_id for row in before.members[differ[0]]]
+
+
+def test_a_changed_source_triggers_the_fetch(folder: Path) -> None:
+    source = folder / "0.tif"
+    source.write_bytes(b"one")
+    made = plan(rows_of(1))
+    before, convert = made.trigger("fetch_image", 0), made.trigger("convert_image", 0)
+    assert made.trigger("fetch_image", "0") == before
+    source.write_bytes(b"other")
+    assert made.trigger("fetch_image", 0) != before
+    assert made.trigger("convert_image", 0) == convert
+
+
+def test_a_changed_ground_truth_triggers_the_score(folder: Path) -> None:
+    truth = folder / "truth.tif"
+    truth.write_bytes(b"one")
+    made = plan([Row(image_id="a", source="a.tif", ground_truth="truth.tif")])
+    before = made.trigger("score_objects", 0)
+    assert made.batches_with("ground_truth") == [0]
+    truth.write_bytes(b"other")
+    assert made.trigger("score_objects", 0) != before
+    assert plan(rows_of(1)).batches_with("ground_truth") == []
+
+
+def test_failures_trigger_a_batch_again(folder: Path) -> None:
+    made = plan(rows_of(1))
+    before = made.trigger("convert_image", 0)
+    counter = folder / "results/outcomes/convert_image/.0.attempts"
+    counter.parent.mkdir(parents=True)
+    counter.write_text("1\n", encoding="utf-8")
+    assert made.trigger("convert_image", 0) == before.replace("failures 0", "failures 1")
+
+
+def test_a_report_is_current_when_it_is_newer_than_all_outcomes(folder: Path) -> None:
+    made = plan(rows_of(1))
+    outcomes = made.outcomes(["fetch_image", "convert_image"])
+    assert outcomes == [f"results/outcomes/{step}/0.json" for step in STEPS[:2]]
+    for path in [*map(Path, outcomes), Path("results/report.html")]:
+        assert not made.report_is_current(outcomes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1, 1))
+    assert made.report_is_current(outcomes)
+    os.utime(outcomes[1], (2, 2))
+    assert not made.report_is_current(outcomes)
+
+
+def test_jobs_are_told_the_engine_and_the_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PARFOCAL_ENGINE", "PARFOCAL_COMMIT", "PARFOCAL_LOCK_DIGEST"):
+        monkeypatch.setenv(name, "before")
+    workflow = folder / "workflows/x"
+    workflow.mkdir(parents=True)
+    (folder / "envs").mkdir()
+    (folder / "envs/workflow.lock.txt").write_text("", encoding="utf-8")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    tell_jobs("snakemake 9", workflow)
+    assert os.environ["PARFOCAL_ENGINE"] == "snakemake 9"
+    # Outside of a repository the commit is left to whoever knows it, such as a container image.
+    assert os.environ["PARFOCAL_COMMIT"] == "before"
+    assert os.environ["PARFOCAL_LOCK_DIGEST"].startswith("sha256:e3b0c44298fc1c14")
