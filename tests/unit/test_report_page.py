@@ -149,7 +149,7 @@ def test_the_header_sums_up_objects_and_scores():
     ]
     text = Reader(render_page(report(*images))).text
     assert "Objects ( nuclei ) 60 000" in text
-    assert "F1 at IoU 0.5 0.900 median of 3" in text
+    assert "F1 at IoU 0.5 0.900 median of 3 images" in text
     assert "F1 at IoU 0.75" not in text
 
 

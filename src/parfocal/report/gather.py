@@ -15,6 +15,7 @@ from parfocal.report.tables import (
     Table,
     choose_axis,
     count_objects,
+    own_axes,
     read_table,
 )
 
@@ -63,11 +64,11 @@ def gather_report(
     pictures = 0
     for done, row in enumerate(rows, 1):
         table = tables.get(row.image_id)
-        counted = count_objects(table, axes) if table else []
-        together.add(counted)
+        together.add(count_objects(table, axes) if table else [])
         picture = draw(row.image_id) if pictures < most_pictures else None
         pictures += picture is not None
-        card = Card(picture, tuple(counted)) if picture else None
+        own = count_objects(table, own_axes(table)) if table and picture else []
+        card = Card(picture, tuple(own)) if picture else None
         lines.append(_line(row, results, findings[row.image_id], table, card))
         progress(done, len(rows))
     return Report(

@@ -145,7 +145,7 @@ def as_number(value: float | None) -> str:
 def _as_percent(value: float | None) -> str:
     if value is None:
         return NOTHING
-    shown = f"{value:.2%}" if value == 0 or value >= 0.0001 else "<0.01%"
+    shown = f"{value:.2%}" if value >= 0.0001 else "<0.01%" if value else "0%"
     return shown.replace("%", f"{THIN_SPACE}%")
 
 

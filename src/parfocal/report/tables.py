@@ -22,6 +22,7 @@ __all__ = [
     "Table",
     "choose_axis",
     "count_objects",
+    "own_axes",
     "read_table",
     "select_columns",
 ]
@@ -30,7 +31,7 @@ SIZES = ("volume_um3", "area_um2", "volume_px", "area_px")
 SHAPES = ("elongation",)
 INTENSITY = "intensity_mean_"
 MOST_INTENSITIES = 4
-BINS = 24
+BINS = 30
 SAMPLE = 100
 SMALLEST_STEP = 1e-300
 
@@ -71,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Axis:
-    """The bins of one measurement, the same for all images.
+    """The bins of one measurement.
 
     Parameters
     ----------
@@ -158,7 +159,10 @@ def _summarise(values: NDArray[Any]) -> Column | None:
 
 
 def choose_axis(columns: Sequence[Column]) -> Axis:
-    """Choose bins at round numbers that hold 99 % of the objects of all images.
+    """Choose bins at round numbers that hold nearly all objects of some images.
+
+    The half percent of the objects at either end does not count, so that a few outliers
+    do not squeeze all others into one bin.
 
     Parameters
     ----------
@@ -180,11 +184,17 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
 
 
 def _round_step(width: float, *, whole: bool) -> float:
-    """Return the next of 1, 2 or 5 times a power of ten; at least 1 for whole numbers."""
+    """Return the next of 1, 2, 2.5 or 5 times a power of ten; whole for whole numbers."""
     if width < (1 if whole else SMALLEST_STEP):
         return 1.0
     power = 10.0 ** math.floor(math.log10(width))
-    return next((f * power for f in (1, 2, 5, 10) if f * power >= width), 10 * power)
+    factors = (1, 2, 5, 10) if whole and power < 10 else (1, 2, 2.5, 5, 10)
+    return next((f * power for f in factors if f * power >= width), 10 * power)
+
+
+def own_axes(table: Table) -> dict[str, Axis]:
+    """Return bins that suit the objects of one table, for each of its columns."""
+    return {name: choose_axis([column]) for name, column in table.columns.items()}
 
 
 def count_objects(table: Table, axes: dict[str, Axis]) -> list[Distribution]:

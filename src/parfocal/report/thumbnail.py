@@ -185,7 +185,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Return (Y, X), (Y, X, 3) or (Y, X, 4) uint8 as a PNG file."""
     import imagecodecs
 
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=9))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=6))
 
 
 def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | None) -> Picture:
