@@ -131,7 +131,7 @@ def ratio(numerator: int, denominator: int, exponent: int = 0) -> float:
     try:
         return numerator / denominator
     except OverflowError:
-        return math.copysign(math.inf, numerator)
+        return math.inf if numerator > 0 else -math.inf
 
 
 def root_ratio(numerator: int, denominator: int, exponent: int = 0) -> float:
