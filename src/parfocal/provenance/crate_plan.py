@@ -147,12 +147,12 @@ class Plan:
         return order
 
     def _tool(self, step: str, parfocal_version: str, step_version: str) -> Reference:
-        page = f"{HOME}/reference/steps/{step}/"
+        page = f"{HOME}/reference/steps/#{step}"
         ports = [(port, reference) for port, reference in self._parameters.items()]
         settings = [r for (name, _), r in self._setting_references.items() if name == step]
         inputs = [r for (name, side, _), r in ports if (name, side) == (step, "input")]
         return self._graph.add(
-            f"{page}#{parfocal_version}-{step_version}",
+            f"{page}-{parfocal_version}-{step_version}",
             "SoftwareApplication",
             name=f"parfocal {step}",
             description=f"The step {step} of Parfocal; version {step_version} of its behaviour.",

@@ -104,10 +104,11 @@ def run(
     summary = write_crate(outputs["crate"], request)
     for warning in summary.warnings:
         context.warn(warning)
-    if summary.images_without_records:
-        listed = ", ".join(summary.images_without_records[:10])
-        number = len(summary.images_without_records)
-        context.warn(f"There are no records of {number} images of the sheet: {listed}")
+    idle = summary.images_without_records
+    if idle:
+        listed = ", ".join(idle[:10]) + (", ..." if len(idle) > 10 else "")
+        total = len(request.image_ids)
+        context.warn(f"No step was run on {len(idle)} of {total} images of the sheet: {listed}")
     context.details |= {
         "attempts_done": summary.done,
         "attempts_failed": summary.failed,

@@ -1,0 +1,107 @@
+"""The step record-run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from crate_records import example_run, write_results
+from parfocal.core.step import Context
+from parfocal.errors import InputError
+from parfocal.steps.record_run import STEP, RecordRunParams
+
+
+def run_step(tmp_path, roles=("sheet", "workflow", "config"), **params):
+    """Run the step on the example run; return its context and the crate's entities."""
+    files = {"sheet": "samples.tsv", "workflow": "Snakefile", "config": "config.yaml"}
+    inputs = {"results": tmp_path} | {role: tmp_path / files[role] for role in roles}
+    context = Context(scratch=tmp_path)
+    STEP.run(inputs, {"crate": tmp_path / "run-crate"}, RecordRunParams(**params), context)
+    text = (tmp_path / "run-crate" / "ro-crate-metadata.json").read_text(encoding="utf-8")
+    return context, {entity["@id"]: entity for entity in json.loads(text)["@graph"]}
+
+
+def test_writes_the_crate_of_the_sheet(tmp_path):
+    write_results(tmp_path, example_run())
+    context, graph = run_step(
+        tmp_path,
+        name="Nuclei",
+        description="A test",
+        licence="https://spdx.org/licenses/CC0-1.0",
+        person_name="Josiah Carberry",
+        person_orcid="0000-0002-1825-0097",
+        organization_name="Example institute",
+        organization_url="https://ror.org/000000000",
+        workflow_url="https://example.org/workflow",
+    )
+    root = graph["./"]
+    assert (root["name"], root["description"]) == ("Nuclei", "A test")
+    assert root["license"] == {"@id": "https://spdx.org/licenses/CC0-1.0"}
+    assert root["author"] == {"@id": "https://orcid.org/0000-0002-1825-0097"}
+    assert root["publisher"] == {"@id": "https://ror.org/000000000"}
+    assert root["mainEntity"] == {"@id": "workflow/Snakefile"}
+    assert graph["workflow/Snakefile"]["url"] == "https://example.org/workflow"
+    assert context.details == {"attempts_done": 11, "attempts_failed": 3, "open_failures": 2}
+    assert context.warnings == ["No step was run on 1 of 5 images of the sheet: e"]
+
+
+def test_steps_of_the_whole_run_are_in_it(tmp_path):
+    write_results(tmp_path, example_run())
+    assert "#action/render_report/report/0001" in run_step(tmp_path)[1]
+
+
+def test_without_a_workflow_it_is_a_process_run(tmp_path):
+    write_results(tmp_path, example_run())
+    graph = run_step(tmp_path, roles=("sheet",))[1]
+    assert graph["./"]["conformsTo"] == {"@id": "https://w3id.org/ro/wfrun/process/0.5"}
+    assert "mainEntity" not in graph["./"]
+    assert not [i for i in graph if i.startswith(("#control/", "#organize/", "#run/", "#step/"))]
+
+
+def test_an_organization_alone_is_the_agent(tmp_path):
+    write_results(tmp_path, example_run())
+    graph = run_step(tmp_path, organization_name="Example institute")[1]
+    organization = {"@id": "#organization/Example%20institute"}
+    assert graph["./"]["author"] == organization
+    assert graph["#action/convert_image/a/0001"]["agent"] == organization
+
+
+def test_only_images_of_the_sheet_are_in_it(tmp_path):
+    write_results(tmp_path, example_run(), "a")
+    context, graph = run_step(tmp_path)
+    images = {i.split("/")[2] for i in graph if i.startswith("#action/")}
+    assert images == {"a", "report"}
+    assert context.warnings == []
+
+
+def test_secrets_are_warned_about(tmp_path):
+    write_results(tmp_path, example_run())
+    config = tmp_path / "config.yaml"
+    config.write_text("source: https://me:pw@example.org/a.tif\n", encoding="utf-8")
+    warnings = run_step(tmp_path)[0].warnings
+    assert [w for w in warnings if "secrets" in w and "config.yaml" in w]
+
+
+def test_a_folder_without_records_is_the_users_error(tmp_path):
+    write_results(tmp_path, [])
+    with pytest.raises(InputError, match="no records of the images") as caught:
+        run_step(tmp_path)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"person_orcid": "0000-0002-1825-0097"},
+        {"organization_url": "https://ror.org/000000000"},
+        {"person_name": "J", "person_orcid": "1825"},
+        {"licence": "CC-BY"},
+        {"name": ""},
+        {"unknown": 1},
+    ],
+)
+def test_wrong_parameters_are_refused(params):
+    with pytest.raises(ValidationError):
+        RecordRunParams(**params)
