@@ -26,7 +26,7 @@ def claim_attempt(results: Path, step_folder: str, image_id: str) -> tuple[Path,
     """
     folder = results / "records" / step_folder / image_id
     folder.mkdir(parents=True, exist_ok=True)
-    attempt = max((int(file.stem) for file in folder.glob("[0-9]*.json")), default=0) + 1
+    attempt = max((int(file.stem) for file in _files(folder)), default=0) + 1
     while True:
         path = folder / f"{attempt:04d}.json"
         try:
@@ -61,7 +61,7 @@ def read_record(path: Path) -> Record:
 def iter_attempts(results: Path, step_folder: str, image_id: str) -> Iterator[tuple[Path, Record]]:
     """Yield the records of one step and image, the newest attempt first."""
     folder = results / "records" / step_folder / image_id
-    for path in sorted(folder.glob("[0-9]*.json"), reverse=True):
+    for path in reversed(_files(folder)):
         if path.stat().st_size:
             yield path, read_record(path)
 
@@ -71,6 +71,12 @@ def iter_records(results: Path) -> Iterator[Record]:
 
     Files that a killed process left empty are passed over: nothing had started yet.
     """
-    for path in sorted((results / "records").glob("*/*/[0-9]*.json")):
-        if path.stat().st_size:
-            yield read_record(path)
+    for folder in sorted((results / "records").glob("*/*/")):
+        for path in _files(folder):
+            if path.stat().st_size:
+                yield read_record(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [file for file in folder.glob("*.json") if file.stem.isascii() and file.stem.isdigit()]
+    return sorted(files, key=lambda file: int(file.stem))
