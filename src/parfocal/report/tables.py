@@ -31,7 +31,7 @@ SIZES = ("volume_um3", "area_um2", "volume_px", "area_px")
 SHAPES = ("elongation",)
 INTENSITY = "intensity_mean_"
 MOST_INTENSITIES = 4
-BINS = 30
+FEWEST_BINS, MOST_BINS = 5, 30
 SAMPLE = 100
 SMALLEST_STEP = 1e-300
 
@@ -177,19 +177,27 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
     samples, share = samples[order], np.cumsum(weights[order])
     first, last = np.searchsorted(share, [0.005 * share[-1], 0.995 * share[-1]])
     low, high = float(samples[first]), float(samples[min(last, samples.size - 1)])
-    width = (high - low) / BINS or abs(low) / 10
+    width = (high - low) / _bins(sum(column.values for column in columns)) or abs(low) / 10
     step = _round_step(width, whole=all(column.whole for column in columns))
     first_bin = math.floor(low / step)
     return Axis(first_bin, step, math.floor(high / step) + 1 - first_bin)
 
 
+def _bins(objects: int) -> int:
+    """Return how many bins suit a number of objects, by the rule of Rice: 2 n^(1/3)."""
+    return min(MOST_BINS, max(FEWEST_BINS, math.ceil(2 * objects ** (1 / 3))))
+
+
 def _round_step(width: float, *, whole: bool) -> float:
-    """Return the next of 1, 2, 2.5 or 5 times a power of ten; whole for whole numbers."""
+    """Return 1, 2, 2.5 or 5 times a power of ten: the first that is not much less than `width`.
+
+    It is whole for whole numbers.
+    """
     if width < (1 if whole else SMALLEST_STEP):
         return 1.0
     power = 10.0 ** math.floor(math.log10(width))
     factors = (1, 2, 5, 10) if whole and power < 10 else (1, 2, 2.5, 5, 10)
-    return next((f * power for f in factors if f * power >= width), 10 * power)
+    return next((f * power for f in factors if f * power >= 0.75 * width), 10 * power)
 
 
 def own_axes(table: Table) -> dict[str, Axis]:
