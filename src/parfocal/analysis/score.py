@@ -140,7 +140,8 @@ def _check(truth: Readable, predicted: Readable) -> None:
             what,
             expected=f"TCZYX {predicted.shape5}",
             found=f"TCZYX {truth.shape5}",
-            remedy="Give in the column ground_truth the labels of this image, pixel by pixel.",
+            remedy="Give in the column ground_truth the labels of this image, pixel by pixel, in a "
+            "file that says what its axes are.",
         )
     for name, labels in (("ground truth", truth), ("label image", predicted)):
         if labels.dtype.kind not in "bui":

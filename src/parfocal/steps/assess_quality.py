@@ -42,6 +42,8 @@ def run(
     from parfocal.images import open_image
 
     with open_image(inputs["image"]) as image:
+        for warning in image.warnings:
+            context.warn(warning)
         names = tuple(image.metadata.channel_names())
         survey = Survey(
             image=image,
@@ -68,7 +70,7 @@ def run(
 STEP = Step(
     name="assess-quality",
     version="1",
-    summary="Assess focus, saturation, background, noise and intensities.",
+    summary="Assess focus, saturation, background, noise and intensities",
     params=AssessQualityParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(Port("quality", "json", "images/{image_id}/quality.json", "The metrics."),),

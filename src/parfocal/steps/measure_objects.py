@@ -42,6 +42,8 @@ def run(
     from parfocal.images import open_image
 
     with open_image(inputs["image"]) as image, open_image(inputs["labels"]) as labels:
+        for warning in (*image.warnings, *labels.warnings):
+            context.warn(warning)
         check_labels(image, labels)
         metadata = image.metadata
         task = Task(
@@ -92,7 +94,7 @@ def _warn_of_skipped(channels: tuple[str, ...], skipped: list[int], context: Con
 STEP = Step(
     name="measure-objects",
     version="1",
-    summary="Measure size, position, shape and intensity of each object.",
+    summary="Measure size, position, shape and intensity of each object",
     params=MeasureObjectsParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),

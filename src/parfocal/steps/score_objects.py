@@ -59,6 +59,8 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
     from parfocal.images import open_image
 
     with open_image(labels) as predicted, open_image(ground_truth) as truth:
+        for warning in (*predicted.warnings, *truth.warnings):
+            context.warn(warning)
         overlaps = count_overlaps(
             truth, predicted, predicted.block5, context.threads, context.progress
         )
@@ -85,7 +87,7 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
 STEP = Step(
     name="score-objects",
     version="1",
-    summary="Score a label image against ground truth.",
+    summary="Score a label image against ground truth",
     params=ScoreObjectsParams,
     inputs=(
         Port(
