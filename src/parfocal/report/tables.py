@@ -185,7 +185,7 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
 
 def _bins(objects: int) -> int:
     """Return how many bins suit a number of objects, by the rule of Rice: 2 n^(1/3)."""
-    return min(MOST_BINS, max(FEWEST_BINS, math.ceil(2 * objects ** (1 / 3))))
+    return min(MOST_BINS, max(FEWEST_BINS, math.ceil(2 * math.cbrt(objects))))
 
 
 def _round_step(width: float, *, whole: bool) -> float:
