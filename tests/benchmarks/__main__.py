@@ -75,7 +75,7 @@ def measure_memory(folder: Path) -> None:
     commands = {
         "fetch-image": "--set source=stack.ome.tif --original original",
         "convert-image": f"--source original {image} --certificate certificate.json",
-        "verify-image": f"--source original {image} --certificate again.json",
+        "verify-image": f"--source original {image} --verification again.json",
         "filter-image": f"{image} --filtered filtered.ome.zarr",
         "segment-objects": f"{image} {labels}",
         "measure-objects": f"{image} {labels} --table nuclei.parquet --tsv nuclei.tsv",

@@ -68,7 +68,7 @@ STEPS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "verify-image": (
         ["--source", "{f}/original", "--image", "{f}/image.ome.zarr"],
-        ["certificate=again.certificate.json"],
+        ["verification=again.certificate.json"],
     ),
     "filter-image": (["--image", "{f}/image.ome.zarr"], ["filtered=filtered.ome.zarr"]),
     "segment-objects": (["--image", "{f}/image.ome.zarr"], ["labels=nuclei.ome.zarr"]),

@@ -53,7 +53,8 @@ def make_zero_size(path: Path) -> None:
 
 
 def make_unknown_axes(path: Path) -> None:
-    tifffile.imwrite(path, np.ones((2, 3, 4, 16, 16), np.uint8), metadata={"axes": "HRZYX"})
+    data = np.ones((2, 3, 4, 16, 16), np.uint8)
+    tifffile.imwrite(path, data, metadata={"axes": "HRZYX"}, photometric="minisblack")
 
 
 BAD = {
