@@ -13,7 +13,7 @@ class Web:
 
     `faults` maps a path to a list of faults, one used up by each request: a status number,
     "drop" (half of what was asked for, then the connection is cut), "short" (a
-    Content-Length that is too large), "stall".
+    Content-Length that is too large), "stall" (no answer), "sizeless" (no Content-Length).
     """
 
     def __init__(self, root: Path) -> None:
@@ -28,6 +28,7 @@ class Web:
         self.lock = threading.Lock()
         self.now = self.most = 0
         self.url = ""
+        self.closing = threading.Event()
 
     def asked(self, path: str) -> list[str | None]:
         return [part for asked, part in self.requests if asked == path]
@@ -62,6 +63,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._plain(302, {"Location": web.redirects[path]})
         if isinstance(fault, int):
             return self._plain(fault)
+        if fault == "stall":
+            web.closing.wait(10)
+            self.close_connection = True
+            return None
+        if fault == "sizeless":
+            self.close_connection = True
+            return self._head(200, {})
         file = web.root / path.lstrip("/")
         if not file.is_file():
             return self._plain(web.absent_status)
@@ -112,6 +120,7 @@ def serve(root: Path):
     try:
         yield web
     finally:
+        web.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -4,13 +4,17 @@ import hashlib
 import json
 import os
 
+import numpy as np
 import pytest
+import tifffile
 
+from ome_tiff_set import write_set
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.manifest import read_manifest
 from parfocal.models.sheet import Row
+from parfocal.remote.filesets import named_files
 from parfocal.steps.fetch_image import STEP, FetchImageParams
 from webserver import serve
 
@@ -108,6 +112,62 @@ def test_a_remote_zarr_has_the_digest_of_its_source(tmp_path):
     assert context.details["absent_chunks"] == 1
     assert context.warnings == []
     assert ticks[-1] == (2, 2)
+
+
+def test_all_files_of_a_set_stand_in_the_manifest(tmp_path):
+    files = write_set(tmp_path)
+    _, manifest, _ = fetch(str(files[1]), tmp_path)
+    assert manifest.primary == str(files[1])
+    assert [file.path for file in manifest.files] == [str(files[1]), str(files[0])]
+
+    def state():
+        return STEP.state(FetchImageParams(), Row(image_id="a", source=str(files[1])))
+
+    before = state()
+    os.utime(files[0], ns=(1, 2**62))
+    assert state() != before
+
+
+def test_a_renamed_file_of_a_set_of_one_names_no_other(tmp_path):
+    first, _ = write_set(tmp_path, ("a & b.ome.tif", "other.ome.tif"))
+    first.rename(tmp_path / "new.ome.tif")
+    assert named_files(tmp_path / "new.ome.tif") == ("other.ome.tif",)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_names_are_found_in_any_tiff_and_in_none_that_is_cut_off(tmp_path, byteorder, bigtiff):
+    path = tmp_path / "a.tif"
+    text = '<OME UUID="u"><UUID FileName="b.tif">v</UUID><UUID FileName="a.tif">u</UUID></OME>'
+    options = {"byteorder": byteorder, "bigtiff": bigtiff, "metadata": None}
+    tifffile.imwrite(path, np.zeros((1, 1), np.uint8), description=text, **options)
+    assert named_files(path) == ("b.tif",)
+    whole = path.read_bytes()
+    for size in range(0, whole.index(b"<OME"), 3):
+        path.write_bytes(whole[:size])
+        assert named_files(path) == ()
+    assert named_files(tmp_path) == ()
+
+
+def test_all_files_of_a_remote_set_come(tmp_path):
+    (tmp_path / "site").mkdir()
+    files = write_set(tmp_path / "site", ("a & b.ome.tif", "z#1.ome.tif"))
+    with serve(tmp_path / "site") as web:
+        out, manifest, context = fetch(f"{web.url}/a%20&%20b.ome.tif", tmp_path)
+    assert [file.path for file in manifest.files] == ["a & b.ome.tif", "z#1.ome.tif"]
+    for file in files:
+        assert (out / file.name).read_bytes() == file.read_bytes()
+    assert context.warnings == []
+
+
+def test_a_remote_set_that_is_not_whole_is_told(tmp_path):
+    (tmp_path / "site").mkdir()
+    _, second = write_set(tmp_path / "site")
+    second.unlink()
+    with serve(tmp_path / "site") as web:
+        _, manifest, context = fetch(f"{web.url}/z0.ome.tif", tmp_path)
+    assert len(manifest.files) == 1
+    assert "z1.ome.tif" in context.warnings[0]
 
 
 def test_doubts_about_a_remote_zarr_are_told(tmp_path):

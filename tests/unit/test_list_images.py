@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from pydantic import ValidationError
 
+from ome_tiff_set import write_set
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.sheet import read_sheet
@@ -142,6 +143,14 @@ def test_a_file_of_several_images_has_a_row_for_each(tmp_path, data):
     assert {row.source for row in rows} == {"data/scenes.tif"}
     assert len(set(ids(rows))) == 3
     assert all(row.name.startswith("scenes.tif [") for row in rows)
+
+
+@pytest.mark.parametrize("sources", [["data"], ["data/z0.ome.tif", "data/z1.ome.tif"]])
+def test_the_files_of_a_set_are_one_image(tmp_path, data, sources):
+    write_set(data)
+    rows, context = run(tmp_path, *sources)
+    assert [row.source for row in rows] == ["data/z0.ome.tif"]
+    assert "data/z1.ome.tif" in context.warnings[0]
 
 
 def test_an_ome_zarr_is_one_image_and_is_not_searched(tmp_path, data):

@@ -1,11 +1,15 @@
 """Files over http: whole, resumed, retried, refused; never half, never a secret told."""
 
+import errno
 import hashlib
+import os
+from datetime import timedelta
 
 import pytest
 
 from parfocal.errors import RemoteError
 from parfocal.models.source import parse_source
+from parfocal.remote import site
 from parfocal.remote.fetch import fetch
 from parfocal.remote.site import Retry
 from webserver import LAST_MODIFIED, serve
@@ -162,6 +166,36 @@ def test_a_server_that_is_not_there_is_a_remote_error(folder):
     source = parse_source("http://127.0.0.1:9/image.tif")
     with pytest.raises(RemoteError, match=r"tried 2 times.*run again"):
         fetch(source, folder, lambda *_: None, Retry(attempts=2, first_wait_s=0.01))
+
+
+def test_a_server_that_does_not_answer_is_left(web, folder, monkeypatch):
+    monkeypatch.setattr(site, "_READ_TIMEOUT", timedelta(milliseconds=100))
+    web.faults["/image.tif"] = ["stall"] * 9
+    with pytest.raises(RemoteError, match="no answer in time, tried 4 times"):
+        get(web, folder)
+
+
+def test_a_server_that_stalls_once_is_asked_again(web, folder, monkeypatch):
+    monkeypatch.setattr(site, "_READ_TIMEOUT", timedelta(milliseconds=200))
+    web.faults["/image.tif"] = ["stall"]
+    check(get(web, folder))
+
+
+def test_a_file_of_unknown_size_is_refused(web, folder):
+    web.faults["/image.tif"] = ["sizeless"] * 9
+    with pytest.raises(RemoteError, match="does not say the size"):
+        get(web, folder)
+    assert len(web.asked(IMAGE)) == 1
+
+
+def test_a_full_disk_is_not_blamed_on_the_server(web, folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(site._Partial, "add", full)
+    with pytest.raises(OSError, match="No space"):
+        get(web, folder)
+    assert len(web.asked(IMAGE)) == 1
 
 
 def test_waits_double_up_to_a_bound():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.source import HttpSource
@@ -14,7 +15,7 @@ from parfocal.remote.chunks import ChunkGrid
 from parfocal.remote.site import Download, Retry, Site
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 
-__all__ = ["Fetched", "fetch", "list_remote_images"]
+__all__ = ["Fetched", "fetch", "fetch_beside", "list_remote_images"]
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
@@ -65,6 +66,22 @@ def fetch(
         If it holds several images: a source names one.
     """
     return _run(_fetch(source, folder, progress, Site(source.url, retry)))
+
+
+def fetch_beside(
+    source: HttpSource, name: str, folder: Path, retry: Retry | None = None
+) -> Download | None:
+    """Download the file `name` that lies beside `source`; None if the server does not have it.
+
+    Raises
+    ------
+    RemoteError
+        As `fetch`.
+    """
+    address = urlsplit(source.url)
+    beside = f"{address.path.rsplit('/', 1)[0]}/{quote(name)}"
+    site = Site(urlunsplit((address.scheme, address.netloc, beside, address.query, "")), retry)
+    return _run(site.download("", folder / name))
 
 
 def list_remote_images(source: HttpSource, retry: Retry | None = None) -> list[RemoteImage] | None:

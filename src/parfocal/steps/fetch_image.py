@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -16,6 +17,9 @@ from parfocal.models.base import Parameters
 from parfocal.models.manifest import MANIFEST_NAME, Manifest, ManifestFile
 from parfocal.models.sheet import Row
 from parfocal.models.source import HttpSource, parse_source
+
+if TYPE_CHECKING:
+    from parfocal.remote.site import Download
 
 __all__ = ["STEP", "FetchImageParams", "run"]
 
@@ -81,9 +85,21 @@ def _leave_in_place(text: str, path: Path, context: Context) -> Manifest:
         remedy = "Let 'parfocal list-images' write a row for each image in it."
         expected = "a file, or a folder with zarr.json, .zgroup or .zattrs"
         raise InputError(what, where=path, expected=expected, remedy=remedy)
+    files = tuple(_entry(file, str(file), context) for file in _with_named(path))
+    return Manifest(source=text, files=files, primary=str(path))
+
+
+def _with_named(path: Path) -> list[Path]:
+    """Return a file and the others of its set that are there."""
+    from parfocal.remote.filesets import named_files
+
+    named = (path.with_name(name) for name in named_files(path))
+    return [path, *(file for file in named if file.is_file())]
+
+
+def _entry(path: Path, shown: str, context: Context) -> ManifestFile:
     digest = digest_path(path, context.threads)
-    file = ManifestFile(path=str(path), size_bytes=size_of(path), digest=digest)
-    return Manifest(source=text, files=(file,), primary=file.path)
+    return ManifestFile(path=shown, size_bytes=size_of(path), digest=digest)
 
 
 def _download(text: str, source: HttpSource, folder: Path, context: Context) -> Manifest:
@@ -95,11 +111,9 @@ def _download(text: str, source: HttpSource, folder: Path, context: Context) -> 
     fetched = fetch(source, folder, context.progress)
     name = fetched.path.name
     if fetched.file:
-        file = fetched.file
-        entry = ManifestFile(
-            path=name, size_bytes=file.size_bytes, digest=file.digest, etag=file.etag
-        )
-        return Manifest(source=text, files=(entry,), primary=name)
+        files = [_downloaded(name, fetched.file)]
+        files += _download_named(source, fetched.path, context)
+        return Manifest(source=text, files=tuple(files), primary=name)
     context.details |= {"chunks": fetched.keys, "absent_chunks": fetched.absent}
     for array in fetched.empty_arrays:
         context.warn(
@@ -110,9 +124,25 @@ def _download(text: str, source: HttpSource, folder: Path, context: Context) -> 
             f"{source.url}: the server refused {fetched.taken_as_absent} keys with status 403 "
             "as it does for keys that it does not have: they were taken as absent"
         )
-    digest = digest_path(fetched.path, context.threads)
-    entry = ManifestFile(path=name, size_bytes=size_of(fetched.path), digest=digest)
+    entry = _entry(fetched.path, name, context)
     return Manifest(source=text, files=(entry,), primary=name)
+
+
+def _downloaded(name: str, file: Download) -> ManifestFile:
+    return ManifestFile(path=name, size_bytes=file.size_bytes, digest=file.digest, etag=file.etag)
+
+
+def _download_named(source: HttpSource, path: Path, context: Context) -> Iterator[ManifestFile]:
+    """Download the other files of a set; what the server does not have, the reader will miss."""
+    from parfocal.remote.fetch import fetch_beside
+    from parfocal.remote.filesets import named_files
+
+    for name in named_files(path):
+        file = fetch_beside(source, name, path.parent)
+        if file is None:
+            context.warn(f"{source.url} names the file {name}, which the server does not have")
+        else:
+            yield _downloaded(name, file)
 
 
 def _state(params: FetchImageParams, row: Row | None) -> str:
@@ -126,8 +156,8 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
         return text
     path = source.path.absolute()
     try:
-        names = zarr_keys(path) if is_zarr(path) else [""]
-        stats = [(path / name).stat() for name in names]
+        keys = [path / key for key in zarr_keys(path)] if is_zarr(path) else _with_named(path)
+        stats = [key.stat() for key in keys]
     except OSError as error:
         return f"{path} {os.strerror(error.errno or 0)}"
     newest = max(stat.st_mtime_ns for stat in stats)

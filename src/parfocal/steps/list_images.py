@@ -60,13 +60,14 @@ def run(
     """
     home = _home(params.source[0])
     rows: list[Row] = []
+    parts: set[Path] = set()
     for text in params.source:
         found = list(_rows(text, home, params, context))
         if not found:
             what = "The source holds no image"
             remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
             raise InputError(what, where=text, expected=params.pattern, remedy=remedy)
-        rows += found
+        rows += found if text.endswith(".tsv") else _without_parts(found, parts, context)
     rows = _unique(rows, context)
     write_sheet(outputs["sheet"], rows)
     context.details["images"] = len(rows)
@@ -189,6 +190,24 @@ def _entries(path: Path, context: Context) -> Sequence[_Entry]:
         return [_Entry(series) for series in ome_zarr.list_series(path)]
     except InputError:
         return [_Entry("")]
+
+
+def _without_parts(rows: Sequence[Row], parts: set[Path], context: Context) -> list[Row]:
+    """Drop files that belong to an image which an earlier row names; add to `parts`."""
+    from parfocal.remote.filesets import named_files
+
+    kept, dropped = [], []
+    for row in rows:
+        source = parse_source(row.source)
+        if isinstance(source, LocalSource):
+            path = source.path.absolute()
+            if path in parts:
+                dropped.append(row.source)
+                continue
+            parts |= {path.with_name(name) for name in named_files(path)}
+        kept.append(row)
+    _tell(context, "file(s) are parts of an image that another file stands for", dropped)
+    return kept
 
 
 def _plate_name(path: Path) -> str | None:
