@@ -17,6 +17,7 @@ from parfocal.provenance.crate_people import Agent, add_agent, add_licence, add_
 from parfocal.provenance.crate_plan import FORMAL_PARAMETER_PROFILE, Plan, Port
 from parfocal.provenance.crate_readme import readme_text
 from parfocal.provenance.crate_selection import Selection, select_records
+from parfocal.provenance.crate_sources import with_sources
 from parfocal.provenance.crate_terms import COMPLETED, FAILED, compact, fragment, redact, time_text
 from parfocal.provenance.crate_workflow import (
     add_orchestration,
@@ -133,12 +134,13 @@ class _Draft:
     def __init__(self, request: CrateRequest, selection: Selection) -> None:
         self._request = request
         self._selection = selection
-        self._records = selection.all
+        self.package = Package()
+        warn = self.package.warnings.append
+        self._records = [with_sources(item, request.results, warn) for item in selection.all]
         self._graph = Graph()
         self._data = DataCatalog(self._graph, self._records)
         self._plan = Plan(self._graph, self._records)
         self._agent = add_agent(self._graph, request.agent)
-        self.package = Package()
         for role, path in sorted(request.files.items()):
             self.package.copy(role, path)
 

@@ -51,7 +51,7 @@ class DataCatalog:
     def add(self, artifact: Artifact, record: Record) -> Reference:
         """Return a reference to the entity of an artifact of `record`."""
         uri = redact(artifact.uri)
-        folder = is_folder(artifact.kind)
+        folder = is_folder(artifact.digest)
         algorithm, _, digest = artifact.digest.partition(":")
         properties = {
             "name": uri.rstrip("/").rpartition("/")[2] or uri,

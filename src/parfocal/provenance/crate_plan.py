@@ -188,6 +188,6 @@ class Plan:
 
 
 def _type_and_format(artifact: Artifact) -> tuple[str, str | None]:
-    if is_folder(artifact.kind):
+    if is_folder(artifact.digest):
         return "Dataset", None
     return "File", media_type(artifact.uri, artifact.kind)

@@ -37,7 +37,6 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)([?&](?:[\w.-]*(?:token|signature|secret|password|credential|api[_-]?key|accesskeyid)"
     r"|sig|key|pwd)=)[^&#\s\"'<>]+"
 )
-_FOLDER_KINDS = frozenset({"ome-zarr", "folder", "crate"})
 _KIND_TYPES = {
     "json": "application/json",
     "html": "text/html",
@@ -93,9 +92,12 @@ def is_web(uri: str) -> bool:
     return urlsplit(uri).scheme.lower() in ("http", "https") if "://" in uri else False
 
 
-def is_folder(kind: str) -> bool:
-    """Return whether an artifact of this kind is a folder, and so a Dataset."""
-    return kind in _FOLDER_KINDS
+def is_folder(digest: str) -> bool:
+    """Return whether what has this digest is a folder, and so a Dataset.
+
+    The kind of a port does not tell: what one step calls a file may be a folder to another.
+    """
+    return not digest.startswith("sha256:")
 
 
 def media_type(uri: str, kind: str = "file") -> str:
