@@ -275,3 +275,12 @@ def test_what_cannot_be_measured_is_an_error(image, labels, says):
     with pytest.raises(InputError) as caught:
         measure(image, labels)
     assert says in str(caught.value)
+
+
+def test_labels_far_apart_measure_like_labels_side_by_side():
+    labels = np.random.default_rng(5).integers(0, 4, (30, 30)).astype(np.uint64)
+    near, far = one(five(labels)), one(five(labels * 10**12))
+    assert far["label"].tolist() == [10**12, 2 * 10**12, 3 * 10**12]
+    for name, values in near.items():
+        if name != "label":
+            assert far[name].tolist() == values.tolist(), name

@@ -18,6 +18,8 @@ __all__ = ["Runs", "block_part", "find_runs", "read_labels"]
 
 Direction = tuple[int, int, int]
 
+_LARGEST_TABLE = 1 << 18
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -168,9 +170,19 @@ def _transitions(
         )
         leaving = inside != padded[z, y, x]
         leaving &= mask
-        where = np.searchsorted(ids, inside[leaving].astype(np.int64))
-        counts["cut", number] = np.bincount(where, minlength=ids.size)
+        rows = _rows(inside[leaving].astype(np.int64), ids)
+        counts["cut", number] = np.bincount(rows, minlength=ids.size)
     return counts
+
+
+def _rows(labels: Integers, ids: Integers) -> NDArray[np.intp]:
+    """Return where each of `labels` stands in the sorted `ids`, by a table where it is small."""
+    if ids[-1] - ids[0] >= _LARGEST_TABLE:
+        return np.searchsorted(ids, labels)
+    table = np.zeros(ids[-1] - ids[0] + 1, np.intp)
+    table[ids - ids[0]] = np.arange(ids.size)
+    rows: NDArray[np.intp] = table[labels - ids[0]]
+    return rows
 
 
 def _intensity(

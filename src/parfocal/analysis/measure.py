@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.columns import channel_keys
 from parfocal.analysis.groups import Part, Totals
 from parfocal.analysis.label_blocks import block_part
@@ -132,8 +133,11 @@ def measure_objects(task: Task) -> Iterator[Objects]:
     block = plan_block(task.block, shape)
     directions = DIRECTIONS_2D if task.dimensions == 2 else DIRECTIONS_3D
 
+    # Blocks look one pixel beyond their borders, into chunks of their neighbours.
+    labels = ChunkCache(task.labels, task.block)
+
     def work(region: Region) -> Part:
-        return block_part(task.image, task.labels, region, directions)
+        return block_part(task.image, labels, region, directions)
 
     regions = list(iter_blocks(whole((1, 1, *shape[2:])), block))
     done = 0
