@@ -21,6 +21,9 @@ __all__ = ["Components", "label_components", "label_mask"]
 MaskOf = Callable[[Region], NDArray[np.bool_]]
 Labels = NDArray[np.uint32]
 
+MOST_LABELS = 1 << 31
+"""Half of what 32 bits can number; the other half is for objects."""
+
 
 @dataclass(frozen=True)
 class Components:
@@ -87,11 +90,11 @@ class _Tables:
         """Enter the components of a block, and return it with its final provisional labels."""
         import cc3d
 
-        if self.labels + count > np.iinfo(np.uint32).max:
+        if self.labels + count > MOST_LABELS:
             what = "The image falls into too many pieces"
             raise InputError(
                 what,
-                expected=f"at most {np.iinfo(np.uint32).max} components before filtering",
+                expected=f"at most {MOST_LABELS} components in the blocks of a time point",
                 found="more",
                 remedy="Smooth more, or raise the threshold.",
             )

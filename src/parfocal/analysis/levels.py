@@ -58,11 +58,13 @@ class Scale:
             unit = steps.astype(working) / working.type(self.high - self.low)
         return (1 - unit if self.dark else unit).astype(np.float32, copy=False)
 
-    def to_level(self, value: float) -> int:
-        """Return the last level whose pixels are not brighter than `value`."""
-        unit = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
-        unit = 1 - unit if self.dark else unit
-        return math.floor(1 + min(max(unit, -1.0), 2.0) * _STEPS)
+    def to_level(self, value: float, dtype: np.dtype[Any]) -> int:
+        """Return the last level of the pixels of `dtype` that are not beyond `value`."""
+        if dtype.kind != "f":
+            value = math.ceil(value) if self.dark else math.floor(value)
+        if not self.low <= value <= self.high:
+            return BRIGHTEST if (value > self.high) != self.dark else 0
+        return int(_quantise(self.to_unit(np.array([value]).astype(dtype)))[0])
 
     def to_value(self, level: int) -> float:
         """Return the pixel value that `level` stands for."""
@@ -133,8 +135,13 @@ def _filtered(source: Readable, region: Region, scale: Scale, chosen: Filter) ->
     missing = np.isnan(unit)
     if missing.any():
         unit[missing] = 0
-    smooth = chosen.apply(unit)[inner[2:]]
-    levels = np.floor(np.clip(smooth, 0, 1) * np.float32(_STEPS) + np.float32(1.5))
+    levels = _quantise(chosen.apply(unit)[inner[2:]])
     levels[missing[inner[2:]]] = 0
+    return levels
+
+
+def _quantise(unit: NDArray[Any]) -> NDArray[np.uint16]:
+    """Return levels 1 to 65535 for values from 0 to 1, rounded half up."""
+    levels = np.floor(np.clip(unit, 0, 1) * np.float32(_STEPS) + np.float32(1.5))
     result: NDArray[np.uint16] = levels.astype(np.uint16)
     return result

@@ -22,7 +22,7 @@ from parfocal.analysis.objects import (
     split_components,
 )
 from parfocal.analysis.scan import scan
-from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level, otsu
+from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 
@@ -91,13 +91,16 @@ class Segmentation:
     table : ObjectTable
         The objects, and the source of the label image.
     threshold : float or None
-        The global threshold in units of the image; of a local one its lower limit.
+        The threshold in units of the image; None for a local one.
+    constant : bool
+        Whether all finite pixels have the same value, so that there are no objects.
     not_finite : int
         Number of pixels that are NaN or infinite.
     """
 
     table: ObjectTable
     threshold: float | None
+    constant: bool
     not_finite: int
 
 
@@ -116,7 +119,7 @@ class _Mask:
         mask: NDArray[np.bool_] = levels > self.threshold
         if self.local is not None:
             around = self.local.read(region)[0, 0].astype(np.int64)
-            mask &= (levels > 0) & (levels > around + self.offset)
+            mask &= levels > around + self.offset
         return mask
 
 
@@ -170,7 +173,9 @@ def segment(
     table = ObjectTable(volume(np.uint32))
     scale = find_scale(image, regions, dark=settings.dark, threads=threads)
     if scale is None:
-        return Segmentation(table, None, _count_not_finite(image, regions))
+        return Segmentation(
+            table, None, constant=True, not_finite=_count_not_finite(image, regions)
+        )
     mask = _threshold(image, regions, scale, settings, volume, threads)
     for time in range(t):
         here = [region for region in regions if region[0].start == time]
@@ -178,7 +183,8 @@ def segment(
         component_source = ComponentSource(table.labels, mask.levels, components, time, background)
         split_components(table, component_source, settings.split, settings.limits, threads)
         progress(time + 1, t)
-    return Segmentation(table, scale.to_value(mask.threshold), scale.not_finite)
+    threshold = None if mask.local is not None else scale.to_value(mask.threshold)
+    return Segmentation(table, threshold, constant=False, not_finite=scale.not_finite)
 
 
 @dataclass(frozen=True)
@@ -244,11 +250,10 @@ def _threshold(
     for part in scan(smooth, regions, threads):
         counts += part
     if isinstance(chosen, LocalMean):
-        limit = (median_level(counts) + otsu(counts)) // 2
-        return _Mask(volumes[0], volumes[1], limit, scale.to_step(chosen.offset))
+        return _Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset))
     if isinstance(chosen, str):
         return _Mask(volumes[0], None, GLOBAL_THRESHOLDS[chosen](counts), 0)
-    return _Mask(volumes[0], None, min(max(scale.to_level(chosen), 0), LEVELS - 1), 0)
+    return _Mask(volumes[0], None, scale.to_level(chosen, image.dtype), 0)
 
 
 def _components(

@@ -143,7 +143,9 @@ def basins(landscape: Landscape, mask: Mask) -> Labels:
     from skimage.morphology import local_maxima
     from skimage.segmentation import watershed
 
-    peaks, _ = label_mask(local_maxima(landscape, connectivity=1) & mask)
+    padded = np.pad(landscape, 1)  # else a landscape that is flat everywhere has no peak
+    maxima = local_maxima(padded, connectivity=1)[(slice(1, -1),) * mask.ndim]
+    peaks, _ = label_mask(maxima & mask)
     labels: Labels = watershed(-landscape, peaks.astype(np.int32), connectivity=1, mask=mask)
     return labels
 

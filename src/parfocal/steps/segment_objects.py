@@ -65,8 +65,8 @@ class LocalThreshold(Model):
     offset: float = Field(
         default=0.0,
         allow_inf_nan=False,
-        description="By how much a pixel exceeds the mean, in units of the image. It must also "
-        "lie beyond the middle between background and Otsu's threshold.",
+        description="By how much a pixel exceeds the mean, in units of the image; choose it above "
+        "the noise of the background.",
     )
 
 
@@ -294,7 +294,7 @@ def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -
             f"{table.large_components} connected regions are so large that dividing them needs "
             "much memory; a higher threshold or less smoothing makes them smaller"
         )
-    if found.threshold is None:
+    if found.constant:
         context.warn("The channel has a single value, so that there is nothing to segment")
     elif not len(table):
         context.warn(f"No objects were found for {params.label_name}")
