@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from parfocal.provenance.records import iter_records
+from parfocal.provenance.records import iter_attempts, iter_records
 from rules.runs import Run, environment, nothing_to_do
 
 ODD = "wörk [dir] 'q' \"Q\" $HOME (1)"
@@ -128,7 +128,7 @@ def test_parameters_and_an_optional_step_redo_what_depends_on_them(story: Story)
     steps = {name.partition("/")[0] for name in new}
     assert {"filter_image", "segment_objects"} <= steps
     assert not steps & {"fetch_image", "convert_image", "assess_quality"}
-    segmented = [r for r in iter_records(run.results) if r.step == "segment-objects"][-1]
+    segmented = next(iter_attempts(run.results, "segment_objects", "new"))[1]
     assert segmented.inputs[0].uri.endswith("filtered.ome.zarr")
 
 
