@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from parfocal.core.digest import digest_json
+from parfocal.core.publish import write_json
+from parfocal.models.manifest import Manifest, ManifestFile
 from parfocal.models.record import Artifact, Engine, Failure, Record
 from parfocal.provenance.records import write_record
 
@@ -18,7 +21,7 @@ ODD = "odd name (1) [x] 'q' \"d\" $HOME ünï.tif"
 def artifact(role: str, kind: str, uri: str, state: str = "1") -> Artifact:
     """Return an artifact whose digest follows from its URI and `state`."""
     digest = hashlib.sha256(f"{uri} {state}".encode()).hexdigest()
-    algorithm = {"ome-zarr": "zarr-merkle-sha256", "folder": "manifest-sha256"}.get(kind, "sha256")
+    algorithm = {"ome-zarr": "zarr-merkle-sha256", "folder": "tree-sha256"}.get(kind, "sha256")
     return Artifact(
         role=role, kind=kind, uri=uri, size_bytes=len(uri), digest=f"{algorithm}:{digest}"
     )
@@ -70,7 +73,7 @@ def killed(step: str, image_id: str, minute: int = 0, **changes: Any) -> Record:
 
 def chain(image_id: str, source: str, minute: int = 0) -> list[Record]:
     """Return the records of an image that went through all steps."""
-    original = artifact("original", "folder", f"originals/{image_id}")
+    fetched = original(image_id, source)
     image = artifact("image", "ome-zarr", f"images/{image_id}/image.ome.zarr")
     certificate = artifact("certificate", "json", f"images/{image_id}/image.certificate.json")
     return [
@@ -78,15 +81,15 @@ def chain(image_id: str, source: str, minute: int = 0) -> list[Record]:
             "fetch-image",
             image_id,
             minute,
-            inputs=(artifact("source", "file", source),),
-            outputs=(original,),
-            parameters={"timeout_s": 60},
+            outputs=(fetched,),
+            parameters={"source": None},
+            row={"image_id": image_id, "source": source},
         ),
         record(
             "convert-image",
             image_id,
             minute + 1,
-            inputs=(original,),
+            inputs=(fetched.model_copy(update={"role": "source", "kind": "file"}),),
             outputs=(image, certificate),
             parameters={"ngff": "0.5", "level": 5, "verify": True, "chunk": [1, 256, 256]},
             warnings=("The pixel size is not known",),
@@ -102,6 +105,25 @@ def chain(image_id: str, source: str, minute: int = 0) -> list[Record]:
             parameters={"label_name": "nuclei"},
         ),
     ]
+
+
+def manifest_of(source: str) -> Manifest:
+    """Return the manifest of a source: a file of a site, or one that was left in place."""
+    source_file = artifact("source", "file", source)
+    remote = "://" in source
+    path = source.rpartition("/")[2] if remote else str(Path("/data", source))
+    file = ManifestFile(
+        path=path, size_bytes=source_file.size_bytes or 0, digest=source_file.digest
+    )
+    return Manifest(source=source, files=(file,), primary=path)
+
+
+def original(image_id: str, source: str) -> Artifact:
+    """Return the folder of originals of an image."""
+    (file,) = manifest_of(source).files
+    digest = "manifest-sha256:" + digest_json([[Path(file.path).name, file.digest]])
+    uri = f"originals/{image_id}"
+    return Artifact(role="original", kind="folder", uri=uri, size_bytes=100, digest=digest)
 
 
 def labels(image_id: str, state: str = "1") -> Artifact:
@@ -153,6 +175,9 @@ def write_results(results: Path, records: list[Record], image_ids: str = "abcde"
         folder = results / "records" / item.step.replace("-", "_") / item.image_id
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder / f"{item.attempt:04d}.json", item)
+        if item.step == "fetch-image" and item.row:
+            manifest = manifest_of(item.row["source"]).model_dump(exclude_none=True)
+            write_json(results / item.outputs[0].uri / "manifest.json", manifest)
     rows = "".join(f"{image_id}\t{image_id}.tif\n" for image_id in image_ids)
     sheet = results / "samples.tsv"
     sheet.write_text("image_id\tsource\n" + rows, encoding="utf-8")

@@ -236,7 +236,7 @@ def test_file_has_sha256_and_format(make):
     assert "sha256:" + entity["sha256"] == table.digest
     assert entity["encodingFormat"] == "application/vnd.apache.parquet"
     assert by_path(graph, "report.html")["encodingFormat"] == "text/html"
-    assert by_path(graph, ODD)["name"] == ODD
+    assert by_path(graph, f"/data/{ODD}")["name"] == ODD
 
 
 def test_source_on_the_web_is_part_of_the_crate(make):
@@ -245,6 +245,15 @@ def test_source_on_the_web_is_part_of_the_crate(make):
     assert source["sdDatePublished"] == "2026-11-20T10:00:05.123+00:00"
     assert source["@id"] in references(graph["./"]["hasPart"])
     assert "alternateName" not in source
+
+
+def test_originals_are_one_dataset_though_steps_call_them_file_and_folder(make):
+    graph = make(example_run())
+    entity = by_path(graph, "originals/a")
+    assert entity["@type"] == "Dataset"
+    assert {"@id": "#parameter/convert-image/input/source"} in entity["exampleOfWork"]
+    assert {"@id": "#parameter/fetch-image/output/original"} in entity["exampleOfWork"]
+    assert graph["#parameter/convert-image/input/source"]["additionalType"] == "Dataset"
 
 
 def test_changed_source_on_the_web_is_two_entities(make):
