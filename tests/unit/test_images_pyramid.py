@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -26,6 +26,7 @@ def exact_mean_half_up(pixels):
     return out
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_integers_are_averaged_exactly_and_halves_rounded_up(data):
     dtype = data.draw(st.sampled_from(INTEGERS))
@@ -67,6 +68,7 @@ def test_other_types_are_refused():
         halve(np.zeros((2, 2), np.complex64))
 
 
+@settings(max_examples=60, deadline=None)
 @given(hnp.arrays("uint32", SHAPES))
 def test_labels_are_thinned_and_never_mixed(labels):
     out = halve_labels(labels)

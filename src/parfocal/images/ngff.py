@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from parfocal.errors import InputError
 from parfocal.images.layout import LevelLayout
 from parfocal.models.image import AXES, Channel, ImageMetadata
@@ -36,7 +38,11 @@ _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
 def image_attributes(
-    metadata: ImageMetadata, levels: Sequence[LevelLayout], version: str, *, labels: bool
+    metadata: ImageMetadata,
+    levels: Sequence[LevelLayout],
+    version: str,
+    *,
+    windows: Sequence[tuple[float, float]] | None,
 ) -> dict[str, Any]:
     """Return the NGFF attributes of an image: multiscales, omero or image-label.
 
@@ -51,23 +57,25 @@ def image_attributes(
         The full resolution first.
     version : {"0.5", "0.4"}
         Version of OME-NGFF.
-    labels : bool
-        Whether the pixels are labels.
+    windows : sequence of (low, high), or None
+        For each channel the values to show as black and as full; None for labels.
 
     Returns
     -------
     dict
         To be placed under ``ome`` for 0.5, at the root for 0.4.
     """
+    labels = windows is None
     method = {
         "description": "mean of 2 by 2 pixels, halves rounded up",
         "method": "parfocal.images.pyramid.halve",
     }
     if labels:
-        method = {
-            "description": "upper left of 2 by 2 labels",
-            "method": "parfocal.images.pyramid.halve_labels",
-        }
+        labels = windows is None
+    method = {
+        "description": "upper left of 2 by 2 labels",
+        "method": "parfocal.images.pyramid.halve_labels",
+    }
     multiscale: dict[str, Any] = {
         "name": metadata.name,
         "type": "nearest" if labels else "mean",
@@ -80,10 +88,10 @@ def image_attributes(
         multiscale["version"] = version
     else:
         attributes = {"version": version} | attributes
-    if labels:
+    if windows is None:
         attributes["image-label"] = {"version": version} if version == "0.4" else {}
-    elif metadata.channels or metadata.rgb or "C" in metadata.axes:
-        attributes["omero"] = {"channels": _channels(metadata)}
+    else:
+        attributes["omero"] = {"channels": _channels(metadata, windows)}
     return attributes
 
 
@@ -123,7 +131,9 @@ def _dataset(metadata: ImageMetadata, level: int, *, labels: bool) -> dict[str, 
 _RGB = ("FF0000", "00FF00", "0000FF")
 
 
-def _channels(metadata: ImageMetadata) -> list[dict[str, Any]]:
+def _channels(
+    metadata: ImageMetadata, windows: Sequence[tuple[float, float]]
+) -> list[dict[str, Any]]:
     described = metadata.channels or (Channel(),) * metadata.size("C")
     rows = []
     for index, (name, channel) in enumerate(zip(metadata.channel_names(), described, strict=True)):
@@ -132,8 +142,20 @@ def _channels(metadata: ImageMetadata) -> list[dict[str, Any]]:
             color = _RGB[index]
         row: dict[str, Any] = {"label": name, "active": True}
         row["color"] = color or _default_color(index, len(described))
+        row["window"] = _window(np.dtype(metadata.dtype), windows[index], rgb=metadata.rgb)
         rows.append(row)
     return rows
+
+
+def _window(dtype: np.dtype[Any], window: tuple[float, float], *, rgb: bool) -> dict[str, Any]:
+    """Return the range of the data type, and the part of it to show."""
+    start, end = window
+    if dtype.kind == "f":
+        return {"min": start, "max": end, "start": start, "end": end}
+    limits = {"min": int(np.iinfo(dtype).min), "max": int(np.iinfo(dtype).max)}
+    if rgb:
+        return limits | {"start": limits["min"], "end": limits["max"]}
+    return limits | {"start": int(start), "end": int(end)}
 
 
 def _default_color(index: int, count: int) -> str:

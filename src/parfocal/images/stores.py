@@ -230,8 +230,6 @@ def _codec_3(dtype: np.dtype[Any], options: ZarrOptions) -> list[dict[str, Any]]
         return [{"name": "blosc", "configuration": blosc}]
     if options.codec == "zstd":
         return [{"name": "zstd", "configuration": {"level": options.level, "checksum": True}}]
-    if options.codec == "gzip":
-        return [{"name": "gzip", "configuration": {"level": options.level}}]
     return []
 
 
@@ -249,8 +247,6 @@ def _metadata_2(
         }
     elif options.codec == "zstd":
         compressor = {"id": "zstd", "level": options.level}
-    elif options.codec == "gzip":
-        compressor = {"id": "gzip", "level": options.level}
     return {
         "shape": shape,
         "chunks": chunk,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 from parfocal.errors import InputError
@@ -16,6 +19,7 @@ from parfocal.images.ngff import image_attributes
 from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.rawfile import storage_error
 from parfocal.images.stores import create_level
+from parfocal.images.windows import Windows
 from parfocal.models.image import ImageMetadata
 from parfocal.models.zarr_options import ZarrOptions
 
@@ -82,9 +86,12 @@ def write_ome_zarr(
             create_level(path / str(n), layout, source.dtype, metadata.axes, options, threads)
             for n, layout in enumerate(levels)
         ]
-        _write_pixels(source, stores, levels, halve_labels if labels else halve, threads, progress)
+        windows = None if labels else Windows(source.shape5[1])
+        shrink = halve_labels if labels else halve
+        _write_pixels(source, stores, levels, shrink, windows, threads, progress)
         _write_originals(path, original_metadata or {}, options.ngff)
-        ngff = image_attributes(metadata, levels, options.ngff, labels=labels)
+        shown = None if windows is None else windows.shown()
+        ngff = image_attributes(metadata, levels, options.ngff, windows=shown)
         _write_group(path, _group_attributes(ngff, metadata, attributes, options), options.ngff)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -104,7 +111,7 @@ def _check(metadata: ImageMetadata, source: Readable, path: Path) -> None:
         raise InputError(what, where=path, expected=expected, found=source.dtype, remedy=remedy)
 
 
-Halve = Callable[[Any], Any]
+Halve = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def _write_pixels(
@@ -112,6 +119,7 @@ def _write_pixels(
     stores: list[Any],
     levels: list[LevelLayout],
     shrink: Halve,
+    windows: Windows | None,
     threads: int,
     progress: Progress | None,
 ) -> None:
@@ -129,11 +137,8 @@ def _write_pixels(
             last += 1
         regions = iter_blocks(whole(levels[first].shape), levels[first].shard)
         chain: list[Writable] = stores[first : last + 1]
-        halved = first > 0
-
-        def work(region: Region, *, r: Readable = reader, c: Any = chain, h: bool = halved) -> int:
-            return _write_block(region, r, c, shrink, halved=h)
-
+        note = windows.note if windows and last + 1 == len(levels) else _ignore
+        work = _BlockWriter(reader, chain, shrink, note, halved=first > 0)
         for count in _in_threads(work, regions, threads):
             done += count
             if progress:
@@ -146,31 +151,45 @@ def _pixels(shape: Shape) -> int:
     return t * c * z * y * x
 
 
-def _write_block(
-    region: Region, reader: Readable, chain: list[Writable], shrink: Halve, *, halved: bool
-) -> int:
-    """Write `region` of the first level of `chain`, and what follows from it; count pixels.
+def _ignore(_region: Region, _block: NDArray[Any]) -> None:
+    """Take no note of a block."""
 
-    With `halved`, `reader` holds the level before the first one.
+
+@dataclass(frozen=True)
+class _BlockWriter:
+    """Writes a region of the first level of `chain`, and what follows from it.
+
+    With `halved`, `reader` holds the level before the first one. `note` is told the
+    region and the pixels of the last level.
     """
-    if halved:
+
+    reader: Readable
+    chain: Sequence[Writable]
+    shrink: Halve
+    note: Callable[[Region, NDArray[Any]], None]
+    halved: bool = field(kw_only=True)
+
+    def __call__(self, region: Region) -> int:
+        """Write `region`; return how many pixels of all levels were written."""
+        block = self._first(region)
+        count = block.size
+        self.chain[0].write(region, block)
+        for store in self.chain[1:]:
+            block = self.shrink(block)
+            region = _halved(region)
+            store.write(region, block)
+            count += block.size
+        self.note(region, block)
+        return int(count)
+
+    def _first(self, region: Region) -> NDArray[Any]:
+        if not self.halved:
+            return self.reader.read(region)
         t, c, z, y, x = region
-        height, width = reader.shape5[3:]
-        twice = (
-            slice(2 * y.start, min(2 * y.stop, height)),
-            slice(2 * x.start, min(2 * x.stop, width)),
-        )
-        block = shrink(reader.read((t, c, z, *twice)))
-    else:
-        block = reader.read(region)
-    count = block.size
-    chain[0].write(region, block)
-    for store in chain[1:]:
-        block = shrink(block)
-        region = _halved(region)
-        store.write(region, block)
-        count += block.size
-    return int(count)
+        height, width = self.reader.shape5[3:]
+        ys = slice(2 * y.start, min(2 * y.stop, height))
+        xs = slice(2 * x.start, min(2 * x.stop, width))
+        return self.shrink(self.reader.read((t, c, z, ys, xs)))
 
 
 def _halved(region: Region) -> Region:

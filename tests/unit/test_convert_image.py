@@ -1,0 +1,149 @@
+"""The step convert-image: what it writes, certifies and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+import parfocal.images
+from parfocal.core.blocks import whole
+from parfocal.core.step import Context
+from parfocal.errors import InputError, VerificationError
+from parfocal.images import open_image
+from parfocal.models.sheet import Row
+from parfocal.steps.convert_image import STEP, ConvertImageParams
+
+STACK = np.random.default_rng(5).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
+
+
+@pytest.fixture
+def convert(tmp_path):
+    """Return a function that converts a source and gives image, certificate and context."""
+
+    def run(source, row=None, **params):
+        outputs = {"image": tmp_path / "i.ome.zarr", "certificate": tmp_path / "c.json"}
+        context = Context(scratch=tmp_path, row=row, threads=2)
+        STEP.run({"source": source}, outputs, ConvertImageParams(**params), context)
+        certificate = json.loads(outputs["certificate"].read_text())
+        return outputs["image"], certificate, context
+
+    return run
+
+
+def write(path, data=STACK, **options):
+    tifffile.imwrite(path, data, photometric="minisblack", **options)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (32, 32)}])
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_a_stack_is_converted_and_verified(tmp_path, convert, options, ngff):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"}, **options)
+    path, certificate, context = convert(source, ngff=ngff, chunk_px=32)
+    with open_image(path) as image:
+        np.testing.assert_array_equal(image.read(whole(image.shape5))[0, 0], STACK)
+    assert certificate["verdict"] == "verified"
+    assert certificate["format"] == "parfocal-certificate-1"
+    assert certificate["source"]["reader"] == "Pillow"
+    assert certificate["result"]["reader"] == "zarr-python"
+    assert len(certificate["planes"]) == 3
+    assert certificate["source"]["digest"] == certificate["result"]["digest"]
+    assert context.details["verdict"] == "verified"
+
+
+def test_what_no_other_library_reads_is_only_self_consistent(tmp_path, convert):
+    source = write(tmp_path / "a.tif", STACK.astype(np.int16), metadata={"axes": "ZYX"})
+    _, certificate, _ = convert(source)
+    assert certificate["verdict"] == "self-consistent"
+    assert certificate["source"] | {"digest": ""} == {
+        "reader": "tifffile",
+        "version": tifffile.__version__,
+        "independent": False,
+        "digest": "",
+    }
+
+
+def test_an_ome_zarr_is_converted_to_another_version(tmp_path, convert):
+    first, before, _ = convert(write(tmp_path / "a.tif", metadata={"axes": "ZYX"}), ngff="0.4")
+    source = first.rename(tmp_path / "first.ome.zarr")
+    path, after, _ = convert(source)
+    assert (path / "zarr.json").is_file()
+    assert after["verdict"] == "verified"
+    assert after["planes"] == before["planes"]
+
+
+def test_warnings_of_the_reader_reach_the_record(tmp_path, convert):
+    source = write(tmp_path / "a.tif", metadata=None)
+    _, certificate, context = convert(source)
+    assert certificate["axes"] == "ZYX"
+    assert any("taken as Z" in warning for warning in context.warnings)
+    _, certificate, context = _again(convert, tmp_path, source, axes="TYX")
+    assert certificate["axes"] == "TYX"
+    assert context.warnings == []
+
+
+def _again(convert, tmp_path, source, **params):
+    (tmp_path / "i.ome.zarr").rename(tmp_path / "old.ome.zarr")
+    return convert(source, **params)
+
+
+def test_the_series_of_the_sheet_comes_first(tmp_path, convert):
+    source = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(source, ome=True) as writer:
+        for number in range(3):
+            writer.write(np.full((8, 9 + number), number, np.uint8), metadata={"axes": "YX"})
+    with pytest.raises(InputError, match="several images"):
+        convert(source)
+    row = Row(image_id="a", source="a.ome.tif", series="1")
+    path, _, _ = convert(source, row=row, series="2")
+    with open_image(path) as image:
+        assert image.metadata.shape == (8, 10)
+
+
+def test_a_fetched_folder_is_opened_by_its_manifest(tmp_path, convert):
+    folder = tmp_path / "original"
+    folder.mkdir()
+    write(folder / "a b[1].tif", metadata={"axes": "ZYX"})
+    manifest = {"format": "parfocal-manifest-1", "source": "x", "primary": "a b[1].tif"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    _, certificate, _ = convert(folder)
+    assert certificate["verdict"] == "verified"
+
+
+def test_float_images_with_nan(tmp_path, convert):
+    data = np.random.default_rng(0).normal(size=(40, 50)).astype(np.float32)
+    data[3, 4], data[5, 6] = np.nan, np.inf
+    path, certificate, _ = convert(write(tmp_path / "a.tif", data), chunk_px=16)
+    assert certificate["verdict"] == "verified"
+    with open_image(path) as image:
+        np.testing.assert_array_equal(image.read(whole(image.shape5))[0, 0, 0], data)
+
+
+def test_one_pixel(tmp_path, convert):
+    _, certificate, _ = convert(write(tmp_path / "a.tif", np.array([[5]], np.uint8)))
+    assert certificate["verdict"] == "verified"
+    assert certificate["levels"] == 1
+
+
+def test_a_wrong_conversion_is_caught(tmp_path, convert, monkeypatch):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    honest = parfocal.images.write_ome_zarr
+
+    def wrong(path, metadata, image, *args, **kwargs):
+        class OneOff:
+            shape5, dtype = image.shape5, image.dtype
+
+            def read(self, region):
+                pixels = image.read(region)
+                pixels[0, 0, 1, 10, 11] += 1
+                return pixels
+
+        honest(path, metadata, OneOff(), *args, **kwargs)
+
+    monkeypatch.setattr(parfocal.images, "write_ome_zarr", wrong)
+    with pytest.raises(VerificationError) as caught:
+        convert(source)
+    assert caught.value.exit_code == 4
+    assert "plane t=0 c=0 z=1 (1 pixels)" in caught.value.found
+    assert not (tmp_path / "c.json").exists()

@@ -1,0 +1,346 @@
+"""OME-Zarr written, and read again by ourselves and by others."""
+
+import json
+
+import numpy as np
+import ome_zarr_models.v05
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ome_zarr_models.v04.image import ImageAttrs
+
+from parfocal.core.blocks import iter_blocks, whole
+from parfocal.errors import InputError, StorageError
+from parfocal.images import ZarrOptions, list_images, open_image, write_ome_zarr
+from parfocal.images.layout import plan_levels
+from parfocal.images.pyramid import halve, halve_labels
+from parfocal.models.image import AXES, Channel, ImageMetadata
+
+RNG = np.random.default_rng(3)
+
+
+class Memory:
+    """An array (T, C, Z, Y, X) that counts how often each pixel is read."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+        self.shape5 = pixels.shape
+        self.dtype = pixels.dtype
+        self.reads = np.zeros(pixels.shape, np.uint8)
+
+    def read(self, region):
+        self.reads[region] += 1
+        return np.ascontiguousarray(self.pixels[region])
+
+
+def describe(pixels, axes=AXES, **fields):
+    shape = tuple(s for a, s in zip(AXES, pixels.shape, strict=True) if a in axes)
+    return ImageMetadata(name="a", axes=axes, shape=shape, dtype=pixels.dtype.name, **fields)
+
+
+def noise(*shape, dtype="uint16"):
+    return RNG.integers(0, 200, shape).astype(dtype)
+
+
+def tree(path):
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return {str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+def assert_pyramid(path, pixels, shrink=halve):
+    with open_image(path) as image:
+        expected = pixels
+        for number in range(image.levels):
+            level = image.level(number)
+            np.testing.assert_array_equal(level.read(whole(level.shape5)), expected)
+            expected = shrink(expected)
+        assert max(level.shape5[3:]) <= 512
+        return image.levels
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd", "lz4", "none"])
+def test_pixels_and_levels_come_back(tmp_path, ngff, codec):
+    source = Memory(noise(2, 2, 3, 131, 77))
+    options = ZarrOptions(ngff=ngff, codec=codec, chunk_px=32)
+    write_ome_zarr(tmp_path / "a.ome.zarr", describe(source.pixels), source, options)
+    assert assert_pyramid(tmp_path / "a.ome.zarr", source.pixels) == 4
+    assert (source.reads == 1).all()
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
+)
+@given(
+    size=st.tuples(*[st.integers(1, 3)] * 3, *[st.integers(1, 150)] * 2),
+    chunk=st.sampled_from([16, 32]),
+    threads=st.integers(1, 3),
+    shard=st.integers(0, 1),
+)
+def test_any_size_gives_an_exact_pyramid(tmp_path_factory, size, chunk, threads, shard):
+    path = tmp_path_factory.mktemp("any") / "a.ome.zarr"
+    source = Memory(noise(*size))
+    options = ZarrOptions(chunk_px=chunk, shard_mib=shard)
+    write_ome_zarr(path, describe(source.pixels), source, options, threads=threads)
+    assert_pyramid(path, source.pixels)
+    assert (source.reads == 1).all()
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 40)] * 3, *[st.integers(1, 9000)] * 2),
+    itemsize=st.sampled_from([1, 2, 4, 8]),
+    rgb=st.booleans(),
+)
+def test_shards_hold_whole_chunks_and_stay_small(shape, itemsize, rgb):
+    options = ZarrOptions()
+    levels = plan_levels(shape, itemsize, options, rgb=rgb)
+    for level in levels:
+        for shard, chunk, size in zip(level.shard, level.chunk, level.shape, strict=True):
+            assert shard % chunk == 0
+            assert chunk <= size
+        flat = level.shard[3] * level.shard[4] * itemsize
+        assert np.prod(level.shard) * itemsize <= max(32 * 2**20, flat * (shape[1] if rgb else 1))
+    assert max(levels[-1].shape[3:]) <= 512
+    assert all(max(level.shape[3:]) > 512 for level in levels[:-1])
+
+
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd"])
+def test_bytes_do_not_depend_on_threads_or_on_the_run(tmp_path, ngff, codec):
+    source = Memory(noise(2, 2, 4, 260, 300))
+    options = ZarrOptions(ngff=ngff, codec=codec, chunk_px=64, shard_mib=1)
+    trees = []
+    for number, threads in enumerate((1, 2, 4, 2)):
+        path = tmp_path / str(number) / "a.ome.zarr"
+        write_ome_zarr(path, describe(source.pixels), source, options, threads=threads)
+        trees.append(tree(path))
+    assert len(trees[0]) > 10
+    assert all(other == trees[0] for other in trees[1:])
+
+
+def test_metadata_come_back(tmp_path):
+    pixels = noise(2, 2, 3, 40, 50)
+    metadata = describe(
+        pixels,
+        z_um=0.3,
+        y_um=0.11,
+        x_um=0.1,
+        time_increment_s=2.5,
+        channels=(Channel(name="DNA", color="0000FF", emission_nm=461.0), Channel()),
+    )
+    for ngff in ("0.5", "0.4"):
+        path = tmp_path / f"{ngff}.ome.zarr"
+        texts = {"METADATA.ome.xml": b"<OME/>"}
+        options = ZarrOptions(ngff=ngff)
+        write_ome_zarr(path, metadata, Memory(pixels), options, original_metadata=texts)
+        with open_image(path) as image:
+            assert image.metadata == metadata
+            assert image.original_metadata == texts
+            assert image.warnings == ()
+        assert [entry.metadata for entry in list_images(path)] == [metadata]
+
+
+def test_rgb_comes_back(tmp_path):
+    pixels = noise(1, 3, 1, 40, 50, dtype="uint8")
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="CYX", rgb=True), Memory(pixels))
+    with open_image(tmp_path / "a") as image:
+        assert image.metadata.rgb
+        colors = [c["color"] for c in _attributes(tmp_path / "a")["ome"]["omero"]["channels"]]
+        assert colors == ["FF0000", "00FF00", "0000FF"]
+
+
+def _attributes(path):
+    return json.loads((path / "zarr.json").read_text())["attributes"]
+
+
+def test_scale_and_translation_of_levels(tmp_path):
+    pixels = noise(1, 1, 2, 70, 90)
+    metadata = describe(pixels, axes="ZYX", z_um=2.0, y_um=0.5, x_um=0.25)
+    write_ome_zarr(tmp_path / "a", metadata, Memory(pixels), ZarrOptions(chunk_px=32))
+    multiscale = _attributes(tmp_path / "a")["ome"]["multiscales"][0]
+    assert multiscale["axes"][1] == {"name": "y", "type": "space", "unit": "micrometer"}
+    transforms = [d["coordinateTransformations"] for d in multiscale["datasets"]]
+    assert transforms[0] == [{"type": "scale", "scale": [2.0, 0.5, 0.25]}]
+    assert transforms[2] == [
+        {"type": "scale", "scale": [2.0, 2.0, 1.0]},
+        {"type": "translation", "translation": [0.0, 0.75, 0.375]},
+    ]
+
+
+def test_windows_span_the_values_of_each_channel(tmp_path):
+    pixels = noise(1, 2, 1, 9, 9)
+    pixels[0, 0], pixels[0, 1] = 7, 3
+    pixels[0, 1, 0, 4, 4] = 900
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="CYX"), Memory(pixels))
+    windows = [c["window"] for c in _attributes(tmp_path / "a")["ome"]["omero"]["channels"]]
+    assert windows == [
+        {"min": 0, "max": 65535, "start": 7, "end": 8},
+        {"min": 0, "max": 65535, "start": 3, "end": 900},
+    ]
+
+
+def test_what_is_unknown_has_no_unit(tmp_path):
+    pixels = noise(1, 1, 1, 9, 9)
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels))
+    axes = _attributes(tmp_path / "a")["ome"]["multiscales"][0]["axes"]
+    assert all("unit" not in axis for axis in axes)
+    with open_image(tmp_path / "a") as image:
+        assert image.metadata.x_um is None
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX", "CYX", "TCZYX"])
+def test_others_accept_and_open_it(tmp_path, axes):
+    shape = [2 if a in axes else 1 for a in "TCZ"]
+    pixels = noise(*shape, 70, 90)
+    metadata = describe(pixels, axes=axes, x_um=0.5, y_um=0.5)
+    for ngff in ("0.5", "0.4"):
+        path = tmp_path / f"{ngff}.ome.zarr"
+        write_ome_zarr(path, metadata, Memory(pixels), ZarrOptions(ngff=ngff, chunk_px=32))
+        group = zarr.open_group(path, mode="r")
+        if ngff == "0.5":
+            ome_zarr_models.v05.Image.from_zarr(group)
+        else:
+            ImageAttrs.model_validate(group.attrs.asdict())
+        np.testing.assert_array_equal(group["0"][:].reshape(pixels.shape), pixels)
+        assert group["1"].shape[-2:] == (35, 45)
+
+
+def test_labels(tmp_path):
+    pixels = noise(1, 1, 2, 40, 50, dtype="uint32")
+    attributes = {"parfocal": {"source": {"digest": "sha256:0", "path": "image.ome.zarr"}}}
+    write_ome_zarr(
+        tmp_path / "a",
+        describe(pixels, axes="ZYX"),
+        Memory(pixels),
+        ZarrOptions(chunk_px=16),
+        labels=True,
+        attributes=attributes,
+    )
+    assert assert_pyramid(tmp_path / "a", pixels, halve_labels) == 3
+    found = _attributes(tmp_path / "a")
+    assert found["parfocal"] == attributes["parfocal"]
+    assert "image-label" in found["ome"]
+    assert "omero" not in found["ome"]
+    ome_zarr_models.v05.ImageLabel.from_zarr(zarr.open_group(tmp_path / "a", mode="r"))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int64", "uint64", "float16", "float64"])
+def test_data_types_are_kept(tmp_path, dtype):
+    pixels = noise(1, 1, 1, 40, 50, dtype="int8").astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        pixels[..., 3, 3] = np.nan
+    for ngff in ("0.5", "0.4"):
+        path = tmp_path / ngff
+        options = ZarrOptions(ngff=ngff, chunk_px=16)
+        write_ome_zarr(path, describe(pixels, axes="YX"), Memory(pixels), options)
+        assert_pyramid(path, pixels)
+
+
+def test_zeros_are_stored_so_that_a_lost_file_is_noticed(tmp_path):
+    pixels = np.zeros((1, 1, 1, 64, 64), np.uint8)
+    options = ZarrOptions(ngff="0.4", chunk_px=32)
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels), options)
+    assert (tmp_path / "a/0/1/1").is_file()
+
+
+def test_blocks_that_the_reader_asks_for_are_those_of_the_file(tmp_path):
+    pixels = noise(1, 1, 3, 100, 100)
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="ZYX"), Memory(pixels))
+    with open_image(tmp_path / "a") as image:
+        assert image.block5 == (1, 1, 1, 100, 100)
+        for region in iter_blocks(whole(image.shape5), image.block5):
+            np.testing.assert_array_equal(image.read(region), pixels[region])
+
+
+def test_pixels_that_cannot_be_stored_are_refused(tmp_path):
+    pixels = np.zeros((1, 1, 1, 4, 4), np.complex64)
+    with pytest.raises(InputError, match="data type"):
+        write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels))
+
+
+def test_metadata_of_other_pixels_are_a_bug(tmp_path):
+    pixels = noise(1, 1, 1, 4, 4)
+    with pytest.raises(ValueError, match="not those of the pixels"):
+        write_ome_zarr(tmp_path / "a", describe(pixels[..., :3], axes="YX"), Memory(pixels))
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_storage(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    pixels = noise(1, 1, 1, 4, 4)
+    with pytest.raises(StorageError):
+        write_ome_zarr(tmp_path / "file" / "a", describe(pixels, axes="YX"), Memory(pixels))
+
+
+def test_an_error_of_the_source_ends_the_writing_in_threads_too(tmp_path):
+    class Broken(Memory):
+        def read(self, region):
+            if region[4].start >= 16:
+                raise InputError("broken")
+            return super().read(region)
+
+    source = Broken(noise(1, 1, 8, 100, 300))
+    options = ZarrOptions(chunk_px=16, shard_mib=0)
+    metadata = describe(source.pixels, axes="ZYX")
+    for threads in (1, 2):
+        path = tmp_path / str(threads)
+        with pytest.raises(InputError, match="broken"):
+            write_ome_zarr(path, metadata, source, options, threads=threads)
+        assert not (path / "zarr.json").exists()
+
+
+def test_progress_ends_at_the_total(tmp_path):
+    calls = []
+    source = Memory(noise(1, 1, 2, 70, 90))
+    write_ome_zarr(
+        tmp_path / "a",
+        describe(source.pixels, axes="ZYX"),
+        source,
+        ZarrOptions(chunk_px=16),
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[-1][0] == calls[-1][1] > source.pixels.size
+
+
+def write_plate(path, pixels):
+    """Write a plate of two wells with one field each."""
+    wells = [{"path": f"A/{n}", "rowIndex": 0, "columnIndex": n - 1} for n in (1, 2)]
+    path.mkdir()
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    (path / ".zattrs").write_text(json.dumps({"plate": {"wells": wells}}))
+    for n in (1, 2):
+        well = path / "A" / str(n)
+        image = {"well": {"images": [{"path": "0"}]}}
+        options = ZarrOptions(ngff="0.4")
+        write_ome_zarr(well / "0", describe(pixels, axes="YX"), Memory(pixels), options)
+        (well / ".zattrs").write_text(json.dumps(image))
+
+
+def test_the_images_of_a_plate_and_of_a_collection(tmp_path):
+    pixels = noise(1, 1, 1, 8, 9)
+    write_plate(tmp_path / "plate", pixels)
+    assert [entry.series for entry in list_images(tmp_path / "plate")] == ["A/1/0", "A/2/0"]
+    with pytest.raises(InputError, match="several images"):
+        open_image(tmp_path / "plate")
+    with open_image(tmp_path / "plate", "A/2/0") as image:
+        np.testing.assert_array_equal(image.read(whole(image.shape5)), pixels)
+    folder = tmp_path / "collection"
+    for name in ("0", "1", "10"):
+        write_ome_zarr(folder / name, describe(pixels, axes="YX"), Memory(pixels))
+    group = {"zarr_format": 3, "node_type": "group"}
+    layout = {"attributes": {"ome": {"version": "0.5", "bioformats2raw.layout": 3}}}
+    (folder / "zarr.json").write_text(json.dumps(group | layout))
+    assert [entry.series for entry in list_images(folder)] == ["0", "1", "10"]
+
+
+def test_a_damaged_chunk_is_an_error(tmp_path):
+    pixels = noise(1, 1, 1, 64, 64)
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels))
+    (chunk,) = (p for p in (tmp_path / "a/0").rglob("*") if p.is_file() and p.name != "zarr.json")
+    content = bytearray(chunk.read_bytes())
+    content[0:60] = b"\xff" * 60
+    chunk.write_bytes(content)
+    with open_image(tmp_path / "a") as image, pytest.raises(InputError, match="chunk"):
+        image.read(whole(image.shape5))
