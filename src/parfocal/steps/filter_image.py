@@ -172,7 +172,7 @@ def run(
             threads=context.threads,
             progress=context.progress,
         )
-    context.details.update(sizes)
+    context.details.update({name: list(size) for name, size in sizes.items()})
     if tally.not_finite:
         context.warn(f"{tally.not_finite} results are NaN since a pixel near them is not finite")
 
