@@ -53,8 +53,7 @@ def write(path, axes, dtype, ngff="0.5", size=40, labels=False, **options):
 
 @pytest.fixture(params=["0.5", "0.4"])
 def pair(request, tmp_path):
-    axes = "CZYX" if request.param == "0.5" else "ZYX"
-    image = write(tmp_path / "image.ome.zarr", axes, "uint16", request.param)
+    image = write(tmp_path / "image.ome.zarr", "CZYX", "uint16", request.param)
     labels = write(tmp_path / "nuclei.ome.zarr", "ZYX", "uint32", request.param, labels=True)
     return image, labels
 

@@ -122,6 +122,15 @@ def test_other_files_are_passed_over_and_told(tmp_path, data):
     assert "data/sub" in unsearched
 
 
+def test_hidden_and_linked_folders_are_not_searched_and_told(tmp_path, data):
+    tiff(data / "a.tif")
+    tiff(data / ".snakemake" / "b.tif")
+    (data / "loop").symlink_to(data)
+    rows, context = run(tmp_path, "data", recursive=True)
+    assert ids(rows) == ["a"]
+    assert "data/.snakemake, data/loop" in context.warnings[0]
+
+
 def test_damaged_images_keep_their_row(tmp_path, data):
     tiff(data / "good.tif")
     whole = (data / "good.tif").read_bytes()

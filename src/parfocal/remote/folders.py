@@ -104,7 +104,7 @@ def _walk(folder: Path, listing: Listing, *, recursive: bool) -> Iterator[Path]:
         inner = path.is_dir() and not is_zarr(path)
         if not inner:
             yield path
-        elif recursive and not path.is_symlink():
+        elif recursive and not path.is_symlink() and not path.name.startswith("."):
             yield from _walk(path, listing, recursive=True)
         else:
             listing.unsearched.append(str(path))

@@ -95,7 +95,8 @@ def _rows_of_path(
 
     listing = expand_path(text, recursive=params.recursive, pattern=params.pattern)
     _tell(context, "file(s) that are not images were ignored", listing.ignored)
-    _tell(context, "folder(s) were not searched (set 'recursive')", listing.unsearched)
+    how = "hidden or linked" if params.recursive else "set 'recursive'"
+    _tell(context, f"folder(s) were not searched ({how})", listing.unsearched)
     for candidate in listing.candidates:
         place = _place(candidate.path)
         at_home = candidate.home == home
