@@ -28,7 +28,7 @@ def noisy(dtype, shape=(2, 2, 2, 140, 271), seed=0):
     return MemoryImage((smooth + rng.normal(0, 10, shape)).astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u2", "u8", "f4", "f8"])
 @pytest.mark.parametrize(
     ("block", "threads"), [((1, 1, 1, 64, 64), 2), ((1, 1, 2, 30, 400), 1), ((1, 2, 3, 256, 1), 3)]
 )
@@ -119,6 +119,8 @@ def test_power_slope_is_that_of_the_image_for_any_size():
         ([[4095, 4096], [4094, 0]], "u2", 4095.0, 0.5),
         ([[1.0, 0.5]], "f4", None, None),
         ([[1.0, 0.5]], "f4", 1.0, 0.5),
+        ([[1.0, 0.5]], "f2", 1e6, 0.0),
+        ([[1, 0]], "i1", 1e6, 0.0),
         ([[True, False]], "bool", None, None),
     ],
 )

@@ -119,6 +119,7 @@ def test_without_objects(truth, predicted, expected):
         (five(np.zeros((3, 3), "u1")), five(np.zeros((3, 4), "u1")), "(1, 1, 1, 3, 4)"),
         (five(np.zeros((3, 3), "f4")), five(np.zeros((3, 3), "u1")), "float32"),
         (five(np.zeros((3, 3), "u1")), five(np.zeros((3, 3), "f8")), "float64"),
+        (five(np.zeros((3, 3), "bool")), five(np.zeros((3, 3), "u1")), "bool"),
         (five(np.full((3, 3), -1, "i2")), five(np.zeros((3, 3), "u1")), "negative"),
     ],
 )

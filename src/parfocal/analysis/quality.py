@@ -65,7 +65,8 @@ class Survey:
         """From which value a pixel is saturated."""
         if self.saturation is None and self.image.dtype.kind in "ui":
             return int(np.iinfo(self.image.dtype).max)
-        return self.saturation
+        # As float64, which no comparison narrows to the type of the pixels.
+        return None if self.saturation is None else np.float64(self.saturation)
 
 
 def assess_image(survey: Survey) -> tuple[list[Metrics], list[Metrics], list[int]]:

@@ -144,7 +144,7 @@ def _check(truth: Readable, predicted: Readable) -> None:
             "file that says what its axes are.",
         )
     for name, labels in (("ground truth", truth), ("label image", predicted)):
-        if labels.dtype.kind not in "bui":
+        if labels.dtype.kind not in "ui":
             what = f"The {name} does not hold labels"
             raise InputError(what, expected="integers", found=labels.dtype)
 
