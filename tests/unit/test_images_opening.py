@@ -1,6 +1,7 @@
 """What each bad input gets, and which formats are told apart."""
 
 import os
+import struct
 
 import imagecodecs
 import numpy as np
@@ -31,6 +32,15 @@ def test_files_that_are_no_images(tmp_path, name, content, message):
     assert caught.value.exit_code == 2
     assert str(path) in str(caught.value.where)
     assert caught.value.remedy
+
+
+def test_an_image_of_no_size(tmp_path):
+    tags = [(256, 0), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, 0)])
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 9) + entries + bytes(4))
+    with pytest.raises(InputError, match="no pixels"):
+        open_image(path)
 
 
 def test_a_missing_file(tmp_path):

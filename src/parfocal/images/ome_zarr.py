@@ -121,22 +121,14 @@ def open_series(path: Path, series: str, threads: int = 1) -> Image:
     where = path / series if series else path
     attributes = read_attributes(where)
     ome = attributes.pop("ome")
-    try:
-        multiscales = ome["multiscales"]
-        multiscale = multiscales[0]
-        datasets = [str(dataset["path"]) for dataset in multiscale["datasets"]]
-        first = datasets[0]
-    except (KeyError, IndexError, TypeError) as error:
-        what = "The OME-Zarr has no valid multiscales metadata"
-        expected = "multiscales with datasets, each with a path"
-        raise InputError(what, where=where, expected=expected, found=repr(error)) from error
     warn: list[str] = []
-    if len(multiscales) > 1:
-        warn.append(f"{where} has {len(multiscales)} multiscales: only the first is read")
+    multiscale, datasets = _multiscale(ome, where, warn)
+    if (where / "labels").is_dir():
+        warn.append(f"{where} has label images: they are images of their own, not part of it")
     axes, units = read_axes(multiscale, where)
     pyramid = tuple(open_level(where / name, axes, threads) for name in datasets)
     base = pyramid[0]
-    _check_dtype(base.dtype, where / first)
+    _check_dtype(base.dtype, where / datasets[0])
     own = attributes.get("parfocal") or {}
     channels = _channels(ome.get("omero") or {}, own, base.shape5[1], warn)
     sizes = read_scales(multiscale, axes, units, warn)
@@ -162,6 +154,24 @@ def open_series(path: Path, series: str, threads: int = 1) -> Image:
         original_metadata=_originals(path, where),
         attributes=attributes,
     )
+
+
+def _multiscale(
+    ome: Mapping[str, Any], where: Path, warn: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the first multiscales entry, and the paths of its levels."""
+    try:
+        multiscales = ome["multiscales"]
+        multiscale = multiscales[0]
+        datasets = [str(dataset["path"]) for dataset in multiscale["datasets"]]
+        _ = datasets[0]
+    except (KeyError, IndexError, TypeError) as error:
+        what = "The OME-Zarr has no valid multiscales metadata"
+        expected = "multiscales with datasets, each with a path"
+        raise InputError(what, where=where, expected=expected, found=repr(error)) from error
+    if len(multiscales) > 1:
+        warn.append(f"{where} has {len(multiscales)} multiscales: only the first is read")
+    return multiscale, datasets
 
 
 def _check_dtype(dtype: np.dtype[Any], where: Path) -> None:

@@ -77,6 +77,7 @@ def _halve_small(even: NDArray[Any]) -> NDArray[Any]:
     """Average 8 and 16 bits: OpenCV's mean over areas is exact there and rounds halves up."""
     import cv2
 
+    cv2.setNumThreads(1)  # callers divide the work among their own threads
     planes = even.reshape(-1, *even.shape[-2:])
     height, width = even.shape[-2] // 2, even.shape[-1] // 2
     out = np.empty((len(planes), height, width), even.dtype)

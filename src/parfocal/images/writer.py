@@ -45,8 +45,7 @@ def write_ome_zarr(
 ) -> None:
     """Write an image with its pyramid as OME-Zarr.
 
-    The same pixels, metadata and options give the same bytes, whatever the `threads`.
-    Memory is a few shards for each thread, whatever the size of the image.
+    The same input gives the same bytes, whatever the `threads`. Memory is a few shards a thread.
 
     Parameters
     ----------
@@ -87,10 +86,9 @@ def write_ome_zarr(
             for n, layout in enumerate(levels)
         ]
         windows = None if labels else Windows(source.shape5[1])
-        shrink = halve_labels if labels else halve
-        _write_pixels(source, stores, levels, shrink, windows, threads, progress)
+        _write_pixels(source, stores, levels, windows, threads, progress)
         _write_originals(path, original_metadata or {}, options.ngff)
-        shown = None if windows is None else windows.shown()
+        shown = windows.shown() if windows else None
         ngff = image_attributes(metadata, levels, options.ngff, windows=shown)
         _write_group(path, _group_attributes(ngff, metadata, attributes, options), options.ngff)
     except OSError as error:
@@ -118,7 +116,6 @@ def _write_pixels(
     source: Readable,
     stores: list[Any],
     levels: list[LevelLayout],
-    shrink: Halve,
     windows: Windows | None,
     threads: int,
     progress: Progress | None,
@@ -128,6 +125,7 @@ def _write_pixels(
     A pass takes each shard of its first level in memory through all the levels of which a
     shard comes from one shard of the level before. The next pass reads the last of them.
     """
+    shrink = halve if windows else halve_labels
     sizes = [_pixels(layout.shape) for layout in levels]
     total, done = sum(sizes), 0
     first, reader = 0, source
