@@ -161,7 +161,9 @@ class ComponentSource:
     def mask(self, number: int, stored: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Return which stored labels belong to a component."""
         roots = self.components.roots
-        mask: NDArray[np.bool_] = roots[np.where(stored < len(roots), stored, 0)] == number
+        mask = np.empty(stored.shape, bool)
+        for own, plane in zip(mask, stored, strict=True):
+            own[...] = roots[np.where(plane < len(roots), plane, 0)] == number
         return mask
 
 
@@ -241,8 +243,9 @@ def _split(
 def _firsts(objects: NDArray[np.uint32], box: Box, time: int) -> list[tuple[int, int, int, int]]:
     """Find the first pixel of each object, which are numbered from 1 without gaps."""
     where = np.flatnonzero(objects)
-    _, first = np.unique(objects.ravel()[where], return_index=True)
-    z, y, x = np.unravel_index(where[first], objects.shape)
+    first = np.full(int(objects.max(initial=0)), objects.size)
+    np.minimum.at(first, objects.ravel()[where] - 1, where)
+    z, y, x = np.unravel_index(first, objects.shape)
     return [
         (time, int(a + box[0].start), int(b + box[1].start), int(c + box[2].start))
         for a, b, c in zip(z, y, x, strict=True)

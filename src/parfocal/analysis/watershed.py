@@ -118,11 +118,17 @@ def border_distance(mask: Mask, spacing: tuple[float, ...]) -> Landscape:
 
     closed = bool(mask.all())
     padded = np.pad(mask, 1) if closed else mask
-    distance = distance_transform_edt(padded, sampling=spacing).astype(np.float32)
-    if closed:
-        distance = distance[(slice(1, -1),) * mask.ndim]
-    result: Landscape = distance
-    return result
+    nearest = distance_transform_edt(
+        padded, sampling=spacing, return_distances=False, return_indices=True
+    )
+    distance = np.empty(padded.shape, np.float32)
+    for first in range(padded.shape[0]):  # layer by layer: whole arrays of float64 are large
+        square = np.zeros(padded.shape[1:])
+        here = [np.array(first), *np.indices(padded.shape[1:], sparse=True)]
+        for places, start, step in zip(nearest, here, spacing, strict=True):
+            square += ((places[first] - start) * step) ** 2
+        np.sqrt(square, out=distance[first], casting="same_kind")
+    return distance[(slice(1, -1),) * mask.ndim] if closed else distance
 
 
 def basins(landscape: Landscape, mask: Mask) -> Labels:
