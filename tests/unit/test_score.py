@@ -92,6 +92,12 @@ def test_known_scores():
     assert three_quarters.mean_matched_iou == 0.875
 
 
+def test_whole_numbers_may_be_stored_as_real_numbers():
+    truth = five([[0, 4, 4, 5]], "f8")
+    n_truth, _, (half, _) = score_overlaps(overlaps(truth, five([[0, 1, 1, 0]], "u1")))
+    assert (n_truth, half.true_positives, half.false_negatives) == (2, 1, 1)
+
+
 def test_two_halves_of_an_object_match_it_once():
     _, _, (half, _) = score([[1, 1, 0]], [[1, 2, 0]])
     assert (half.true_positives, half.false_positives, half.false_negatives) == (1, 1, 0)
@@ -117,8 +123,10 @@ def test_without_objects(truth, predicted, expected):
     ("truth", "predicted", "says"),
     [
         (five(np.zeros((3, 3), "u1")), five(np.zeros((3, 4), "u1")), "(1, 1, 1, 3, 4)"),
-        (five(np.zeros((3, 3), "f4")), five(np.zeros((3, 3), "u1")), "float32"),
-        (five(np.zeros((3, 3), "u1")), five(np.zeros((3, 3), "f8")), "float64"),
+        (five(np.full((3, 3), 0.5), "f4"), five(np.zeros((3, 3), "u1")), "fractions"),
+        (five(np.full((3, 3), np.nan), "f8"), five(np.zeros((3, 3), "u1")), "fractions"),
+        (five(np.full((3, 3), 1e300), "f8"), five(np.zeros((3, 3), "u1")), "fractions"),
+        (five(np.zeros((3, 3), "c8")), five(np.zeros((3, 3), "u1")), "complex64"),
         (five(np.zeros((3, 3), "bool")), five(np.zeros((3, 3), "u1")), "bool"),
         (five(np.full((3, 3), -1, "i2")), five(np.zeros((3, 3), "u1")), "negative"),
     ],

@@ -22,6 +22,7 @@ IOU_THRESHOLDS = (Fraction(1, 2), Fraction(3, 4))
 """Overlaps, as intersection over union, from which a pair of objects counts as matched."""
 
 _PENDING_ROWS = 1 << 16
+_LARGEST_WHOLE = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def count_overlaps(
     regions = list(iter_blocks(whole(shape), plan_block(block, shape)))
 
     def work(region: Region) -> Integers:
-        return _pairs(truth.read(region)[0, 0], predicted.read(region)[0, 0], region[0].start)
+        return _pairs(_labels(truth, region), _labels(predicted, region), region[0].start)
 
     joined = np.zeros((4, 0), np.int64)
     pending: list[Integers] = []
@@ -144,9 +145,21 @@ def _check(truth: Readable, predicted: Readable) -> None:
             "file that says what its axes are.",
         )
     for name, labels in (("ground truth", truth), ("label image", predicted)):
-        if labels.dtype.kind not in "ui":
+        if labels.dtype.kind not in "uif":
             what = f"The {name} does not hold labels"
-            raise InputError(what, expected="integers", found=labels.dtype)
+            raise InputError(what, expected="whole numbers", found=labels.dtype)
+
+
+def _labels(image: Readable, region: Region) -> NDArray[Any]:
+    """Read labels; those of ground truth are often stored as real numbers."""
+    block: NDArray[Any] = image.read(region)[0, 0]
+    if block.dtype.kind != "f":
+        return block
+    if not ((np.abs(block) < _LARGEST_WHOLE) & (np.trunc(block) == block)).all():
+        what = "The ground truth does not hold labels"
+        raise InputError(what, expected="whole numbers", found="fractions, or not finite")
+    labels: Integers = block.astype(np.int64)
+    return labels
 
 
 def _pairs(truth: NDArray[Any], predicted: NDArray[Any], t: int) -> Integers:
