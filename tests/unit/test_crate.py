@@ -299,6 +299,7 @@ def test_run_is_failed_and_names_what_is_open(make):
     (run,) = [v for k, v in make(example_run()).items() if k.startswith("#run/")]
     assert run["actionStatus"] == "http://schema.org/FailedActionStatus"
     assert run["error"] == "Failed and not made good: c (segment-objects), d (convert-image)"
+    assert run["description"] == "All attempts behind the current results of 4 images."
     assert run["startTime"] == "2026-11-20T10:00:00.123+00:00"
     assert run["endTime"] == "2026-11-20T10:40:05.123+00:00"
 
@@ -429,6 +430,17 @@ def test_crate_copies_workflow_config_and_sheet(make, tmp_path):
     assert graph["./"]["mainEntity"] == {"@id": "workflow/Snakefile"}
     assert workflow["version"] == "c0ffee"
     assert workflow["url"] == "https://example.org/workflow"
+
+
+def test_workflow_is_of_the_newest_commit_and_engine(make):
+    newer = SNAKEMAKE.model_copy(update={"version": "9.28.0"})
+    records = chain("a", "/data/a.tif")
+    changes = {"commit": "beef", "engine": newer, "started": START + timedelta(hours=1)}
+    records[1] = records[1].model_copy(update=changes)
+    graph = make(records, image_ids="a")
+    workflow = graph["workflow/Snakefile"]
+    assert workflow["version"] == "beef"
+    assert graph[workflow["programmingLanguage"]["@id"]]["version"] == "9.28.0"
 
 
 def test_line_ends_of_copies_are_kept(make, tmp_path):

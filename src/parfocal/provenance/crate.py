@@ -181,9 +181,10 @@ class _Draft:
     def _describe_workflow(self) -> None:
         package, request = self.package, self._request
         language = workflow_language(request.files["workflow"].name)
-        versions = [r.engine.version for r in self._records if r.engine.name == language]
+        by_age = sorted(self._records, key=lambda record: record.started)
+        versions = [r.engine.version for r in by_age if r.engine.name == language]
         package.make_main("workflow", language, versions[-1] if versions else None)
-        commits = [record.commit for record in self._records if record.commit]
+        commits = [record.commit for record in by_age if record.commit]
         properties = plan_workflow(self._graph, self._plan)
         given = [role for role in package.roles if role != "workflow"]
         for role in given:
@@ -212,7 +213,7 @@ class _Draft:
                 port = (record.step, "output", artifact.role)
                 left.append(self._pass(artifact, record, port))
         started, ended = period(self._records)
-        images = {record.image_id for record in self._records}
+        images = {record.image_id for record in self._records} & set(self._request.image_ids)
         failed = sorted({f"{r.image_id} ({r.step})" for r in self._selection.open})
         names = "\n".join(record_path(record) + str(record.key) for record in self._records)
         return self._graph.add(

@@ -21,7 +21,7 @@ def unique(references: Iterable[Reference]) -> list[Reference]:
 class Graph:
     """Contextual entities by their identifiers, each once, in the order of addition.
 
-    It is filled with plain dictionaries, which cost a tenth of the library's entities.
+    They are plain dictionaries until the library writes them.
     """
 
     def __init__(self) -> None:
