@@ -92,7 +92,7 @@ def read_sheet(path: Path) -> list[Row]:
     return rows
 
 
-_REMEDY = "Write one with 'parfocal list-images --source FOLDER --sheet samples.tsv'."
+_REMEDY = "Write one with 'parfocal list-images --set source=FOLDER --sheet samples.tsv'."
 
 
 def _lines(path: Path) -> list[list[str]]:
