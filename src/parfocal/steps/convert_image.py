@@ -91,7 +91,7 @@ def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
 STEP = Step(
     name="convert-image",
     version="1",
-    summary="Convert an image of any readable format to OME-Zarr, and certify the conversion.",
+    summary="Convert an image of any readable format to OME-Zarr, and certify the conversion",
     params=ConvertImageParams,
     inputs=(
         Port("source", "file", "originals/{source_key}", "File, OME-Zarr, or fetched folder."),

@@ -228,7 +228,7 @@ def _whole(radius: Spacing) -> tuple[int, int, int]:
 STEP = Step(
     name="filter-image",
     version="1",
-    summary="Smooth an image, sharpen its blobs, or take its background away.",
+    summary="Smooth an image, sharpen its blobs, or take its background away",
     params=FilterImageParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(

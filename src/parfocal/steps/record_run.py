@@ -119,7 +119,7 @@ def run(
 STEP = Step(
     name="record-run",
     version="1",
-    summary="Write the record of a run as one RO-Crate.",
+    summary="Write the record of a run as one RO-Crate",
     params=RecordRunParams,
     inputs=(
         Port("results", "folder", ".", "Results folder with the records of all attempts."),

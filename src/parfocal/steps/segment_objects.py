@@ -303,7 +303,7 @@ def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -
 STEP = Step(
     name="segment-objects",
     version="1",
-    summary="Find the objects of one channel and write them as a label image.",
+    summary="Find the objects of one channel and write them as a label image",
     params=SegmentObjectsParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(

@@ -78,7 +78,7 @@ def run(
 STEP = Step(
     name="verify-image",
     version="1",
-    summary="Compare an OME-Zarr with its source, or with an earlier certificate.",
+    summary="Compare an OME-Zarr with its source, or with an earlier certificate",
     params=VerifyImageParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The OME-Zarr to check."),
