@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
 from parfocal.errors import InputError, LeaseLostError, OutputExistsError, ParfocalError
 from parfocal.models.sheet import Row
+from unit.toy_runs import names
 from unit.toy_steps import MAKE, MEASURE, SUMMARIZE, MakeParams, NoParams
 
 
@@ -362,7 +362,7 @@ def test_scratch_is_where_the_environment_says_and_is_removed(job, folder, monke
 
     def look(inputs, outputs, params, context):
         seen.append(context.scratch)
-        assert os.listdir(context.scratch) == []
+        assert names(context.scratch) == []
         MAKE.run(inputs, outputs, params, context)
 
     (folder / "fast disk").mkdir()

@@ -20,7 +20,9 @@ def test_blocks_cover_every_pixel_once(shape, block) -> None:
 @given(shape=sizes, block=sizes, data=st.data())
 def test_blocks_of_a_part_keep_to_the_grid_of_the_whole(shape, block, data) -> None:
     starts = [data.draw(st.integers(0, size - 1)) for size in shape]
-    extent = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True))
+    extent = tuple(
+        slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True)
+    )
     seen = np.zeros(shape, int)
     for region in iter_blocks(extent, block):
         seen[region] += 1

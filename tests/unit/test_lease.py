@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
 from parfocal.core import lease as lease_module
 from parfocal.core.lease import Lease
 from parfocal.errors import LeaseLostError, StorageError
+from unit.toy_runs import names
 
 
 @pytest.fixture(autouse=True)
@@ -48,15 +50,15 @@ def test_a_lease_is_there_while_it_is_held_and_gone_afterwards(final, tmp_path) 
         content = json.loads(lease.path.read_text())
         assert content["pid"] == os.getpid()
         assert content["job"] == "17"
-        assert os.listdir(tmp_path) == [lease.path.name]
+        assert names(tmp_path) == [lease.path.name]
         lease.check()
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_lease_is_given_back_when_the_work_fails(final, tmp_path) -> None:
     with pytest.raises(KeyError), Lease(final):
         raise KeyError
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_one_writer_at_a_time(final, tmp_path) -> None:
@@ -72,7 +74,7 @@ def test_one_writer_at_a_time(final, tmp_path) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(work, range(6))) == list(range(6))
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_who_waits_too_long_is_told_who_holds_it(final) -> None:
@@ -180,7 +182,7 @@ def test_a_guard_keeps_a_second_rescuer_out_until_it_is_stale(final, tmp_path) -
     assert not taken(final)
     os.utime(guard, (time.time() - lease_module.DEAD_AFTER_S - 1,) * 2)
     assert taken(final)
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 RESCUE = """
@@ -212,7 +214,7 @@ def test_of_many_rescuers_one_at_a_time_gets_a_dead_lease(final) -> None:
             spans.append([float(word) for word in rescuer.stdout.read().split()])
         assert rescuer.wait(30) == 0
     spans.sort()
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 @pytest.mark.parametrize("parent", ["file", "missing-below-file"])

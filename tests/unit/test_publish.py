@@ -1,5 +1,4 @@
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +11,7 @@ from parfocal.core.publish import (
     remove_tree,
     write_json,
 )
+from unit.toy_runs import names
 
 
 def prepared(final, token, content, *, folder):
@@ -55,8 +55,8 @@ def test_publishing_replaces_whatever_lay_there(tmp_path, folder, old) -> None:
     publish(prepared(final, "t", "new", folder=folder), final)
     assert text_of(final) == "new"
     assert not final.is_symlink()
-    assert not folder or os.listdir(final) == ["zarr.json"]
-    assert sorted(os.listdir(tmp_path)) == ["out", "target"]
+    assert not folder or names(final) == ["zarr.json"]
+    assert names(tmp_path) == ["out", "target"]
     assert (target / "kept").read_text() == "kept"
 
 
@@ -67,7 +67,7 @@ def test_partials_of_the_dead_are_removed_and_those_of_others_are_not(tmp_path) 
     other = prepared(tmp_path / "b.zarr", "t3", "x", folder=True)
     (tmp_path / ".a.zarr.stamp.json").write_text("{}")
     remove_partials(final)
-    assert sorted(os.listdir(tmp_path)) == [".a.zarr.stamp.json", other.parent.name]
+    assert names(tmp_path) == [".a.zarr.stamp.json", other.parent.name]
     remove_partials(tmp_path / "none" / "c")
 
 
@@ -76,13 +76,13 @@ def test_removing_nothing_and_links(tmp_path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     remove_tree(tmp_path / "link")
-    assert os.listdir(tmp_path) == ["kept"]
+    assert names(tmp_path) == ["kept"]
 
 
 def test_json_is_sorted_and_ends_in_a_line_break(tmp_path) -> None:
     write_json(tmp_path / "new" / "a.json", {"b": 1, "a": "ä"})
     assert (tmp_path / "new" / "a.json").read_text() == '{\n "a": "ä",\n "b": 1\n}\n'
-    assert os.listdir(tmp_path / "new") == ["a.json"]
+    assert names(tmp_path / "new") == ["a.json"]
 
 
 def test_json_that_cannot_be_written_leaves_the_old_file_and_no_draft(tmp_path) -> None:
@@ -92,7 +92,7 @@ def test_json_that_cannot_be_written_leaves_the_old_file_and_no_draft(tmp_path) 
         write_json(path, object())
     with pytest.raises(UnicodeEncodeError):
         write_json(path, "\ud800")
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert names(tmp_path) == ["a.json"]
     assert json.loads(path.read_text()) == 1
 
 
@@ -101,7 +101,7 @@ def test_two_writers_of_one_json_file_do_not_mix(tmp_path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: write_json(path, [n] * 200), range(40)))
     assert len(set(json.loads(path.read_text()))) == 1
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert names(tmp_path) == ["a.json"]
 
 
 @pytest.fixture

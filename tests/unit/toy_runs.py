@@ -6,12 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROGRAM", "batch", "make", "records", "run", "sheet", "start", "wait_for"]
+__all__ = ["PROGRAM", "batch", "make", "names", "records", "run", "sheet", "start", "wait_for"]
+
+# Compiled once for all starts, also where the environment forbids it in the source folders.
+_ENVIRONMENT = {
+    name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
+_ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "parfocal-tests-bytecode")
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("toy_steps.py")))
 
@@ -21,7 +28,7 @@ def start(*args: object, cwd: Path, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*PROGRAM, *map(str, args)],
         cwd=cwd,
-        env=os.environ | env,
+        env=_ENVIRONMENT | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -63,6 +70,11 @@ def records(folder: Path, step: str = "make_image") -> dict[str, list[dict[str, 
     for path in sorted((folder / "R" / "records" / step).glob("*/*.json")):
         found.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
     return found
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of all entries of a folder, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -49,6 +49,13 @@ def _check_outcomes(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     rows = read_sheet(options.sheet)
     outcomes = current_outcomes(options.results, [row.image_id for row in rows])
+    unknown = [
+        row.image_id for row in rows if not any(row.image_id in s for s in outcomes.values())
+    ]
+    if unknown:
+        what = f"{len(unknown)} of {len(rows)} images have no outcome"
+        remedy = "Run the workflow to its end."
+        raise VerificationError(what, where=options.results, found=unknown, remedy=remedy)
     images = [image for step in outcomes.values() for image in step.values()]
     failed = sorted((i for i in images if i.status == "failed"), key=lambda i: i.image_id)
     if failed:

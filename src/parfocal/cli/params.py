@@ -42,20 +42,28 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
         what = f"Parameters of {step.name} are not valid"
         remedy = f"'parfocal schema {step.name}' describes them all."
         raise ConfigurationError(
-            what, where=given, found=explain_validation(error, step.params), remedy=remedy
+            what, where=_where(given), found=explain_validation(error, step.params), remedy=remedy
         ) from error
+
+
+def _is_inline(given: str) -> bool:
+    return given.lstrip().startswith("{")
+
+
+def _where(given: str | None) -> str | None:
+    return "--params" if given is not None and _is_inline(given) else given
 
 
 def _mapping(given: str) -> dict[str, Any]:
     text = given
-    if not given.lstrip().startswith("{"):
+    if not _is_inline(given):
         try:
             text = Path(given).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             what = "The file of parameters cannot be read"
             remedy = "Name a YAML or JSON file, or write the JSON itself."
             raise ConfigurationError(what, where=given, found=error, remedy=remedy) from error
-    values = parse_document(text, given)
+    values = parse_document(text, _where(given))
     if not isinstance(values, dict):
         what = "Parameters are not a mapping of names to values"
         raise ConfigurationError(what, where=given, found=type(values).__name__)

@@ -25,8 +25,8 @@ from parfocal.engine.attempt import perform
 from parfocal.engine.failures import failure_of
 from parfocal.engine.job import Job, Result
 from parfocal.engine.paths import resolve_ports
-from parfocal.engine.recording import base_record
-from parfocal.errors import ConfigurationError, ParfocalError, WorkerDiedError
+from parfocal.engine.recording import base_record, record_at
+from parfocal.errors import ConfigurationError, ParfocalError, StorageError, WorkerDiedError
 from parfocal.models.base import Parameters
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Failure, Record
@@ -74,6 +74,8 @@ def run_batch(batch: Batch) -> Outcome:
         `batch.replaced` is not one of a port.
     WorkerDiedError
         If workers die before they come to an image.
+    StorageError
+        If the outcome, or the record of an image on which a worker died, cannot be written.
     """
     jobs = {row.image_id: _job(batch, row) for row in batch.rows}
     before = _before(batch)
@@ -85,9 +87,14 @@ def run_batch(batch: Batch) -> Outcome:
     while todo := [job for name, job in jobs.items() if name not in done]:
         done |= _run_worker(todo)
     outcome = Outcome(step=batch.step.name, images=tuple(done[row.image_id] for row in batch.rows))
-    if any(image.status == "failed" for image in outcome.images):
-        _count_attempt(batch.outcome)
-    write_json(batch.outcome, outcome.model_dump(mode="json"))
+    try:
+        if any(image.status == "failed" for image in outcome.images):
+            _count_attempt(batch.outcome)
+        write_json(batch.outcome, outcome.model_dump(mode="json"))
+    except OSError as error:
+        what = "The outcome of a batch cannot be written"
+        remedy = "Free some space, or make the folder writable; then run again."
+        raise StorageError(what, where=batch.outcome, found=error, remedy=remedy) from error
     return outcome
 
 
@@ -240,9 +247,10 @@ def _record_death(job: Job, pid: int, code: int) -> ImageOutcome:
     failure = Failure(
         type=type(died).__name__, message=str(died), exit_code=128 - code if code < 0 else code
     )
-    path, record = _record_of(job, pid)
     ended = {"status": "failed", "error": failure, "ended": datetime.now(UTC)}
-    write_record(path, record.model_copy(update=ended))
+    with record_at(job.primary):
+        path, record = _record_of(job, pid)
+        write_record(path, record.model_copy(update=ended))
     with Lease(job.primary):
         for final in job.outputs.values():
             remove_partials(final)

@@ -33,7 +33,7 @@ def port_path(results: Path, port: Port, params: Parameters, row: Row) -> Path |
     names = _fields(port)
     values = row.as_text() | {"source_key": source_key(row.source)}
     values |= {name: str(getattr(params, name)) for name in names if hasattr(params, name)}
-    if names and port.path == f"{{{names[0]}}}":
+    if names and names[0] and port.path == f"{{{names[0]}}}":
         column = values.get(names[0])
         return Path(column) if column else None
     unknown = [name for name in names if name not in values]

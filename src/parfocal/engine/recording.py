@@ -23,7 +23,7 @@ from parfocal.errors import StorageError
 from parfocal.models.record import Record
 from parfocal.provenance.records import claim_attempt, write_record
 
-__all__ = ["Attempt", "base_record"]
+__all__ = ["Attempt", "base_record", "record_at"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Attempt:
         job = self._job
         attempt = 1
         if job.results:
-            with _record_at(job.results / "records"):
+            with record_at(job.results / "records"):
                 self._path, attempt = claim_attempt(job.results, job.step.folder, job.image_id)
         ports = [port for port in job.step.inputs if port.name in digests]
         artifacts = [job.artifact(p, job.inputs[p.name], digests[p.name]) for p in ports]
@@ -139,13 +139,19 @@ class Attempt:
     def _write(self) -> None:
         for path in (self._path, self._job.record):
             if path is not None and self._record is not None:
-                with _record_at(path):
+                with record_at(path):
                     write_record(path, self._record)
 
 
 @contextmanager
-def _record_at(where: Path) -> Iterator[None]:
-    """Turn the errors of the file system into one that says that a record is lacking."""
+def record_at(where: Path) -> Iterator[None]:
+    """Turn the errors of the file system into one that says that a record is lacking.
+
+    Raises
+    ------
+    StorageError
+        In place of an OSError.
+    """
     try:
         yield
     except OSError as error:

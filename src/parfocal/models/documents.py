@@ -43,7 +43,9 @@ def _parse_yaml(text: str, where: object) -> Any:
         """A safe loader of its own, so that nobody else's is changed."""
 
     def construct(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        _refuse_doubled([loader.construct_object(key, deep=True) for key, _ in node.value])
+        # Not the merged ones (<<), which are there to be overridden.
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        _refuse_doubled([key.value for key in keys if key.tag != "tag:yaml.org,2002:merge"])
         loader.flatten_mapping(node)
         return loader.construct_mapping(node, deep=True)
 

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from parfocal.engine import run_step
+from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
+from unit.toy_runs import names
+from unit.toy_steps import MAKE, MakeParams
+
+
+@pytest.fixture
+def paths(tmp_path):
+    (tmp_path / "a.txt").write_text("hello")
+    outputs = {"image": tmp_path / "o.ome.zarr", "notes": str(tmp_path / "n.json")}
+    return {"source": str(tmp_path / "a.txt")}, outputs
+
+
+def test_a_step_runs_from_python_and_returns_digests(paths, tmp_path) -> None:
+    seen = []
+    result = run_step(
+        MAKE,
+        *paths,
+        {"repeat": 2},
+        record=tmp_path / "r.json",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert (tmp_path / "o.ome.zarr/c/0/0").read_text() == "hellohello"
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["status"] == "done"
+    assert record["image_id"] == "o"
+    assert record["parameters"]["repeat"] == 2
+    assert {a["role"]: a["digest"] for a in record["outputs"]} == result.digests
+    assert set(result.digests) == {"image", "notes"}
+    assert seen == [(1, 1)]
+
+
+def test_parameters_may_be_a_model_or_left_out(paths, tmp_path) -> None:
+    first = run_step(MAKE, *paths)
+    second = run_step(MAKE, *paths, MakeParams(), existing="replace")
+    assert first.digests == second.digests
+    assert not second.reused
+    assert run_step(MAKE, *paths, existing="reuse").reused
+
+
+def test_what_the_step_raises_is_raised_and_recorded(paths, tmp_path) -> None:
+    with pytest.raises(InputError, match="The toy is broken"):
+        run_step(MAKE, *paths, {"action": "input"}, record=tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["status"] == "failed"
+    assert names(tmp_path) == ["a.txt", "r.json"]
+
+
+def test_an_existing_output_is_refused(paths) -> None:
+    run_step(MAKE, *paths)
+    with pytest.raises(OutputExistsError, match="remove this one first"):
+        run_step(MAKE, *paths)
+
+
+def test_a_wrong_parameter_is_told_before_anything_happens(paths, tmp_path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'repeat'"):
+        run_step(MAKE, *paths, {"repaet": 2})
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "told"),
+    [
+        ({}, {"image": "i", "notes": "n"}, "expected source"),
+        ({"source": "s", "mask": "m"}, {"image": "i", "notes": "n"}, "found mask, source"),
+        ({"source": "s"}, {"image": "i"}, "expected image, notes"),
+    ],
+)
+def test_wrong_ports_are_told(inputs, outputs, told) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        run_step(MAKE, inputs, outputs)
+
+
+def test_a_record_that_cannot_be_written_stops_the_step(paths, tmp_path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="record of an attempt"):
+        run_step(MAKE, *paths, record=tmp_path / "file" / "r.json")
+    assert names(tmp_path) == ["a.txt", "file"]
