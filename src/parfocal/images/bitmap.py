@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image
+from parfocal.images.libraries import library
 from parfocal.models.image import Channel, ImageMetadata
 
 __all__ = ["open_bitmap"]
@@ -80,6 +80,6 @@ def open_bitmap(path: Path, kind: str) -> Image:
         metadata=metadata,
         pyramid=(_Plane(planes),),
         block5=(1, count, 1, y, x),
-        reader=f"imagecodecs {version('imagecodecs')}",
+        reader=library("imagecodecs"),
         warnings=(lossy,) if kind == "jpeg" else (),
     )

@@ -20,6 +20,7 @@ from parfocal.images.pyramid import halve
 __all__ = ["Comparison", "compare_images", "plane_digests"]
 
 _BLOCK_BYTES = 8 * 2**20
+_WIDEST_BYTES = 32 * 2**20
 _BAND = 512  # rows; a multiple of the usual height of chunks, and even
 _MOST = 20  # differences of one kind that are told
 
@@ -175,8 +176,11 @@ class _Work:
         """Divide rows evenly into bands, each of which starts at an even row."""
         t, c, z, y, x = region
         row = (t.stop - t.start) * (c.stop - c.start) * (z.stop - z.start) * x.stop
-        rows = max(2, _BLOCK_BYTES // (row * self.level.dtype.itemsize))
-        rows = rows - rows % _BAND if rows >= _BAND else rows - rows % 2
+        row *= self.level.dtype.itemsize
+        rows = _BLOCK_BYTES // row
+        if rows < _BAND:  # whole chunks, unless the image is very wide
+            rows = min(_BAND, max(2, _WIDEST_BYTES // row))
+        rows -= rows % (_BAND if rows >= _BAND else 2)
         for start in range(0, y.stop, rows):
             yield slice(start, min(y.stop, start + rows))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Readable, Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image
+from parfocal.images.libraries import library
 from parfocal.images.tiff_axes import TiffLayout, interpret_axes
 from parfocal.models.image import AXES
 
@@ -216,7 +216,7 @@ def read_otherwise(
         pages = _pillow_png(path, image)
     if pages is not None:
         if pages.fits():
-            return OtherReader(pages, f"Pillow {version('pillow')}", True, pages.close)
+            return OtherReader(pages, library("pillow", "Pillow"), True, pages.close)
         pages.close()
     return OtherReader(image, image.reader, False, _nothing)
 
@@ -234,7 +234,7 @@ def _zarr_otherwise(path: Path, series: str, threads: int) -> OtherReader:
     axes, _ = read_axes(multiscale, where)
     first = str(multiscale["datasets"][0]["path"])
     level = zarr_python_levels(where, [first], axes, threads)[0]
-    return OtherReader(level, f"zarr-python {version('zarr')}", True, _nothing)
+    return OtherReader(level, library("zarr", "zarr-python"), True, _nothing)
 
 
 def _pillow_tiff(path: Path, series: str, axes: str | None, image: Image) -> _PillowPages | None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image
+from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_channels, read_scales
-from parfocal.images.stores import open_level, tensorstore_version
+from parfocal.images.stores import open_level
 from parfocal.models.image import Channel, ImageMetadata
 
 __all__ = ["is_zarr", "list_series", "open_series", "read_attributes"]
@@ -149,7 +150,7 @@ def open_series(path: Path, series: str, threads: int = 1) -> Image:
         metadata=metadata,
         pyramid=pyramid,
         block5=base.chunk5,
-        reader=tensorstore_version(),
+        reader=library("tensorstore"),
         warnings=tuple(warn),
         original_metadata=_originals(path, where),
         attributes=attributes,

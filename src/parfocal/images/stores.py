@@ -16,7 +16,7 @@ from parfocal.images.rawfile import storage_error
 from parfocal.models.image import AXES
 from parfocal.models.zarr_options import ZarrOptions
 
-__all__ = ["ZarrLevel", "create_level", "open_level", "tensorstore_version"]
+__all__ = ["ZarrLevel", "create_level", "open_level"]
 
 _BLOSC = {"blosc-zstd": "zstd", "lz4": "lz4"}
 
@@ -36,13 +36,6 @@ def _context(threads: int) -> Any:
             "file_io_locking": {"mode": "none"},
         }
     )
-
-
-def tensorstore_version() -> str:
-    """Return the name and version of the library, as a reader is named."""
-    from importlib.metadata import version
-
-    return f"tensorstore {version('tensorstore')}"
 
 
 class ZarrLevel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ import numpy as np
 from parfocal.core.blocks import Readable, Shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
 from parfocal.images.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.tiff_metadata import describe
@@ -180,7 +180,7 @@ class TiffSource:
             metadata=metadata,
             pyramid=(pixels,),
             block5=block5,
-            reader=f"tifffile {version('tifffile')}",
+            reader=library("tifffile"),
             warnings=tuple(warn),
             original_metadata=described.texts,
             close=self.close,

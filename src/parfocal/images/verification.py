@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from parfocal.errors import InputError
 from parfocal.images.certificate import Certificate, Difference, Side, pixels_digest
 from parfocal.images.compare import Comparison, compare_images
 from parfocal.images.independent import OtherReader, read_otherwise, zarr_python_levels
+from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_scales
 from parfocal.images.ome_zarr import read_attributes
 from parfocal.images.opening import open_image
@@ -41,8 +41,9 @@ class _Result:
 
     def side(self, comparison: Comparison) -> Side:
         """Describe the result for the certificate."""
+        name, _, number = library("zarr", "zarr-python").rpartition(" ")
         digest = pixels_digest(plane.digest for plane in comparison.planes)
-        return Side(reader="zarr-python", version=version("zarr"), independent=True, digest=digest)
+        return Side(reader=name, version=number, independent=True, digest=digest)
 
     def shape(self) -> tuple[int, ...]:
         """Return its size along each of its axes."""
