@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import parfocal
 from rules.runs import ROOT, SNAKEFILE, Run, program
 
 RULE_FILES = sorted((ROOT / "rules").glob("**/*.smk"))
@@ -30,6 +31,7 @@ def test_each_rule_has_all_sections(name: str, text: str) -> None:
     sections = re.findall(r"^    (\w+):", text, re.MULTILINE)
     assert not set(SECTIONS) - set(sections)
     assert "directory(" not in text
+    assert f'"docker://localhost/parfocal:{parfocal.__version__}"' in text
     assert re.search(r"\bmem_mb=", text)
     assert re.search(r"\bruntime=", text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,20 @@ def test_jobs_are_told_the_engine_and_the_lock(
     # Outside of a repository the commit is left to whoever knows it, such as a container image.
     assert os.environ["PARFOCAL_COMMIT"] == "before"
     assert os.environ["PARFOCAL_LOCK_DIGEST"].startswith("sha256:e3b0c44298fc1c14")
+
+
+@pytest.mark.parametrize("text", ["out/", "./out", "out//"])
+def test_paths_have_one_spelling(folder: Path, text: str) -> None:
+    made = plan(rows_of(1), results=text)
+    assert made.for_rules()["results"] == "out"
+    assert made.outcomes(["fetch_image"]) == ["out/outcomes/fetch_image/0.json"]
+
+
+def test_a_new_version_of_a_step_triggers_all_its_batches(folder: Path) -> None:
+    made = plan(rows_of(40), batch_size=10)
+    steps = dict(made.steps)
+    steps["convert_image"] = replace(steps["convert_image"], version="2000")
+    newer = replace(made, steps=steps)
+    for batch in made.members:
+        assert made.trigger("convert_image", batch) != newer.trigger("convert_image", batch)
+        assert made.trigger("fetch_image", batch) == newer.trigger("fetch_image", batch)

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Step
@@ -26,7 +26,9 @@ from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_d
 __all__ = ["Plan", "WorkflowConfig", "config_model", "make_plan", "read_config", "tell_jobs"]
 
 
-PathText = Annotated[str, Field(pattern=r"^[^{}<>\n\r\t]+$")]
+PathText = Annotated[
+    str, Field(pattern=r"^[^{}<>\n\r\t]+$"), AfterValidator(lambda text: str(Path(text)))
+]
 """A path that engines take as it stands: braces and angle brackets are wildcards to Snakemake."""
 
 
@@ -184,8 +186,8 @@ class Plan:
     def trigger(self, name: str, batch: str | int) -> str:
         """Return a text that differs when a batch has to be done again.
 
-        It is made of the rows, the state of files that the sheet names, and the number of
-        times that the batch ended with failed images.
+        It is made of the version of the step, the rows, the state of files that the sheet
+        names, and the number of times that the batch ended with failed images.
         """
         step, rows = self.steps[name], self.members[int(batch)]
         state = [step.state(self._params(name), row) for row in rows] if step.state else []
@@ -194,7 +196,8 @@ class Plan:
         digest = hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
         counter = attempts_path(outcome_path(self.results, step, int(batch)))
         count = counter.read_text(encoding="utf-8").strip() if counter.exists() else "0"
-        return f"rows {rows_digest(rows)} files {digest} failures {count}"
+        told = {"version": step.version, "rows": rows_digest(rows), "files": digest}
+        return " ".join(f"{k} {v}" for k, v in (told | {"failures": count}).items())
 
     def run_trigger(self) -> str:
         """Return a text that differs when the sheet does."""
