@@ -24,16 +24,15 @@ class Command:
 
 def _schema(argv: Sequence[str]) -> int:
     from parfocal.engine.schema import step_schema
-    from parfocal.steps import STEPS
+    from parfocal.steps import SUMMARIES, load_step
 
     parser = ArgumentParser(prog="parfocal schema", description="Describe a step as JSON Schema.")
     parser.add_argument("step", metavar="STEP")
     name = parser.parse_args(argv).step
-    step = next((step for step in STEPS if step.name == name), None)
-    if step is None:
+    if name not in SUMMARIES:
         what = "There is no such step"
-        raise ConfigurationError(what, where=name, expected=", ".join(s.name for s in STEPS))
-    sys.stdout.write(json.dumps(step_schema(step), indent=2, ensure_ascii=False) + "\n")
+        raise ConfigurationError(what, where=name, expected=", ".join(SUMMARIES))
+    sys.stdout.write(json.dumps(step_schema(load_step(name)), indent=2, ensure_ascii=False) + "\n")
     return 0
 
 

@@ -59,17 +59,17 @@ def _stop(number: int, _frame: object) -> NoReturn:
 
 def _dispatch(name: str, argv: Sequence[str]) -> int:
     from parfocal.cli.commands import COMMANDS
-    from parfocal.cli.step_command import run_step_command
-    from parfocal.steps import STEPS
+    from parfocal.steps import SUMMARIES, load_step
 
-    for step in STEPS:
-        if step.name == name:
-            return run_step_command(step, argv)
+    if name in SUMMARIES:
+        from parfocal.cli.step_command import run_step_command
+
+        return run_step_command(load_step(name), argv)
     if name in COMMANDS:
         return COMMANDS[name].run(argv)
     import difflib
 
-    known = [step.name for step in STEPS] + list(COMMANDS)
+    known = [*SUMMARIES, *COMMANDS]
     near = difflib.get_close_matches(name, known, 1)
     logger.error(
         "There is no command %r. %s",
@@ -81,9 +81,9 @@ def _dispatch(name: str, argv: Sequence[str]) -> int:
 
 def _help() -> str:
     from parfocal.cli.commands import COMMANDS
-    from parfocal.steps import STEPS
+    from parfocal.steps import SUMMARIES
 
-    rows = [(step.name, step.summary) for step in STEPS]
+    rows = list(SUMMARIES.items())
     more = [(name, command.summary) for name, command in COMMANDS.items()]
     width = max(len(name) for name, _ in rows + more)
     lines = ["usage: parfocal COMMAND [options]    (parfocal COMMAND --help tells its options)"]

@@ -1,36 +1,57 @@
-"""The steps, one file each."""
+"""The steps, one file each, in the order of the main job.
+
+Names and summaries stand here, so that ``parfocal --help`` loads no step; ``STEPS`` loads them all.
+"""
 
 from __future__ import annotations
 
-from parfocal.core.step import Step
-from parfocal.steps import (
-    assemble_image,
-    assess_quality,
-    convert_image,
-    fetch_image,
-    filter_image,
-    list_images,
-    measure_objects,
-    record_run,
-    render_report,
-    score_objects,
-    segment_objects,
-    verify_image,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["STEPS"]
+if TYPE_CHECKING:
+    from parfocal.core.step import Step
 
-STEPS: tuple[Step, ...] = (
-    list_images.STEP,
-    fetch_image.STEP,
-    convert_image.STEP,
-    verify_image.STEP,
-    filter_image.STEP,
-    segment_objects.STEP,
-    assemble_image.STEP,
-    measure_objects.STEP,
-    assess_quality.STEP,
-    score_objects.STEP,
-    render_report.STEP,
-    record_run.STEP,
-)
+    STEPS: tuple[Step, ...]
+
+__all__ = ["STEPS", "SUMMARIES", "load_step"]
+
+SUMMARIES = {
+    "list-images": "Write a sample sheet with one row an image",
+    "fetch-image": "Have the originals of a source at hand, with a manifest of their digests",
+    "convert-image": "Convert any readable image to OME-Zarr, and certify the conversion",
+    "verify-image": "Compare an OME-Zarr with its source, or with an earlier certificate",
+    "filter-image": "Smooth an image, sharpen its blobs, or take its background away",
+    "segment-objects": "Find the objects of one channel and write them as a label image",
+    "assemble-image": "Join an image and its label image in one OME-Zarr for viewers",
+    "measure-objects": "Measure size, position, shape and intensity of each object",
+    "assess-quality": "Assess focus, saturation, background, noise and intensities",
+    "score-objects": "Score a label image against ground truth",
+    "render-report": "Show the results of a run in one HTML file that needs no network",
+    "record-run": "Write the record of a run as one RO-Crate",
+}
+
+
+def load_step(name: str) -> Step:
+    """Load one step.
+
+    Parameters
+    ----------
+    name : str
+        One of `SUMMARIES`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such step.
+    """
+    if name not in SUMMARIES:
+        raise KeyError(name)
+    step: Step = import_module(f"parfocal.steps.{name.replace('-', '_')}").STEP
+    return step
+
+
+def __getattr__(name: str) -> tuple[Step, ...]:
+    if name == "STEPS":
+        return tuple(load_step(step) for step in SUMMARIES)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

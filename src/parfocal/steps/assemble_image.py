@@ -9,6 +9,7 @@ from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "AssembleImageParams", "run"]
 
@@ -53,7 +54,7 @@ def run(
 STEP = Step(
     name="assemble-image",
     version="1",
-    summary="Join an image and its label image in one OME-Zarr for viewers",
+    summary=SUMMARIES["assemble-image"],
     params=AssembleImageParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "Image."),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "AssessQualityParams"]
 
@@ -70,7 +71,7 @@ def run(
 STEP = Step(
     name="assess-quality",
     version="1",
-    summary="Assess focus, saturation, background, noise and intensities",
+    summary=SUMMARIES["assess-quality"],
     params=AssessQualityParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(Port("quality", "json", "images/{image_id}/quality.json", "The metrics."),),

@@ -11,6 +11,7 @@ from pydantic import Field
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import VerificationError
 from parfocal.models.zarr_options import ZarrOptions
+from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
     from parfocal.images.certificate import Certificate
@@ -91,7 +92,7 @@ def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
 STEP = Step(
     name="convert-image",
     version="1",
-    summary="Convert an image of any readable format to OME-Zarr, and certify the conversion",
+    summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(
         Port("source", "file", "originals/{source_key}", "File, OME-Zarr, or fetched folder."),

@@ -17,6 +17,7 @@ from parfocal.models.base import Parameters
 from parfocal.models.manifest import MANIFEST_NAME, Manifest, ManifestFile
 from parfocal.models.sheet import Row
 from parfocal.models.source import HttpSource, parse_source
+from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
     from parfocal.remote.site import Download
@@ -167,7 +168,7 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
 STEP = Step(
     name="fetch-image",
     version="1",
-    summary="Have the originals of a source at hand, with a manifest of their digests",
+    summary=SUMMARIES["fetch-image"],
     params=FetchImageParams,
     inputs=(),
     outputs=(

@@ -12,6 +12,7 @@ from parfocal.core.step import Context, Port, Step
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image import ImageMetadata
+from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,7 +229,7 @@ def _whole(radius: Spacing) -> tuple[int, int, int]:
 STEP = Step(
     name="filter-image",
     version="1",
-    summary="Smooth an image, sharpen its blobs, or take its background away",
+    summary=SUMMARIES["filter-image"],
     params=FilterImageParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(

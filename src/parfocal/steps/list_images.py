@@ -15,6 +15,7 @@ from parfocal.models.base import Parameters
 from parfocal.models.naming import image_id_of
 from parfocal.models.sheet import Row, read_sheet, write_sheet
 from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "ListImagesParams", "run"]
 
@@ -261,7 +262,7 @@ def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
 STEP = Step(
     name="list-images",
     version="1",
-    summary="Write a sample sheet with one row an image",
+    summary=SUMMARIES["list-images"],
     params=ListImagesParams,
     inputs=(),
     outputs=(Port("sheet", "sheet", "samples.tsv", "Sample sheet to write."),),

@@ -11,6 +11,7 @@ from pydantic import Field
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "MeasureObjectsParams"]
 
@@ -94,7 +95,7 @@ def _warn_of_skipped(channels: tuple[str, ...], skipped: list[int], context: Con
 STEP = Step(
     name="measure-objects",
     version="1",
-    summary="Measure size, position, shape and intensity of each object",
+    summary=SUMMARIES["measure-objects"],
     params=MeasureObjectsParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),

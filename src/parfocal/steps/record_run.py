@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import read_sheet
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "RecordRunParams"]
 
@@ -119,7 +120,7 @@ def run(
 STEP = Step(
     name="record-run",
     version="1",
-    summary="Write the record of a run as one RO-Crate",
+    summary=SUMMARIES["record-run"],
     params=RecordRunParams,
     inputs=(
         Port("results", "folder", ".", "Results folder with the records of all attempts."),

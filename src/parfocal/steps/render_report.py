@@ -10,6 +10,7 @@ from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
     from parfocal.core.blocks import Readable
@@ -118,7 +119,7 @@ def _level_of_size(labels: Image, wanted: Readable) -> Readable:
 STEP = Step(
     name="render-report",
     version="1",
-    summary="Show the results of a run in one HTML file that needs no network",
+    summary=SUMMARIES["render-report"],
     params=RenderReportParams,
     inputs=(
         Port("results", "folder", ".", "The results folder."),

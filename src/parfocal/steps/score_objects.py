@@ -11,6 +11,7 @@ from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "ScoreObjectsParams"]
 
@@ -87,7 +88,7 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
 STEP = Step(
     name="score-objects",
     version="1",
-    summary="Score a label image against ground truth",
+    summary=SUMMARIES["score-objects"],
     params=ScoreObjectsParams,
     inputs=(
         Port(

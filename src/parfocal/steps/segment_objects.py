@@ -13,6 +13,7 @@ from pydantic import Field
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image import ImageMetadata
+from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
     from parfocal.analysis.objects import ObjectTable, SizeLimits
@@ -303,7 +304,7 @@ def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -
 STEP = Step(
     name="segment-objects",
     version="1",
-    summary="Find the objects of one channel and write them as a label image",
+    summary=SUMMARIES["segment-objects"],
     params=SegmentObjectsParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(

@@ -11,6 +11,7 @@ from pydantic import Field
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import InputError, VerificationError
 from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "VerifyImageParams", "run"]
 
@@ -78,7 +79,7 @@ def run(
 STEP = Step(
     name="verify-image",
     version="1",
-    summary="Compare an OME-Zarr with its source, or with an earlier certificate",
+    summary=SUMMARIES["verify-image"],
     params=VerifyImageParams,
     inputs=(
         Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The OME-Zarr to check."),
