@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from memory_images import MemoryImage, five
-from parfocal.analysis import segment as module
+from parfocal.analysis import thick_blocks
 from parfocal.analysis.objects import SizeLimits
 from parfocal.analysis.segment import LocalMean, Settings, segment
 from parfocal.analysis.watershed import SplitSettings
@@ -86,8 +86,8 @@ def test_blocks_and_threads_change_no_pixel(base, data):
     channel = shape[1] - 1
     expected = run(image, chosen, channel=channel)[1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_PIXELS", data.draw(st.integers(16, 900)))
-        patch.setattr(module, "BLOCK_SIDE", data.draw(st.integers(4, 16)))
+        patch.setattr(thick_blocks, "BLOCK_PIXELS", data.draw(st.integers(16, 900)))
+        patch.setattr(thick_blocks, "BLOCK_SIDE", data.draw(st.integers(4, 16)))
         small = run(image, chosen, channel=channel, threads=data.draw(st.integers(1, 2)))[1]
     assert small.tobytes() == expected.tobytes()
 

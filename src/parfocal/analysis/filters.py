@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.scan import plan_block
+from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
 
 __all__ = [
@@ -283,7 +283,8 @@ class FilteredSource:
     def read(self, region: Region) -> NDArray[Any]:
         """Return the filtered pixels of `region` (T, C, Z, Y, X)."""
         out = np.empty(region_shape(region), self.dtype)
-        for part in iter_blocks(region, plan_block(self.block5, self.shape5)):
+        block = plan_thick(self.block5, self.shape5, planar=self.chosen.halo[0] == 0)
+        for part in iter_blocks(region, block):
             t, c, z, y, x = (
                 slice(inner.start - outer.start, inner.stop - outer.start)
                 for inner, outer in zip(part, region, strict=True)

@@ -22,14 +22,12 @@ from parfocal.analysis.objects import (
     split_components,
 )
 from parfocal.analysis.scan import scan
+from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 
 __all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
-
-BLOCK_PIXELS = 1 << 22
-BLOCK_SIDE = 512
 
 MakeVolume = Callable[[Shape, Any, Shape], Writable]
 """``make_volume(shape5, dtype, block5)`` returns scratch storage."""
@@ -164,7 +162,7 @@ def segment(
     """
     t, _, z, y, x = source.shape5
     image = _OneChannel(source, channel, (t, 1, z, y, x))
-    block = _plan(block5, image.shape5, planar=settings.planar)
+    block = plan_thick(block5, image.shape5, planar=settings.planar)
     regions = list(iter_blocks(whole(image.shape5), block))
 
     def volume(dtype: Any) -> Writable:
@@ -204,18 +202,6 @@ class _OneChannel:
         """Return the pixels of `region` (T, 1, Z, Y, X)."""
         t, _, z, y, x = region
         return self.source.read((t, slice(self.channel, self.channel + 1), z, y, x))
-
-
-def _plan(block5: Shape, shape: Shape, *, planar: bool) -> Shape:
-    """Choose blocks of about four million pixels, thick ones where planes belong together."""
-    y, x = (
-        min(size, preferred * -(-BLOCK_SIDE // preferred))
-        for size, preferred in zip(shape[3:], block5[3:], strict=True)
-    )
-    while y * x > BLOCK_PIXELS:
-        y, x = (-(-y // 2), x) if y > x else (y, -(-x // 2))
-    z = 1 if planar else min(shape[2], max(1, BLOCK_PIXELS // (y * x)))
-    return 1, 1, z, y, x
 
 
 def _count_not_finite(image: Readable, regions: Sequence[Region]) -> int:
