@@ -31,6 +31,7 @@ rule render_report:
 rule keep_config:
     output:
         config="<results>/config.yaml",
+    localrule: True
     log:
         "<logs>/keep_config.log",
     benchmark:
@@ -87,6 +88,7 @@ rule check_outcomes:
         crate="<results>/run-crate/ro-crate-metadata.json",
     output:
         done=touch("<results>/all-done"),
+    localrule: True
     log:
         "<logs>/check_outcomes.log",
     benchmark:

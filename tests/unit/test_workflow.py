@@ -103,6 +103,7 @@ def plan_config(size: int) -> Any:
 
 def test_threads_are_more_than_one_only_with_few_batches(folder: Path) -> None:
     assert plan(rows_of(3), cores=4).threads == 4
+    assert plan(rows_of(3), cores=64).threads == 8
     many = plan(rows_of(64), cores=4, batch_size=8)
     assert len(many.members) > 4
     assert many.threads == 1

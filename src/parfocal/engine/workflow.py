@@ -26,6 +26,9 @@ from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_d
 __all__ = ["Plan", "WorkflowConfig", "config_model", "make_plan", "read_config", "tell_jobs"]
 
 
+MOST_THREADS = 8
+"""Threads of a job, at most: memory grows with them."""
+
 PathText = Annotated[
     str, Field(pattern=r"^[^{}<>\n\r\t]+$"), AfterValidator(lambda text: str(Path(text)))
 ]
@@ -164,7 +167,7 @@ class Plan:
     @property
     def threads(self) -> int:
         """Threads of one job: more than one only where there are fewer batches than cores."""
-        return max(1, self.cores // len(self.members))
+        return min(max(1, self.cores // len(self.members)), MOST_THREADS)
 
     def has(self, name: str) -> bool:
         """Return whether a step is part of this run."""
