@@ -146,14 +146,19 @@ def basins(landscape: Landscape, mask: Mask) -> Labels:
     int32
         Numbered from 1; 0 outside the mask.
     """
-    from skimage.morphology import local_maxima
     from skimage.segmentation import watershed
+
+    peaks = _peaks(landscape, mask).view(np.int32)
+    labels: Labels = watershed(-landscape, peaks, connectivity=1, mask=mask)
+    return labels
+
+
+def _peaks(landscape: Landscape, mask: Mask) -> NDArray[np.uint32]:
+    from skimage.morphology import local_maxima
 
     padded = np.pad(landscape, 1)  # else a landscape that is flat everywhere has no peak
     maxima = local_maxima(padded, connectivity=1)[(slice(1, -1),) * mask.ndim]
-    peaks, _ = label_mask(maxima & mask)
-    labels: Labels = watershed(-landscape, peaks.astype(np.int32), connectivity=1, mask=mask)
-    return labels
+    return label_mask(maxima & mask)[0]
 
 
 def merge_basins(labels: Labels, landscape: Landscape, prominence: float) -> Labels:
@@ -216,16 +221,16 @@ def _saddles(labels: Labels, landscape: Landscape) -> list[tuple[int, int, float
 
 def _edges(
     pieces: Labels, levels: NDArray[np.uint16], background: int, edge: float
-) -> NDArray[np.float64]:
-    """Return for each piece the level at which it ends, for 0 one that nothing exceeds."""
+) -> NDArray[np.uint16]:
+    """Return for each piece the last level outside it, for 0 one that nothing exceeds."""
     from scipy.ndimage import find_objects
 
-    ends = np.full(int(pieces.max(initial=0)) + 1, np.inf)
+    ends = np.full(int(pieces.max(initial=0)) + 1, np.iinfo(np.uint16).max, np.uint16)
     for number, box in enumerate(find_objects(pieces.astype(np.int32, copy=False)), 1):
         if box is not None:
             inside = levels[box][pieces[box] == number]
             bright = int(np.percentile(inside, BRIGHT_PERCENTILE, method="lower"))
-            ends[number] = background + edge * (bright - background)
+            ends[number] = int(background + edge * (bright - background))
     return ends
 
 
