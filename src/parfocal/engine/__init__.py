@@ -68,7 +68,9 @@ def run_step(
         params=checked,
         inputs={name: Path(path) for name, path in inputs.items()},
         outputs=places,
-        image_id=first.name.partition(".")[0] or first.name,
+        image_id="_run" if step.scope == "run" else first.name.partition(".")[0] or first.name,
+        # A step on a whole run keeps its record with those of the run.
+        results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,
         threads=threads,
         existing=existing,
