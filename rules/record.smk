@@ -31,11 +31,11 @@ rule render_report:
 rule keep_config:
     output:
         config="<results>/config.yaml",
-    localrule: True
     log:
         "<logs>/keep_config.log",
     benchmark:
         "<benchmarks>/keep_config.jsonl"
+    localrule: True
     conda:
         "../envs/parfocal.yaml"
     container:
@@ -88,12 +88,12 @@ rule check_outcomes:
         crate="<results>/run-crate/ro-crate-metadata.json",
     output:
         done=touch("<results>/all-done"),
-    localrule: True
     log:
         "<logs>/check_outcomes.log",
     benchmark:
         "<benchmarks>/check_outcomes.jsonl"
     retries: 0
+    localrule: True
     conda:
         "../envs/parfocal.yaml"
     container:
