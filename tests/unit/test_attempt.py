@@ -385,3 +385,22 @@ def test_the_record_tells_what_the_environment_says(job, monkeypatch) -> None:
     assert record["image_digest"] == "parfocal_image_digest"
     assert record["lock_digest"] == "parfocal_lock_digest"
     assert record["commit"] == "parfocal_commit"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://me:hunter2@x.org/a.tif", "https://x.org?sig=hunter2", "https://me:hunter2@[x/a"],
+)
+def test_secrets_never_enter_a_record(job, url) -> None:
+    row = Row.model_validate({"image_id": "a", "source": url, "other": url})
+    perform(replace(job, row=row, params=MakeParams(label=url)))
+    (record,) = records(job)
+    assert "hunter2" not in json.dumps(record)
+    assert "removed, since it holds a secret" in record["parameters"]["label"]
+    assert "removed, since it holds a secret" in record["row"]["source"]
+
+
+@pytest.mark.parametrize("text", ["a@b.tif", "https://x.org/a@b?page=2", "idr:idr0062/x", "a: b"])
+def test_what_is_no_secret_stands_in_the_record(job, text) -> None:
+    perform(replace(job, params=MakeParams(label=text)))
+    assert records(job)[0]["parameters"]["label"] == text

@@ -157,3 +157,12 @@ def test_the_digest_of_rows_tells_any_change() -> None:
     others = [row.model_copy(update={field: "z"}) for field in ("name", "source", "series", "well")]
     others.append(Row.model_validate({"image_id": "a", "source": "s", "dose": "1"}))
     assert len({rows_digest([r]) for r in [row, *others]}) == 6
+
+
+@pytest.mark.parametrize("column", ["source", "mask"])
+@pytest.mark.parametrize("url", ["https://me:hunter2@x.org/a", "https://x.org/a?token=hunter2"])
+def test_a_secret_is_refused_by_its_place_and_not_told(tmp_path, column, url) -> None:
+    cells = {"image_id": "a", "source": "s", "mask": "m"} | {column: url}
+    text = refused(tmp_path, "\t".join(cells) + "\n" + "\t".join(cells.values()) + "\n")
+    assert f"row 2, column {column}" in text
+    assert "hunter2" not in text

@@ -22,7 +22,7 @@ from parfocal.core.step import Context, Port, Step
 from parfocal.errors import InputError, RemoteError, VerificationError
 from parfocal.models.base import Parameters
 
-__all__ = ["MAKE", "MEASURE", "STEPS", "SUMMARIZE", "MakeParams"]
+__all__ = ["MAKE", "MEASURE", "STEPS", "SUMMARIES", "SUMMARIZE", "MakeParams"]
 
 
 class FixedThreshold(Parameters):
@@ -174,10 +174,12 @@ SUMMARIZE = Step(
     run=_summarize,
     scope="run",
 )
-STEPS = (MAKE, MEASURE, SUMMARIZE)
+STEPS = {step.name: step for step in (MAKE, MEASURE, SUMMARIZE)}
+SUMMARIES = {step.name: step.summary for step in STEPS.values()}
 
 if __name__ == "__main__":
     from parfocal.cli.main import main
 
-    parfocal.steps.STEPS = STEPS
+    parfocal.steps.SUMMARIES = SUMMARIES
+    parfocal.steps.load_step = STEPS.__getitem__
     sys.exit(main())

@@ -21,6 +21,7 @@ from parfocal.engine.job import Job, Result, engine_from_environment
 from parfocal.engine.usage import cpu_s, peak_memory_bytes, reset_peak_memory
 from parfocal.errors import StorageError
 from parfocal.models.record import Record
+from parfocal.models.source import without_secret
 from parfocal.provenance.records import claim_attempt, write_record
 
 __all__ = ["Attempt", "base_record", "record_at"]
@@ -168,8 +169,8 @@ def base_record(job: Job, attempt: int) -> Record:
         parfocal_version=__version__,
         image_id=job.image_id,
         attempt=attempt,
-        parameters=job.params.model_dump(mode="json"),
-        row=job.row.as_text() if job.row else {},
+        parameters=without_secret(job.params.model_dump(mode="json")),
+        row=without_secret(job.row.as_text()) if job.row else {},
         started=datetime.now(UTC),
         host=socket.gethostname(),
         pid=os.getpid(),

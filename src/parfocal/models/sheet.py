@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, explain_validation
+from parfocal.models.source import secret_in
 
 __all__ = ["COLUMNS", "Row", "batch_count", "batch_of", "read_sheet", "rows_digest", "write_sheet"]
 
@@ -136,6 +137,12 @@ def _row(path: Path, number: int, header: Sequence[str], values: Sequence[str]) 
             remedy="Separate columns by single tabs, and keep tabs out of values.",
         )
     cells = dict(zip(header, [*values, *[""] * (len(header) - len(values))], strict=True))
+    for name, value in cells.items():
+        if secret := secret_in(value):
+            what = "A sample sheet must not hold a secret, since its rows go into records"
+            where = f"{path}, row {number}, column {name}"
+            remedy = "Use a public URL, or download the file first and name its path."
+            raise ConfigurationError(what, where=where, found=secret, remedy=remedy)
     try:
         return Row.model_validate(cells)
     except ValidationError as error:

@@ -7,11 +7,20 @@ import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from parfocal.errors import ConfigurationError
 
-__all__ = ["HttpSource", "LocalSource", "is_uri", "parse_source", "source_key"]
+__all__ = [
+    "HttpSource",
+    "LocalSource",
+    "is_uri",
+    "parse_source",
+    "secret_in",
+    "source_key",
+    "without_secret",
+]
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://|^(idr|bia):")
 _LATER = ("s3", "omero", "idr", "bia")
@@ -97,6 +106,33 @@ def parse_source(text: str) -> LocalSource | HttpSource:
     raise ConfigurationError(what, where=where, expected=_SUPPORTED, remedy=remedy)
 
 
+def secret_in(text: str) -> str | None:
+    """Return what part of a URI is a secret, without telling it; None where there is none."""
+    if not is_uri(text):
+        return None
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return "something, in a URL that is not well formed" if "@" in text else None
+    if "@" in parts.netloc:
+        return "a user or password"
+    secrets = [key for key, _ in parse_qsl(parts.query, True) if _SECRET.search(key)]
+    return f"the parameter {secrets[0]!r}" if secrets else None
+
+
+def without_secret(value: Any) -> Any:
+    """Return `value`, which may be nested, with URIs that hold a secret cut down to the host."""
+    if isinstance(value, dict):
+        return {key: without_secret(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secret(inner) for inner in value]
+    if not isinstance(value, str) or secret_in(value) is None:
+        return value
+    scheme, _, rest = value.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2].partition("?")[0]
+    return f"{scheme}://{host}/(removed, since it holds a secret)"
+
+
 def source_key(text: str) -> str:
     """Return the name of the folder that the originals of a source are fetched into.
 
@@ -148,9 +184,7 @@ def _checked_url(text: str) -> str:
         raise ConfigurationError(
             what, where=where, expected="https://host[:port]/path", remedy=remedy
         )
-    secrets = [key for key, _ in parse_qsl(parts.query, True) if _SECRET.search(key)]
-    if "@" in parts.netloc or secrets:
-        found = f"the parameter {secrets[0]!r}" if secrets else "a user or password"
+    if found := secret_in(text):
         what = "A source must not hold a secret, since sources are kept in sheets and records"
         remedy = "Use a public URL, or download the file first and name its path."
         raise ConfigurationError(what, where=where, found=found, remedy=remedy)
