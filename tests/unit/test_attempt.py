@@ -332,6 +332,20 @@ def test_an_output_inside_an_input_is_refused(job) -> None:
     assert "never writes into its inputs" in str(result.error)
 
 
+@pytest.mark.parametrize("existing", ["reuse", "replace"])
+def test_an_output_around_an_input_is_refused_since_it_would_take_its_place(job, existing) -> None:
+    perform(job)
+    around = {"table": job.outputs["image"].parent}
+    result = perform(replace(measure(job), outputs=around, existing=existing))
+    assert "never writes into its inputs" in str(result.error)
+    whole = Job(
+        SUMMARIZE, NoParams(), {"results": job.results}, {"summary": job.results}, "summary"
+    )
+    result = perform(replace(whole, existing=existing))
+    assert "never writes into its inputs" in str(result.error)
+    assert chunk(job).read_text() == "hello"
+
+
 def test_two_outputs_in_one_place_are_refused(job) -> None:
     result = perform(replace(job, outputs=dict.fromkeys(job.outputs, job.primary)))
     assert "output 'image'" in str(result.error)

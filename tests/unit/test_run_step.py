@@ -15,7 +15,8 @@ def paths(tmp_path):
     return {"source": str(tmp_path / "a.txt")}, outputs
 
 
-def test_a_step_runs_from_python_and_returns_digests(paths, tmp_path) -> None:
+def test_a_step_runs_from_python_and_returns_digests(paths, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("PARFOCAL_ENGINE", raising=False)
     seen = []
     result = run_step(
         MAKE,
@@ -28,6 +29,7 @@ def test_a_step_runs_from_python_and_returns_digests(paths, tmp_path) -> None:
     record = json.loads((tmp_path / "r.json").read_text())
     assert record["status"] == "done"
     assert record["image_id"] == "o"
+    assert record["engine"]["name"] == "python"
     assert record["parameters"]["repeat"] == 2
     assert {a["role"]: a["digest"] for a in record["outputs"]} == result.digests
     assert set(result.digests) == {"image", "notes"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         sys.stdout.write(f"parfocal {__version__}\n")
         return 0
+    os.environ.setdefault("PARFOCAL_ENGINE", "shell")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     from parfocal.cli.log import set_up_logging

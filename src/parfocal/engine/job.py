@@ -85,24 +85,26 @@ def check_paths(job: Job) -> None:
     Raises
     ------
     InputError
-        If a required input is not given, or an output lies at or in an input or another output.
+        If a required input is not given, or an output lies at, in or around an input or another
+        output.
     """
     for port in job.step.inputs:
         if port.required and port.name not in job.inputs:
             what = f"The input '{port.name}' is not given"
             remedy = f"Fill in what the path {port.path} of the input is made of."
             raise InputError(what, where=job.image_id, remedy=remedy)
-    given = {f"input '{name}'": path for name, path in job.inputs.items()}
-    if job.step.scope == "run":  # works on the results folder, and puts its output there too
-        given = {}
+    taken = {f"input '{name}'": path.resolve() for name, path in job.inputs.items()}
+    # What works on the whole results folder puts its output there too.
+    roomy = {f"input '{port.name}'" for port in job.step.inputs if port.path == "."}
     for name, path in job.outputs.items():
         final = path.resolve()
-        for other, taken in given.items():
-            if final.is_relative_to(taken.resolve()):
-                what = f"The output '{name}' lies at or in the {other}"
+        for other, place in taken.items():
+            inside = final.is_relative_to(place) and (final == place or other not in roomy)
+            if inside or place.is_relative_to(final):
+                what = f"The output '{name}' lies at, in or around the {other}"
                 remedy = "A step never writes into its inputs: name another output."
                 raise InputError(what, where=path, remedy=remedy)
-        given[f"output '{name}'"] = path
+        taken[f"output '{name}'"] = final
 
 
 def refuse_existing(job: Job) -> None:
@@ -121,6 +123,9 @@ def refuse_existing(job: Job) -> None:
 
 
 def engine_from_environment() -> Engine:
-    """Return what runs this process, from ``PARFOCAL_ENGINE`` and the cluster's variables."""
-    name, _, version = os.environ.get("PARFOCAL_ENGINE", "shell").partition(" ")
+    """Return what runs this process, from ``PARFOCAL_ENGINE`` and the cluster's variables.
+
+    The command line says that it is a shell, unless an engine has said otherwise.
+    """
+    name, _, version = os.environ.get("PARFOCAL_ENGINE", "python").partition(" ")
     return Engine(name=name, version=version or None, job_id=os.environ.get("SLURM_JOB_ID"))
