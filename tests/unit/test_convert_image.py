@@ -11,6 +11,7 @@ from parfocal.core.blocks import whole
 from parfocal.core.step import Context
 from parfocal.errors import InputError, VerificationError
 from parfocal.images import open_image
+from parfocal.models.manifest import Manifest
 from parfocal.models.sheet import Row
 from parfocal.steps.convert_image import STEP, ConvertImageParams
 
@@ -105,8 +106,8 @@ def test_a_fetched_folder_is_opened_by_its_manifest(tmp_path, convert):
     folder = tmp_path / "original"
     folder.mkdir()
     write(folder / "a b[1].tif", metadata={"axes": "ZYX"})
-    manifest = {"format": "parfocal-manifest-1", "source": "x", "primary": "a b[1].tif"}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = Manifest(source="x", files=(), primary="a b[1].tif")
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
     _, certificate, _ = convert(folder)
     assert certificate["verdict"] == "verified"
 

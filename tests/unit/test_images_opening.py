@@ -10,7 +10,7 @@ import pytest
 from parfocal.core.blocks import whole
 from parfocal.errors import InputError
 from parfocal.images import list_images, open_image
-from parfocal.images.manifest import primary_path
+from parfocal.models.manifest import Manifest, primary_path
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,11 @@ def test_a_manifest_leads_to_the_primary_file(tmp_path):
     file = tmp_path / "a.tif"
     assert primary_path(file) == file
     manifest = tmp_path / "manifest.json"
-    manifest.write_text('{"format": "parfocal-manifest-1", "primary": "files/a.tif"}')
+    manifest.write_text(Manifest(source="x", files=(), primary="files/a.tif").model_dump_json())
     assert primary_path(tmp_path) == tmp_path / "files/a.tif"
-    manifest.write_text('{"format": "parfocal-manifest-1", "primary": "/elsewhere/a.tif"}')
+    manifest.write_text(
+        Manifest(source="x", files=(), primary="/elsewhere/a.tif").model_dump_json()
+    )
     assert str(primary_path(tmp_path)) == "/elsewhere/a.tif"
 
 

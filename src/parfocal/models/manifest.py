@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from parfocal.errors import InputError
 from parfocal.models.base import Model, explain_validation
 
-__all__ = ["MANIFEST_NAME", "Manifest", "ManifestFile", "read_manifest"]
+__all__ = ["MANIFEST_NAME", "Manifest", "ManifestFile", "primary_path", "read_manifest"]
 
 MANIFEST_NAME = "manifest.json"
 
@@ -55,3 +55,21 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError as error:
         what = "The manifest cannot be read"
         raise InputError(what, where=path, found=error, remedy=remedy) from error
+
+
+def primary_path(source: Path) -> Path:
+    """Return what to open: `source` itself, or what the manifest in it names as primary.
+
+    Parameters
+    ----------
+    source : Path
+        A file, an OME-Zarr, or a folder of fetched originals.
+
+    Raises
+    ------
+    InputError
+        If there is a manifest that is not valid.
+    """
+    if not (source / MANIFEST_NAME).is_file():
+        return source
+    return read_manifest(source).primary_path(source)

@@ -33,17 +33,23 @@ def run(
 ) -> None:
     """Join image and label image; their chunks are shared by hard links where that can be.
 
+    The result is then opened by ome-zarr-py, the reference implementation.
+
     Raises
     ------
     InputError
         If they do not fit together.
+    VerificationError
+        If ome-zarr-py does not find image and label image in the result.
     """
     from parfocal.images.assemble import assemble
+    from parfocal.images.delivery import check_opens
 
     counts = assemble(
         inputs["image"], inputs["labels"], params.label_name, outputs["assembled"], context.progress
     )
     context.details |= counts
+    context.details["opened_by"] = check_opens(outputs["assembled"], params.label_name)
     if counts["copied"]:
         context.warn(
             f"{counts['copied']} files were copied, since the file system has no hard links "

@@ -50,8 +50,8 @@ def run(
         If the result differs from the source.
     """
     from parfocal.images import open_image, write_ome_zarr
-    from parfocal.images.manifest import primary_path
     from parfocal.images.verification import verify_image
+    from parfocal.models.manifest import primary_path
 
     source = primary_path(inputs["source"])
     series = (context.row.series if context.row else "") or params.series or ""

@@ -42,8 +42,8 @@ def run(
     VerificationError
         If there is a difference.
     """
-    from parfocal.images.manifest import primary_path
     from parfocal.images.verification import check_certificate, read_certificate, verify_image
+    from parfocal.models.manifest import primary_path
 
     if not inputs.keys() & {"source", "certificate"}:
         what = "There is nothing to compare the image with"
