@@ -87,11 +87,12 @@ class Run:
         )
 
     def attempts(self) -> dict[str, int]:
-        """Return how many records there are by ``step/image``."""
+        """Return how many records there are by ``step/image``, without those of the whole run."""
         found: dict[str, int] = {}
         for path in sorted((self.results / "records").glob("*/*/*.json")):
             name = path.parent.relative_to(self.results / "records").as_posix()
-            found[name] = found.get(name, 0) + 1
+            if not name.endswith("/_run"):
+                found[name] = found.get(name, 0) + 1
         return found
 
     def outcomes(self, step: str) -> dict[str, str]:

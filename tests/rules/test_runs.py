@@ -101,6 +101,11 @@ def test_changes_of_the_sheet_redo_nothing_else(story: Story) -> None:
     before = run.attempts()
     run.rows = [row for row in reversed(run.rows) if row.image_id != "plain"]
     run.add_image("new")
+    # As if the images had failed in an optional step that is no longer configured.
+    left_over = run.results / "outcomes/filter_image/0.json"
+    left_over.parent.mkdir()
+    outcome = (run.results / "outcomes/convert_image/0.json").read_text(encoding="utf-8")
+    left_over.write_text(outcome.replace('"done"', '"failed"'), encoding="utf-8")
     done = run.snakemake()
     assert done.returncode == 0, done.stderr
     new = {name: count for name, count in run.attempts().items() if before.get(name) != count}

@@ -200,3 +200,18 @@ def test_a_new_version_of_a_step_triggers_all_its_batches(folder: Path) -> None:
     for batch in made.members:
         assert made.trigger("convert_image", batch) != newer.trigger("convert_image", batch)
         assert made.trigger("fetch_image", batch) == newer.trigger("fetch_image", batch)
+
+
+def test_outcomes_that_are_no_part_of_the_run_are_removed(folder: Path) -> None:
+    made = plan(rows_of(1))
+    kept = ["convert_image/0.json", "convert_image/.1.attempts", "annotate/7.json"]
+    stale = ["convert_image/1.json", "filter_image/0.json"]
+    for name in kept + stale:
+        path = folder / "results/outcomes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    made.remove_stale_outcomes(made.outcomes(["fetch_image", "convert_image"]))
+    left = (folder / "results/outcomes").glob("*/*")
+    assert sorted(path.relative_to(folder / "results/outcomes").as_posix() for path in left) == (
+        sorted(kept)
+    )

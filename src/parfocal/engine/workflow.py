@@ -212,6 +212,18 @@ class Plan:
         steps = [self.steps[name] for name in names]
         return [str(outcome_path(self.results, step, n)) for step in steps for n in numbers]
 
+    def remove_stale_outcomes(self, outcomes: Sequence[str]) -> None:
+        """Remove outcomes of this workflow's steps that are no part of this run.
+
+        They come from other sizes of batches and from optional steps that are no longer
+        configured, and would go on telling of failures.
+        """
+        current = {Path(outcome) for outcome in outcomes}
+        for name in self.steps:
+            for path in (self.results / "outcomes" / name).glob("[0-9]*.json"):
+                if path not in current:
+                    path.unlink()
+
     def report_is_current(self, outcomes: Sequence[str]) -> bool:
         """Return whether the report is there and newer than all `outcomes`."""
         report = self.results / "report.html"
