@@ -30,11 +30,11 @@ demo: demo-images ## Run the main job on real images; ends with the report and t
 
 .PHONY: test
 test: dev-env ## Run all tests; a suite whose component cannot be had is named in the summary
-	pytest tests
+	pytest -n $(CORES) --dist loadfile tests
 
 .PHONY: check
 check: lint ## The quick tier: lint, types, unit and contract tests
-	pytest tests/unit tests/contract
+	pytest -n $(CORES) --dist loadfile tests/unit tests/contract
 
 .PHONY: lint
 lint: dev-env ## Check form, types, layers, rules and generated files
