@@ -29,5 +29,7 @@ echo "Making .venv from $lock ..."
 export UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$PWD/.venv
 .venv/bin/uv pip install --quiet --require-hashes -r "$lock"
 .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every process would compile anew.
+.venv/bin/python -m compileall -q -j 0 .venv/lib src > /dev/null || true
 rm -f .venv/."$1"-*
 touch "$stamp"
