@@ -23,10 +23,11 @@ demo-images: workflow-env
 
 .PHONY: demo
 demo: demo-images ## Run the main job on real images; ends with the report and the run crate
-	@snakemake --snakefile workflows/analyse_images/Snakefile \
-		--configfile config/analyse_images.yaml --cores $(CORES) --quiet rules
-	@echo "Report:    $(CURDIR)/results/report.html"
-	@echo "Run crate: $(CURDIR)/results/run-crate"
+	@snakemake --snakefile workflows/analyse_images/Snakefile --profile config/profiles/local \
+		--configfile config/analyse_images.yaml config/demo.yaml --cores $(CORES) \
+		--quiet host reason rules
+	@echo "Report:    $(CURDIR)/demo/results/report.html"
+	@echo "Run crate: $(CURDIR)/demo/results/run-crate"
 
 .PHONY: test
 test: dev-env ## Run all tests; a suite whose component cannot be had is named in the summary
