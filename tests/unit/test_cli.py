@@ -242,7 +242,7 @@ def test_outcomes_are_red_when_an_image_has_none(folder, capsys) -> None:
 
 HEAVY = {
     *("numpy", "yaml", "tifffile", "zarr", "tensorstore", "scipy", "skimage", "cv2", "cc3d"),
-    *("pyarrow", "jinja2", "rocrate", "ome_types", "ome_zarr", "imagecodecs", "obstore"),
+    *("pyarrow", "jinja2", "rocrate", "ome_zarr", "imagecodecs", "obstore"),
     *("tqdm", "PIL", "multiprocessing", "asyncio", "ssl"),
 }
 
