@@ -1,6 +1,6 @@
 """Measure the figures of docs/reference/figures.md and print them as its table.
 
-``python -m tests.benchmarks [help] [memory] [overhead]``; all of them without arguments.
+``python -m tests.benchmarks [help] [demo] [overhead] [memory]``; all of them without arguments.
 """
 
 from __future__ import annotations
@@ -41,6 +41,18 @@ def measure_help(_: Path) -> None:
     """Time ``parfocal --help``."""
     seconds = statistics.median(timed([*PARFOCAL, "--help"]) for _ in range(11))
     show("`parfocal --help`, median of 11", f"{seconds:.2f} s", "< 0.3 s")
+
+
+def measure_demo(folder: Path) -> None:
+    """Time ``make demo`` in a fresh clone: without environment and caches, then with them."""
+    clone = folder / "parfocal"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    environment = os.environ | {"UV_CACHE_DIR": str(folder / "uv"), "PIP_NO_CACHE_DIR": "1"}
+    demo = ["make", "--no-print-directory", "demo"]
+    options = {"cwd": clone, "env": environment, "stderr": subprocess.DEVNULL}
+    show("`make demo`, nothing installed", f"{timed(demo, **options):.0f} s", "< 300 s")
+    shutil.rmtree(clone / "demo/results")
+    show("`make demo` again, results removed", f"{timed(demo, **options):.0f} s", "< 30 s")
 
 
 def measure_overhead(folder: Path) -> None:
@@ -90,7 +102,12 @@ def measure_memory(folder: Path) -> None:
         show(f"`{step}` on {size:.1f} GB", f"{peak:.0f} MB, {seconds:.0f} s", "< 500 MB")
 
 
-PARTS = {"help": measure_help, "overhead": measure_overhead, "memory": measure_memory}
+PARTS = {
+    "help": measure_help,
+    "demo": measure_demo,
+    "overhead": measure_overhead,
+    "memory": measure_memory,
+}
 
 
 def main() -> None:
