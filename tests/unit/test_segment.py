@@ -221,4 +221,4 @@ def test_large_components_are_counted(monkeypatch):
     monkeypatch.setattr(objects, "LARGE_COMPONENT", 50)
     image = np.zeros((1, 1, 1, 20, 20), np.uint8)
     image[..., 2:12, 2:12] = 9
-    assert run(five(image), PLANE)[0].table.large_components == 1
+    assert run(five(image), PLANE)[0].table.large_components == [140]

@@ -68,10 +68,7 @@ def test_the_label_image_has_the_axes_without_c_and_names_its_image(tmp_path):
         assert metadata.shape == (2, 1, 80, 90)
         assert metadata.dtype == "uint32"
         assert (metadata.z_um, metadata.y_um, metadata.x_um) == (2.0, 0.5, 0.5)
-        assert labels.attributes["parfocal"]["source"] == {
-            "digest": digest_path(image),
-            "path": "../image.ome.zarr",
-        }
+        assert labels.attributes["parfocal"]["source"] == {"digest": digest_path(image)}
     found = pixels(path)
     assert set(np.unique(found[0])) & set(np.unique(found[1])) == {0}
     assert found.max() == 18
@@ -164,3 +161,42 @@ def test_real_nuclei_are_about_as_many_as_one_sees(tmp_path):
     plane = tifffile.imread(DATA / "bbbc007/A9 p5d (cropped 3).tif")
     image = save(tmp_path / "image.ome.zarr", plane, "YX")
     assert 12 <= run(tmp_path, image)[0].details["objects"] <= 24
+
+
+@pytest.mark.parametrize("kind", ["poisson", "few photons", "normal", "float", "volume"])
+@pytest.mark.parametrize("method", ["li", "otsu", "triangle", "isodata"])
+def test_noise_gives_no_objects_and_a_warning(tmp_path, kind, method):
+    rng = np.random.default_rng(3)
+    noise, axes = {
+        "poisson": (rng.poisson(5, (300, 300)).astype(np.uint16), "YX"),
+        "few photons": (rng.poisson(0.3, (300, 300)).astype(np.uint8), "YX"),
+        "normal": (np.rint(rng.normal(1000, 20, (300, 300))).astype(np.uint16), "YX"),
+        "float": (rng.normal(0, 1, (300, 300)).astype(np.float32), "YX"),
+        "volume": (rng.poisson(20, (12, 80, 80)).astype(np.uint16), "ZYX"),
+    }[kind]
+    image = save(tmp_path / "image.ome.zarr", noise, axes)
+    context, _ = run(tmp_path, image, threshold={"method": method})
+    assert context.details["objects"] == 0
+    assert any("within the noise of the background" in warning for warning in context.warnings)
+
+
+def test_dim_objects_in_noise_are_found_where_the_threshold_lay_in_it(tmp_path):
+    plane = np.random.default_rng(0).normal(100, 10, (300, 300))
+    for cy, cx in ((50, 60), (150, 220), (250, 80)):
+        y, x = np.ogrid[:300, :300]
+        plane += 40 * ((y - cy) ** 2 + (x - cx) ** 2 <= 64)
+    image = save(tmp_path / "image.ome.zarr", np.rint(plane).astype(np.uint16), "YX")
+    assert run(tmp_path, image)[0].details["objects"] == 3
+
+
+def test_progress_is_told_on_the_way_and_ends_complete(tmp_path):
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX")
+    told = []
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    context = Context(scratch=scratch, progress=lambda *step: told.append(step))
+    STEP.run({"image": image}, {"labels": tmp_path / "l"}, SegmentObjectsParams(), context)
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert len(set(done)) > 8
+    assert done[-1] == totals[-1]

@@ -6,7 +6,7 @@ joined. Which pixels form a component does not depend on the blocks, only the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,9 +105,9 @@ class _Tables:
             self.counts.append(found["voxel_counts"][1:].astype(np.int64))
             self.lower.append(boxes[:, :, 0] + origin)
             self.upper.append(boxes[:, :, 1] + origin + 1)
-        numbered: Labels = np.where(labels > 0, labels + np.uint32(self.labels), 0)
+        np.add(labels, np.uint32(self.labels), out=labels, where=labels > 0)
         self.labels += count
-        return numbered.astype(np.uint32, copy=False)
+        return labels
 
     def join(self, one: Labels, other: Labels) -> None:
         """Note which labels touch across a face."""
@@ -139,7 +139,7 @@ class _Tables:
 
 
 def label_components(
-    mask_of: MaskOf, volume: Writable, blocks: Sequence[Region], *, planar: bool, threads: int
+    mask_of: MaskOf, volume: Writable, blocks: Iterable[Region], *, planar: bool, threads: int
 ) -> Components:
     """Label the components of one channel of one time point.
 
@@ -150,7 +150,7 @@ def label_components(
         threads, before the block is written.
     volume : Writable
         Where the provisional labels (uint32) go; 0 is background.
-    blocks : sequence of Region
+    blocks : iterable of Region
         A grid in the order of `iter_blocks`.
     planar : bool
         Whether planes are labelled each by itself. Blocks must then have one plane.
@@ -169,17 +169,16 @@ def label_components(
     """
     tables = _Tables()
     last_column: Labels | None = None
-    first = blocks[0] if blocks else None
+    first: Region | None = None
 
     def work(region: Region) -> tuple[Region, Labels, int]:
         return region, *label_mask(mask_of(region))
 
     for region, labels, count in scan(work, blocks, threads):
+        first = first or region
         numbered = tables.add(labels, count, region)
         volume.write(region, numbered[None, None])
-        starts = [
-            part.start != origin.start for part, origin in zip(region, first or (), strict=True)
-        ]
+        starts = [part.start != origin.start for part, origin in zip(region, first, strict=True)]
         if starts[2] and not planar:
             tables.join(_face_before(volume, region, 2), numbered[0])
         if starts[3]:

@@ -55,8 +55,11 @@ class Scale:
             unsigned = np.dtype(f"u{block.dtype.itemsize}")
             steps = (block - block.dtype.type(self.low)).view(unsigned)
             working = np.result_type(unsigned, np.float32)
-            unit = steps.astype(working) / working.type(self.high - self.low)
-        return (1 - unit if self.dark else unit).astype(np.float32, copy=False)
+            unit = steps.astype(working)
+            unit /= working.type(self.high - self.low)
+        if self.dark:
+            np.subtract(1, unit, out=unit)
+        return unit.astype(np.float32, copy=False)
 
     def to_level(self, value: float, dtype: np.dtype[Any]) -> int:
         """Return the last level of the pixels of `dtype` that are not beyond `value`."""
@@ -64,7 +67,7 @@ class Scale:
             value = math.ceil(value) if self.dark else math.floor(value)
         if not self.low <= value <= self.high:
             return BRIGHTEST if (value > self.high) != self.dark else 0
-        return int(_quantise(self.to_unit(np.array([value]).astype(dtype)))[0])
+        return int(_quantise(self.to_unit(np.array([[value]]).astype(dtype)))[0, 0])
 
     def to_value(self, level: int) -> float:
         """Return the pixel value that `level` stands for."""
@@ -132,16 +135,21 @@ def read_levels(
 def _filtered(source: Readable, region: Region, scale: Scale, chosen: Filter) -> NDArray[np.uint16]:
     outer, inner = expand(region, (0, 0, *chosen.halo), source.shape5)
     unit = scale.to_unit(source.read(outer)[0, 0])
-    missing = np.isnan(unit)
-    if missing.any():
+    missing = np.isnan(unit) if source.dtype.kind == "f" else None
+    if missing is not None:
         unit[missing] = 0
     levels = _quantise(chosen.apply(unit)[inner[2:]])
-    levels[missing[inner[2:]]] = 0
+    if missing is not None:
+        levels[missing[inner[2:]]] = 0
     return levels
 
 
 def _quantise(unit: NDArray[Any]) -> NDArray[np.uint16]:
     """Return levels 1 to 65535 for values from 0 to 1, rounded half up."""
-    levels = np.floor(np.clip(unit, 0, 1) * np.float32(_STEPS) + np.float32(1.5))
-    result: NDArray[np.uint16] = levels.astype(np.uint16)
+    result = np.empty(unit.shape, np.uint16)
+    for target, plane in zip(result, unit, strict=True):  # to keep intermediate arrays small
+        levels = np.clip(plane, 0, 1)
+        levels *= np.float32(_STEPS)
+        levels += np.float32(1.5)
+        target[...] = levels  # cut off below the point
     return result

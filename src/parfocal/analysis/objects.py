@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.components import Components
+from parfocal.analysis.cutting import ComponentSource, Cut, put_back
 from parfocal.analysis.scan import scan
 from parfocal.analysis.watershed import SplitSettings, split_component
 from parfocal.core.blocks import Readable, Region, Shape, Writable
 
 __all__ = [
     "LARGE_COMPONENT",
-    "ComponentSource",
     "ObjectLabels",
     "ObjectTable",
     "SizeLimits",
@@ -23,9 +23,10 @@ __all__ = [
 ]
 
 LARGE_COMPONENT = 1 << 22
-"""Pixels of a bounding box above which a component needs noticeably much memory."""
+"""Pixels above which a component needs noticeably much memory."""
 
-Box = tuple[slice, slice, slice]
+ALONE = 1 << 19
+"""Pixels above which a component is divided while no other one is."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,15 @@ class ObjectTable:
     too_small, too_large : int
         Numbers of objects that were dropped. Components that are too small to hold an
         object count as one.
-    large_components : int
-        Number of components whose bounding box exceeds `LARGE_COMPONENT`.
+    large_components : list of int
+        Numbers of pixels of the components that exceed `LARGE_COMPONENT`.
     """
 
     labels: Writable
     firsts: list[tuple[int, int, int, int]] = field(default_factory=list)
     too_small: int = 0
     too_large: int = 0
-    large_components: int = 0
+    large_components: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -110,8 +111,11 @@ class ObjectLabels:
     def read(self, region: Region) -> NDArray[Any]:
         """Return the labels of `region` (T, C, Z, Y, X)."""
         places = _place(self.labels.read(region))
-        places[places >= len(self.numbers)] = 0
-        result: NDArray[Any] = self.numbers[places]
+        result = np.empty(places.shape, self.dtype)
+        planes = (array.reshape(-1, *array.shape[3:]) for array in (result, places))
+        for target, plane in zip(*planes, strict=True):  # to keep intermediate arrays small
+            plane[plane >= len(self.numbers)] = 0
+            target[...] = self.numbers[plane]
         return result
 
 
@@ -120,60 +124,16 @@ def _place(stored: NDArray[Any]) -> NDArray[Any]:
 
     Objects are counted down from the top of the range, provisional labels up from its bottom.
     """
-    return np.where(stored == 0, np.uint32(0), np.uint32(0) - stored)
-
-
-@dataclass(frozen=True)
-class ComponentSource:
-    """The components of one time point, to be cut out one by one.
-
-    Attributes
-    ----------
-    labels : Readable
-        Provisional labels, and objects of components that are done.
-    levels : Readable
-        Smoothed brightness.
-    components : Components
-        What the labels belong to.
-    time : int
-        The time point.
-    background : int
-        Level of the background.
-    """
-
-    labels: Readable
-    levels: Readable
-    components: Components
-    time: int
-    background: int
-
-    def box(self, number: int) -> Box:
-        """Return the bounding box of a component with a margin of a pixel within the image."""
-        lower = np.maximum(self.components.lower[number] - 1, 0).tolist()
-        upper = np.minimum(self.components.upper[number] + 1, self.labels.shape5[2:]).tolist()
-        z, y, x = (slice(start, stop) for start, stop in zip(lower, upper, strict=True))
-        return z, y, x
-
-    def region(self, box: Box) -> Region:
-        """Return the region of a box."""
-        return slice(self.time, self.time + 1), slice(0, 1), *box
-
-    def mask(self, number: int, stored: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Return which stored labels belong to a component."""
-        roots = self.components.roots
-        mask = np.empty(stored.shape, bool)
-        for own, plane in zip(mask, stored, strict=True):
-            own[...] = roots[np.where(plane < len(roots), plane, 0)] == number
-        return mask
+    places: NDArray[Any] = np.negative(stored)
+    return places
 
 
 @dataclass(frozen=True)
 class _Split:
-    """One component, divided."""
+    """One component, divided into objects that are numbered from 1 without gaps."""
 
-    box: Box
-    mask: NDArray[np.bool_]
-    objects: NDArray[np.uint32]
+    cut: Cut
+    objects: NDArray[np.integer[Any]]
     firsts: list[tuple[int, int, int, int]]
     too_small: int
     too_large: int
@@ -185,8 +145,10 @@ def split_components(
     settings: SplitSettings,
     limits: SizeLimits,
     threads: int,
-) -> None:
+) -> Iterator[float]:
     """Divide the components of one time point into objects, and enter them in `table`.
+
+    It goes on as far as it is iterated over.
 
     Parameters
     ----------
@@ -199,65 +161,64 @@ def split_components(
     limits : SizeLimits
         Which objects to keep.
     threads : int
-        How many components to divide at once.
+        How many components to divide at once; large ones are divided one by one.
+
+    Yields
+    ------
+    float
+        Which part of the work was done since, by the number of pixels.
     """
     counts = source.components.counts
     numbers = np.flatnonzero(counts >= max(1.0, limits.least))
     numbers = numbers[numbers > 0]
     table.too_small += len(source.components) - len(numbers)
-    boxes = source.components.upper[numbers] - source.components.lower[numbers]
-    table.large_components += int((boxes.prod(1) > LARGE_COMPONENT).sum())
+    large = counts[numbers] > LARGE_COMPONENT
+    table.large_components.extend(counts[numbers[large]].tolist())
+    alone = counts[numbers] > ALONE
+    total = int(counts[numbers].sum())
 
     def work(number: int) -> _Split:
         return _split(source, number, settings, limits)
 
-    for split in scan(work, numbers.tolist(), threads):
-        _enter(table, source, split)
+    for some, at_once in ((numbers[~alone], threads), (numbers[alone], 1)):
+        for split in scan(work, some.tolist(), at_once):
+            _enter(table, source, split)
+            yield len(split.objects) / total
 
 
 def _split(
     source: ComponentSource, number: int, settings: SplitSettings, limits: SizeLimits
 ) -> _Split:
-    box = source.box(number)
-    region = source.region(box)
-    mask = source.mask(number, source.labels.read(region)[0, 0])
-    levels = source.levels.read(region)[0, 0]
-    if len(settings.spacing) == 2:
-        plane = 0 if mask[0].any() else 1
-        objects = np.zeros(mask.shape, np.uint32)
-        objects[plane] = split_component(mask[plane], levels[plane], source.background, settings)
-    else:
-        objects = split_component(mask, levels, source.background, settings).astype(np.uint32)
-    sizes = np.bincount(objects.ravel())
+    cut = source.cut(number)
+    objects = split_component(cut.voxels, cut.levels, source.background, settings)
+    sizes = np.bincount(objects)
     small = (sizes > 0) & (sizes < limits.least)
     large = sizes > limits.most if limits.most is not None else np.zeros_like(small)
     kept = (sizes > 0) & ~small & ~large
     kept[0] = small[0] = large[0] = False
-    table = np.cumsum(kept, dtype=np.uint32) * kept
-    objects = table[objects]
-    return _Split(
-        box, mask, objects, _firsts(objects, box, source.time), int(small.sum()), int(large.sum())
-    )
+    objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
+    firsts = _firsts(cut, objects, source.time)
+    return _Split(cut, objects, firsts, int(small.sum()), int(large.sum()))
 
 
-def _firsts(objects: NDArray[np.uint32], box: Box, time: int) -> list[tuple[int, int, int, int]]:
-    """Find the first pixel of each object, which are numbered from 1 without gaps."""
-    where = np.flatnonzero(objects)
-    first = np.full(int(objects.max(initial=0)), objects.size)
-    np.minimum.at(first, objects.ravel()[where] - 1, where)
-    z, y, x = np.unravel_index(first, objects.shape)
-    return [
-        (time, int(a + box[0].start), int(b + box[1].start), int(c + box[2].start))
-        for a, b, c in zip(z, y, x, strict=True)
-    ]
+def _firsts(
+    cut: Cut, objects: NDArray[np.integer[Any]], time: int
+) -> list[tuple[int, int, int, int]]:
+    """Find the first pixel of each object."""
+    first = np.zeros(int(objects.max(initial=0)) + 1, np.int64)
+    first[objects[::-1]] = np.arange(len(objects))[::-1]  # of equal indices the last one stays
+    origin = [part.start for part in cut.box]
+    indices = cut.voxels.indices(first[1:])
+    if len(indices) == 2:
+        indices = (np.zeros_like(indices[0]), *indices)
+    z, y, x = (index + start for index, start in zip(indices, origin, strict=True))
+    return [(time, *place) for place in zip(z.tolist(), y.tolist(), x.tolist(), strict=True)]
 
 
 def _enter(table: ObjectTable, source: ComponentSource, split: _Split) -> None:
-    region = source.region(split.box)
-    stored = table.labels.read(region)
-    places = np.where(split.objects > 0, split.objects + np.uint32(len(table.firsts)), 0)
-    stored[0, 0][split.mask] = _place(places.astype(np.uint32))[split.mask]
-    table.labels.write(region, stored)
+    places = split.objects.astype(np.uint32)
+    places[places > 0] += np.uint32(len(table.firsts))
+    put_back(table.labels, source, split.cut, _place(places))
     table.firsts.extend(split.firsts)
     table.too_small += split.too_small
     table.too_large += split.too_large

@@ -9,12 +9,38 @@ from typing import TypeVar
 
 from parfocal.core.blocks import Shape
 
-__all__ = ["plan_block", "scan"]
+__all__ = ["Telling", "plan_block", "scan"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TARGET_PIXELS = 1 << 20
+
+
+class Telling:
+    """Progress of work that goes over the same blocks several times.
+
+    Parameters
+    ----------
+    progress : callable
+        Called as ``progress(done, total)``.
+    total : int
+        How many blocks there are in all passes.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0.0
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield `items`, and tell when the next one is asked for."""
+        for item in items:
+            yield item
+            self.advance(1)
+
+    def advance(self, blocks: float) -> None:
+        """Tell that so many blocks more are done."""
+        self._done += blocks
+        self._progress(min(self._total, round(self._done)), self._total)
 
 
 def plan_block(preferred: Shape, shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ The way through the image is told in ``docs/explanation/segmentation.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components, label_components
+from parfocal.analysis.cutting import ComponentSource
 from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
-from parfocal.analysis.objects import (
-    ComponentSource,
-    ObjectTable,
-    SizeLimits,
-    split_components,
-)
-from parfocal.analysis.scan import scan
+from parfocal.analysis.noise import detection_limit, measure_noise
+from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
+from parfocal.analysis.scan import Telling, scan
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 
 __all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
+
+SPLITTING = 4
+"""How many passes over the image dividing its components is worth, to tell progress."""
 
 MakeVolume = Callable[[Shape, Any, Shape], Writable]
 """``make_volume(shape5, dtype, block5)`` returns scratch storage."""
@@ -90,6 +90,9 @@ class Segmentation:
         The objects, and the source of the label image.
     threshold : float or None
         The threshold in units of the image; None for a local one.
+    in_noise : float or None
+        The threshold that the method gave, if it lay within the noise of the background and
+        was raised.
     constant : bool
         Whether all finite pixels have the same value, so that there are no objects.
     not_finite : int
@@ -98,6 +101,7 @@ class Segmentation:
 
     table: ObjectTable
     threshold: float | None
+    in_noise: float | None
     constant: bool
     not_finite: int
 
@@ -169,20 +173,37 @@ def segment(
         return make_volume(image.shape5, dtype, block)
 
     table = ObjectTable(volume(np.uint32))
-    scale = find_scale(image, regions, dark=settings.dark, threads=threads)
+    work = _Work(settings, threads, Telling(progress, _count_passes(settings) * len(regions)))
+    scale = find_scale(image, work.telling.over(regions), dark=settings.dark, threads=threads)
     if scale is None:
-        return Segmentation(
-            table, None, constant=True, not_finite=_count_not_finite(image, regions)
-        )
-    mask = _threshold(image, regions, scale, settings, volume, threads)
+        not_finite = _count_not_finite(image, regions)
+        return Segmentation(table, None, None, constant=True, not_finite=not_finite)
+    mask, given = _threshold(image, regions, scale, work, volume)
     for time in range(t):
         here = [region for region in regions if region[0].start == time]
-        components, background = _components(mask, table.labels, here, settings, threads)
-        component_source = ComponentSource(table.labels, mask.levels, components, time, background)
-        split_components(table, component_source, settings.split, settings.limits, threads)
-        progress(time + 1, t)
+        components, background = _components(mask, table.labels, here, work)
+        cut_from = ComponentSource(
+            table.labels, mask.levels, components, time, background, settings.planar, block[4]
+        )
+        for share in split_components(table, cut_from, settings.split, settings.limits, threads):
+            work.telling.advance(share * SPLITTING * len(here))
     threshold = None if mask.local is not None else scale.to_value(mask.threshold)
-    return Segmentation(table, threshold, constant=False, not_finite=scale.not_finite)
+    below = scale.to_value(given) if given < mask.threshold else None
+    return Segmentation(table, threshold, below, constant=False, not_finite=scale.not_finite)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all passes over the image have in common."""
+
+    settings: Settings
+    threads: int
+    telling: Telling
+
+
+def _count_passes(settings: Settings) -> int:
+    """Count how often the image is gone through; dividing components is so many passes' work."""
+    return 4 + settings.fill_holes + isinstance(settings.threshold, str) + SPLITTING
 
 
 @dataclass(frozen=True)
@@ -214,12 +235,19 @@ def _threshold(
     image: Readable,
     regions: Sequence[Region],
     scale: Scale,
-    settings: Settings,
+    work: _Work,
     make_volume: Callable[[Any], Writable],
-    threads: int,
-) -> _Mask:
-    """Smooth the image into levels, and find the threshold."""
-    chosen = settings.threshold
+) -> tuple[_Mask, int]:
+    """Smooth the image into levels, and find the threshold.
+
+    Returns
+    -------
+    mask : _Mask
+        With the threshold that is used.
+    given : int
+        The threshold of the method, before it was raised beyond noise.
+    """
+    settings, chosen = work.settings, work.settings.threshold
     filters = [Gaussian(settings.sigma)]
     volumes = [make_volume(np.uint16)]
     if isinstance(chosen, LocalMean):
@@ -230,30 +258,43 @@ def _threshold(
         blocks = read_levels(image, region, scale, filters)
         for volume, block in zip(volumes, blocks, strict=True):
             volume.write(region, block[None, None])
-        return np.bincount(blocks[0].ravel(), minlength=LEVELS)
+        return _histogram(blocks[0])
 
     counts = np.zeros(LEVELS, np.int64)
-    for part in scan(smooth, regions, threads):
+    for part in scan(smooth, work.telling.over(regions), work.threads):
         counts += part
     if isinstance(chosen, LocalMean):
-        return _Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset))
-    if isinstance(chosen, str):
-        return _Mask(volumes[0], None, GLOBAL_THRESHOLDS[chosen](counts), 0)
-    return _Mask(volumes[0], None, scale.to_level(chosen, image.dtype), 0)
+        return _Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset)), 0
+    if not isinstance(chosen, str):
+        given = scale.to_level(chosen, image.dtype)
+        return _Mask(volumes[0], None, given, 0), given
+    given = GLOBAL_THRESHOLDS[chosen](counts)
+    again = work.telling.over(regions)
+    noise = measure_noise(volumes[0], again, given, settings.sigma[2], work.threads)
+    return _Mask(volumes[0], None, detection_limit(counts, given, noise), 0), given
+
+
+def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Count levels plane by plane, to keep intermediate arrays small."""
+    counts = np.zeros(LEVELS, np.int64)
+    for plane in levels:
+        counts += np.bincount(plane.ravel(), minlength=LEVELS)
+    return counts
 
 
 def _components(
-    mask: _Mask, labels: Writable, regions: Sequence[Region], settings: Settings, threads: int
+    mask: _Mask, labels: Writable, regions: Sequence[Region], work: _Work
 ) -> tuple[Components, int]:
     """Label the components of one time point, and find the level of their background."""
-    planar = settings.planar
+    planar, threads = work.settings.planar, work.threads
     holes: NDArray[np.bool_] | None = None
-    if settings.fill_holes:
+    if work.settings.fill_holes:
 
         def outside(region: Region) -> NDArray[np.bool_]:
             return ~mask.read(region)
 
-        found = label_components(outside, labels, regions, planar=planar, threads=threads)
+        blocks = work.telling.over(regions)
+        found = label_components(outside, labels, blocks, planar=planar, threads=threads)
         holes = _enclosed(found, labels.shape5, planar=planar)
 
     def inside(region: Region) -> NDArray[np.bool_]:
@@ -264,8 +305,9 @@ def _components(
         filled: NDArray[np.bool_] = mask.read(region) | (enclosed & valid)
         return filled
 
-    components = label_components(inside, labels, regions, planar=planar, threads=threads)
-    return components, _background(mask, regions, threads)
+    blocks = work.telling.over(regions)
+    components = label_components(inside, labels, blocks, planar=planar, threads=threads)
+    return components, _background(mask, work.telling.over(regions), threads)
 
 
 def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
@@ -282,12 +324,12 @@ def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bo
     return holes
 
 
-def _background(mask: _Mask, regions: Sequence[Region], threads: int) -> int:
+def _background(mask: _Mask, regions: Iterable[Region], threads: int) -> int:
     """Return the median level of the pixels that are not above the threshold."""
 
     def histogram(region: Region) -> NDArray[np.int64]:
         levels = mask.levels.read(region)[0, 0]
-        return np.bincount(levels[~mask.read(region)], minlength=LEVELS)
+        return _histogram(np.where(mask.read(region), np.uint16(0), levels))
 
     counts = np.zeros(LEVELS, np.int64)
     for part in scan(histogram, regions, threads):

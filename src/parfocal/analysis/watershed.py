@@ -1,24 +1,25 @@
 """Divide one component into objects.
 
-Everything here sees one component in its own bounding box, so that its result does not
+Everything here sees one component by itself, as a list of pixels, so that its result does not
 depend on how the image was divided into blocks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.components import label_mask
+from parfocal.analysis.distance import border_distance
+from parfocal.analysis.voxels import CHUNK, Voxels
 
-__all__ = ["SplitSettings", "basins", "border_distance", "merge_basins", "split_component"]
+__all__ = ["SplitSettings", "basins", "merge_basins", "split_component"]
 
-Mask = NDArray[np.bool_]
-Labels = NDArray[np.integer[Any]]
-Landscape = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Heights = NDArray[np.float32]
+Levels = NDArray[np.uint16]
 
 BRIGHT_PERCENTILE = 90
 
@@ -51,7 +52,7 @@ class SplitSettings:
 
 
 def split_component(
-    mask: Mask, levels: NDArray[np.uint16], background: int, settings: SplitSettings
+    voxels: Voxels, levels: Levels, background: int, settings: SplitSettings
 ) -> Labels:
     """Divide a component.
 
@@ -60,11 +61,11 @@ def split_component(
 
     Parameters
     ----------
-    mask : (Z, Y, X) or (Y, X) bool
+    voxels : Voxels
         The pixels of the component, in its bounding box with a margin of one pixel unless
         the image ends there.
-    levels : uint16
-        Smoothed brightness, in the same box.
+    levels : (N,) uint16
+        Smoothed brightness of each.
     background : int
         Level of the background.
     settings : SplitSettings
@@ -72,119 +73,108 @@ def split_component(
 
     Returns
     -------
-    integer
+    (N,) int32
         0 outside objects; the objects are numbered from 1, with gaps.
     """
-    pieces = _divide(mask, levels, background, settings)
+    pieces = _divide(voxels, levels, background, settings)
     if settings.edge is None:
         return pieces
-    bright = levels > _edges(pieces, levels, background, settings.edge)[pieces]
-    kept = mask & bright
+    kept = levels > _edges(pieces, levels, background, settings.edge)[pieces]
     if settings.fill:
-        kept = _fill_holes(kept) & mask
-    return _divide(kept, levels, background, settings)
+        _fill_holes(voxels, kept)
+    pieces[~kept] = 0
+    pieces[kept] = _divide(voxels.keep(kept), levels[kept], background, settings)
+    return pieces
 
 
-def _divide(
-    mask: Mask, levels: NDArray[np.uint16], background: int, settings: SplitSettings
-) -> Labels:
-    if settings.seeds == "none" or not mask.any():
-        return label_mask(mask)[0]
-    landscape = np.where(mask, np.float32(1), np.float32(0))
-    if settings.seeds != "intensity":
-        landscape *= border_distance(mask, settings.spacing)
+def _divide(voxels: Voxels, levels: Levels, background: int, settings: SplitSettings) -> Labels:
+    if settings.seeds == "none":
+        return _connected(voxels)
+    if settings.seeds == "intensity":
+        heights = np.ones(len(voxels), np.float32)
+    else:
+        heights = border_distance(voxels, settings.spacing)
     if settings.seeds != "distance":
-        above = np.maximum(levels.astype(np.float32) - np.float32(background), np.float32(1))
-        landscape *= above
-    return merge_basins(basins(landscape, mask), landscape, settings.prominence)
+        above = levels.astype(np.float32)
+        above -= np.float32(background)
+        heights *= np.maximum(above, np.float32(1), out=above)
+    return merge_basins(voxels, basins(voxels, heights), heights, settings.prominence)
 
 
-def border_distance(mask: Mask, spacing: tuple[float, ...]) -> Landscape:
-    """Return the distance of each pixel to the nearest one outside the mask.
-
-    Parameters
-    ----------
-    mask : bool
-        If it has no pixel outside, the border of the array counts as outside.
-    spacing : tuple of float
-        Distances of pixels along each axis.
-
-    Returns
-    -------
-    float32
-        In units of `spacing`; 0 outside the mask.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    closed = bool(mask.all())
-    padded = np.pad(mask, 1) if closed else mask
-    nearest = distance_transform_edt(
-        padded, sampling=spacing, return_distances=False, return_indices=True
-    )
-    distance = np.empty(padded.shape, np.float32)
-    for first in range(padded.shape[0]):  # layer by layer: whole arrays of float64 are large
-        square = np.zeros(padded.shape[1:])
-        here = [np.array(first), *np.indices(padded.shape[1:], sparse=True)]
-        for places, start, step in zip(nearest, here, spacing, strict=True):
-            square += ((places[first] - start) * step) ** 2
-        np.sqrt(square, out=distance[first], casting="same_kind")
-    return distance[(slice(1, -1),) * mask.ndim] if closed else distance
+def _connected(voxels: Voxels) -> Labels:
+    """Return the connected parts of some pixels: a flat landscape has no saddles."""
+    flat = np.ones(len(voxels), np.float32)
+    return merge_basins(voxels, basins(voxels, flat), flat, 0)
 
 
-def basins(landscape: Landscape, mask: Mask) -> Labels:
-    """Give each pixel of the mask to the peak that it lies below.
+def basins(voxels: Voxels, heights: Heights) -> Labels:
+    """Give each pixel to the peak that is reached by always going to the highest neighbour.
 
     Parameters
     ----------
-    landscape : float32
-        Heights, above 0 in the mask.
-    mask : bool
+    voxels : Voxels
         What to divide.
+    heights : (N,) float32
+        Of equal heights the first counts as the higher one; a plateau may have several peaks.
 
     Returns
     -------
-    int32
-        Numbered from 1; 0 outside the mask.
+    (N,) int32
+        Numbered from 1 in the order of the peaks.
     """
-    from skimage.segmentation import watershed
-
-    peaks = _peaks(landscape, mask).view(np.int32)
-    labels: Labels = watershed(-landscape, peaks, connectivity=1, mask=mask)
+    uphill = np.arange(len(voxels), dtype=np.int32)
+    for pair in voxels.touching():
+        for here, there in (pair, pair[::-1]):
+            best = uphill[here]
+            old, new = heights[best], heights[there]
+            better = (new > old) | ((new == old) & (there < best))
+            uphill[here[better]] = there[better]
+    moved = True
+    while moved:
+        moved = False
+        for start in range(0, len(uphill), CHUNK):
+            part = uphill[start : start + CHUNK]
+            farther = uphill[part]
+            moved |= bool((farther != part).any())
+            part[...] = farther
+    peaks = _peaks(uphill)
+    numbers = np.zeros(len(uphill), np.int32)
+    numbers[peaks] = np.arange(1, len(peaks) + 1)
+    labels: Labels = numbers[uphill]
     return labels
 
 
-def _peaks(landscape: Landscape, mask: Mask) -> NDArray[np.uint32]:
-    from skimage.morphology import local_maxima
-
-    padded = np.pad(landscape, 1)  # else a landscape that is flat everywhere has no peak
-    maxima = local_maxima(padded, connectivity=1)[(slice(1, -1),) * mask.ndim]
-    return label_mask(maxima & mask)[0]
+def _peaks(uphill: Labels) -> NDArray[np.int64]:
+    return np.flatnonzero(uphill == np.arange(len(uphill), dtype=np.int32))
 
 
-def merge_basins(labels: Labels, landscape: Landscape, prominence: float) -> Labels:
+def merge_basins(voxels: Voxels, labels: Labels, heights: Heights, prominence: float) -> Labels:
     """Merge neighbours whose lower peak hardly rises above the saddle between them.
 
     Parameters
     ----------
-    labels : integer
+    voxels : Voxels
+        The pixels.
+    labels : (N,) int32
         Basins numbered from 1.
-    landscape : float32
+    heights : (N,) float32
         Heights.
     prominence : float
-        Basins merge if the saddle is higher than ``(1 - prominence)`` times the lower peak.
-        The highest saddles come first, and those merged have the height of the higher peak.
+        Basins merge if the saddle is higher than ``(1 - prominence)`` times the lower peak, or
+        as high as it. The highest saddles come first, and those merged have the height of the
+        higher peak.
 
     Returns
     -------
-    integer
+    (N,) int32
         The merged basins, each with the number of one of its own.
     """
     count = int(labels.max(initial=0))
     if count < 2:
         return labels
-    peaks = np.zeros(count + 1, np.float32)
-    np.maximum.at(peaks, labels.ravel(), landscape.ravel())
-    heights = peaks.tolist()
+    highest = np.zeros(count + 1, np.float32)
+    np.maximum.at(highest, labels, heights)
+    tops = highest.tolist()
     parents = list(range(count + 1))
 
     def root(label: int) -> int:
@@ -193,49 +183,49 @@ def merge_basins(labels: Labels, landscape: Landscape, prominence: float) -> Lab
             label = parents[label]
         return label
 
-    for one, other, saddle in _saddles(labels, landscape):
-        low, high = sorted((root(one), root(other)), key=lambda r: (heights[r], -r))
-        if low != high and saddle > (1 - prominence) * heights[low]:
+    for one, other, saddle in _saddles(voxels, labels, heights):
+        low, high = sorted((root(one), root(other)), key=lambda r: (tops[r], -r))
+        if low != high and (saddle > (1 - prominence) * tops[low] or saddle == tops[low]):
             parents[low] = high
-    table = np.array([root(label) for label in range(count + 1)], labels.dtype)
+    table = np.array([root(label) for label in range(count + 1)], np.int32)
     merged: Labels = table[labels]
     return merged
 
 
-def _saddles(labels: Labels, landscape: Landscape) -> list[tuple[int, int, float]]:
+def _saddles(voxels: Voxels, labels: Labels, heights: Heights) -> list[tuple[int, int, float]]:
     """List the pairs of touching basins with the height of their saddle, the highest first."""
-    pairs, heights = [], []
-    for axis in range(labels.ndim):
-        one, other = (np.moveaxis(labels, axis, 0)[part] for part in (np.s_[:-1], np.s_[1:]))
-        high = np.moveaxis(landscape, axis, 0)
-        touch = (one != other) & (one > 0) & (other > 0)
-        a, b = one[touch].astype(np.int64), other[touch].astype(np.int64)
-        pairs.append(np.minimum(a, b) << 32 | np.maximum(a, b))
-        heights.append(np.minimum(high[:-1][touch], high[1:][touch]))
-    names, places = np.unique(np.concatenate(pairs), return_inverse=True)
-    saddles = np.zeros(len(names), np.float32)
-    np.maximum.at(saddles, places, np.concatenate(heights))
+    names, saddles = np.empty(0, np.int64), np.empty(0, np.float32)
+    for pair in voxels.touching():
+        apart = labels[pair[0]] != labels[pair[1]]
+        one, other = pair[0][apart], pair[1][apart]
+        a, b = labels[one].astype(np.int64), labels[other].astype(np.int64)
+        found = np.concatenate([names, np.minimum(a, b) << 32 | np.maximum(a, b)])
+        high = np.concatenate([saddles, np.minimum(heights[one], heights[other])])
+        names, places = np.unique(found, return_inverse=True)
+        saddles = np.zeros(len(names), np.float32)
+        np.maximum.at(saddles, places, high)
     order = np.lexsort((names, -saddles))
     return [(int(names[i] >> 32), int(names[i] & 0xFFFFFFFF), float(saddles[i])) for i in order]
 
 
-def _edges(
-    pieces: Labels, levels: NDArray[np.uint16], background: int, edge: float
-) -> NDArray[np.uint16]:
-    """Return for each piece the last level outside it, for 0 one that nothing exceeds."""
-    from scipy.ndimage import find_objects
-
-    ends = np.full(int(pieces.max(initial=0)) + 1, np.iinfo(np.uint16).max, np.uint16)
-    for number, box in enumerate(find_objects(pieces.astype(np.int32, copy=False)), 1):
-        if box is not None:
-            inside = levels[box][pieces[box] == number]
-            bright = int(np.percentile(inside, BRIGHT_PERCENTILE, method="lower"))
-            ends[number] = int(background + edge * (bright - background))
+def _edges(pieces: Labels, levels: Levels, background: int, edge: float) -> NDArray[np.uint16]:
+    """Return for each piece the last level outside it."""
+    ordered = np.sort(pieces.astype(np.int64) << 16 | levels)
+    sizes = np.bincount(pieces)
+    ends = np.zeros(len(sizes), np.uint16)
+    used = np.flatnonzero(sizes)
+    rank = (sizes[used] - 1) * BRIGHT_PERCENTILE // 100
+    bright = (ordered[(np.cumsum(sizes) - sizes)[used] + rank] & 0xFFFF).astype(np.float64)
+    ends[used] = np.maximum(background + edge * (bright - background), 0).astype(np.uint16)
     return ends
 
 
-def _fill_holes(mask: Mask) -> Mask:
-    from scipy.ndimage import binary_fill_holes
-
-    filled: Mask = binary_fill_holes(mask)
-    return filled
+def _fill_holes(voxels: Voxels, kept: NDArray[np.bool_]) -> None:
+    """Take back into `kept` what it leaves out but encloses: what touches no other region."""
+    if kept.all():
+        return
+    inner = voxels.count_neighbours()[~kept] == 2 * len(voxels.shape)
+    parts = _connected(voxels.keep(~kept))
+    enclosed = np.ones(int(parts.max()) + 1, bool)
+    enclosed[parts[~inner]] = False
+    kept[~kept] = enclosed[parts]

@@ -166,6 +166,7 @@ def run(
 
     from parfocal.analysis.channels import find_channel
     from parfocal.analysis.segment import segment
+    from parfocal.core.digest import digest_path
     from parfocal.images import ScratchVolume, open_image, write_ome_zarr
 
     with ExitStack() as stack:
@@ -191,7 +192,7 @@ def run(
             _label_metadata(metadata, params.label_name, dtype.name),
             found.table.image(dtype),
             labels=True,
-            attributes={"parfocal": {"source": _source(inputs["image"], outputs["labels"])}},
+            attributes={"parfocal": {"source": {"digest": digest_path(inputs["image"])}}},
             threads=context.threads,
         )
 
@@ -271,15 +272,6 @@ def _label_metadata(metadata: ImageMetadata, name: str, dtype: str) -> ImageMeta
     )
 
 
-def _source(image: Path, labels: Path) -> dict[str, str]:
-    """Tell which image the labels are of: relative to them where both are results of one image."""
-    from parfocal.core.digest import digest_path
-
-    together = image.absolute().parent == labels.absolute().parent.parent
-    path = f"../{image.name}" if together else image.name
-    return {"digest": digest_path(image), "path": path}
-
-
 def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -> None:
     table: ObjectTable = found.table
     context.details.update(
@@ -292,8 +284,14 @@ def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -
         context.warn(f"{found.not_finite} pixels are NaN or infinite: they count as background")
     if table.large_components:
         context.warn(
-            f"{table.large_components} connected regions are so large that dividing them needs "
-            "much memory; a higher threshold or less smoothing makes them smaller"
+            f"{len(table.large_components)} connected regions are so large that dividing them "
+            f"needs much memory, the largest with {max(table.large_components)} pixels; a higher "
+            "threshold or less smoothing makes them smaller"
+        )
+    if found.in_noise is not None:
+        context.warn(
+            f"The {params.threshold.method} threshold {found.in_noise:.6g} lies within the noise "
+            f"of the background and was moved to {found.threshold:.6g}, the limit of detection"
         )
     if found.constant:
         context.warn("The channel has a single value, so that there is nothing to segment")
