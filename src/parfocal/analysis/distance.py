@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.voxels import Voxels
+from parfocal.analysis.voxels import CHUNK, Voxels
 
 __all__ = ["border_distance"]
 
@@ -17,7 +17,7 @@ WINDOW = 1 << 20
 """Pixels of a part of a box whose distances are taken at once."""
 
 REACH = 24.0
-"""How far around such a part one looks first, in pixels of X."""
+"""How far around such a part one looks, in pixels of X."""
 
 Box = tuple[slice, ...]
 
@@ -26,7 +26,7 @@ def border_distance(voxels: Voxels, spacing: tuple[float, ...]) -> NDArray[np.fl
     """Return the distance of each pixel to the nearest one of the box that is not listed.
 
     A large box is taken in parts. What lies beyond the window around a part is farther away
-    than its `reach`; where a distance is longer, the window grows.
+    than `REACH`; where a distance is longer, the box is taken as a whole.
 
     Parameters
     ----------
@@ -40,24 +40,41 @@ def border_distance(voxels: Voxels, spacing: tuple[float, ...]) -> NDArray[np.fl
     (N,) float32
         In units of `spacing`.
     """
-    distance = np.empty(len(voxels), np.float32)
     if len(voxels) == math.prod(voxels.shape):
-        mask = np.pad(np.ones(voxels.shape, bool), 1)
-        inner = tuple(index + 1 for index in voxels.indices())
-        distance[:] = _distances(mask, inner, spacing)
-        return distance
+        closed = Voxels.of_indices(
+            tuple(index + 1 for index in voxels.indices()),
+            tuple(size + 2 for size in voxels.shape),
+        )
+        return _at_once(closed, spacing)
+    if math.prod(voxels.shape) <= WINDOW:
+        return _at_once(voxels, spacing)
+    distance = np.empty(len(voxels), np.float32)
     for core in _parts(tuple(slice(0, size) for size in voxels.shape)):
         chosen, indices = _inside(voxels, core)
-        reach = REACH
-        while len(chosen):
-            window, complete = _window(core, reach, spacing, voxels.shape)
-            mask = _mask(voxels, window)
-            local = tuple(index - part.start for index, part in zip(indices, window, strict=True))
-            found = None if mask.all() else _distances(mask, local, spacing)
-            if found is not None and (complete or found.max() <= reach):
-                distance[chosen] = found
-                break
-            reach *= 2
+        if not len(chosen):
+            continue
+        window = _window(core, spacing, voxels.shape)
+        mask = _mask(voxels, window)
+        if mask.all():
+            return _at_once(voxels, spacing)
+        local = tuple(index - part.start for index, part in zip(indices, window, strict=True))
+        found = _distances(_nearest(mask, spacing), local, spacing)
+        if found.max() > REACH:
+            return _at_once(voxels, spacing)
+        distance[chosen] = found
+    return distance
+
+
+def _at_once(voxels: Voxels, spacing: tuple[float, ...]) -> NDArray[np.float32]:
+    """Take the distances of all pixels from the whole box."""
+    mask = np.zeros(voxels.shape, bool)
+    parts = [slice(start, start + CHUNK) for start in range(0, len(voxels), CHUNK)]
+    for part in parts:
+        mask[voxels.indices(part)] = True
+    nearest = _nearest(mask, spacing)
+    distance = np.empty(len(voxels), np.float32)
+    for part in parts:
+        distance[part] = _distances(nearest, voxels.indices(part), spacing)
     return distance
 
 
@@ -83,17 +100,13 @@ def _inside(voxels: Voxels, box: Box) -> tuple[NDArray[np.int64], tuple[NDArray[
     return layers.start + np.flatnonzero(within), tuple(index[within] for index in indices)
 
 
-def _window(
-    core: Box, reach: float, spacing: tuple[float, ...], shape: tuple[int, ...]
-) -> tuple[Box, bool]:
-    """Grow a part of a box by `reach`, and tell whether that is the whole box."""
-    margins = [math.ceil(reach / step) for step in spacing]
-    window = tuple(
+def _window(core: Box, spacing: tuple[float, ...], shape: tuple[int, ...]) -> Box:
+    """Grow a part of a box by `REACH`."""
+    margins = [math.ceil(REACH / step) for step in spacing]
+    return tuple(
         slice(max(0, part.start - margin), min(size, part.stop + margin))
         for part, margin, size in zip(core, margins, shape, strict=True)
     )
-    sizes = tuple(part.stop - part.start for part in window)
-    return window, sizes == shape
 
 
 def _mask(voxels: Voxels, window: Box) -> NDArray[np.bool_]:
@@ -103,15 +116,20 @@ def _mask(voxels: Voxels, window: Box) -> NDArray[np.bool_]:
     return mask
 
 
-def _distances(
-    mask: NDArray[np.bool_], indices: tuple[NDArray[np.int64], ...], spacing: tuple[float, ...]
-) -> NDArray[np.float64]:
-    """Return the distances of some pixels of a mask to the nearest one outside it."""
+def _nearest(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.int32]:
+    """Return for each pixel the indices (axes, ...) of the nearest one outside the mask."""
     from scipy.ndimage import distance_transform_edt
 
-    nearest = distance_transform_edt(
+    nearest: NDArray[np.int32] = distance_transform_edt(
         mask, sampling=spacing, return_distances=False, return_indices=True
     )
+    return nearest
+
+
+def _distances(
+    nearest: NDArray[np.int32], indices: tuple[NDArray[np.int64], ...], spacing: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return the distances of some pixels to the nearest ones outside the mask."""
     square = np.zeros(len(indices[0]))
     for places, index, step in zip(nearest, indices, spacing, strict=True):
         square += ((places[indices] - index) * step) ** 2

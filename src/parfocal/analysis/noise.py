@@ -16,10 +16,11 @@ from parfocal.core.blocks import Readable, Region, expand
 
 __all__ = ["detection_limit", "measure_noise"]
 
-DEVIATIONS = 3.0
+DEVIATIONS = 4.0
 """How many standard deviations of the noise an object exceeds the background by.
 
-Source: the limit of detection of IUPAC, doi:10.1351/goldbook.L03540.
+The limit of detection of one measurement is three (IUPAC, doi:10.1351/goldbook.L03540). An image
+is millions of measurements, and few photons have a longer tail than the normal distribution.
 """
 
 NORMAL = 1.482602218505602
@@ -97,7 +98,7 @@ def detection_limit(counts: NDArray[np.int64], threshold: int, noise: float) -> 
     Returns
     -------
     int
-        Three standard deviations above the median of all that is not above it, or more.
+        Four standard deviations above the median of all that is not above it, or more.
     """
     while True:
         below = counts[: threshold + 1]

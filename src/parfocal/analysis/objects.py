@@ -22,7 +22,7 @@ __all__ = [
     "split_components",
 ]
 
-LARGE_COMPONENT = 1 << 22
+LARGE_COMPONENT = 1 << 21
 """Pixels above which a component needs noticeably much memory."""
 
 ALONE = 1 << 19
