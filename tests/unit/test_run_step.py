@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from parfocal import engine
 from parfocal.engine import run_step
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
 from unit.toy_runs import names
@@ -53,7 +55,7 @@ def test_what_the_step_raises_is_raised_and_recorded(paths, tmp_path) -> None:
 
 def test_an_existing_output_is_refused(paths) -> None:
     run_step(MAKE, *paths)
-    with pytest.raises(OutputExistsError, match="remove this one first"):
+    with pytest.raises(OutputExistsError, match="add --replace"):
         run_step(MAKE, *paths)
 
 
@@ -81,3 +83,39 @@ def test_a_record_that_cannot_be_written_stops_the_step(paths, tmp_path) -> None
     with pytest.raises(StorageError, match="record of an attempt"):
         run_step(MAKE, *paths, record=tmp_path / "file" / "r.json")
     assert names(tmp_path) == ["a.txt", "file"]
+
+
+def test_what_an_engine_tore_is_removed_even_if_the_step_fails(paths, tmp_path) -> None:
+    _, outputs = paths
+    run_step(MAKE, *paths)
+    (outputs["image"] / "zarr.json").unlink()
+    with pytest.raises(InputError):
+        run_step(MAKE, {"source": tmp_path / "missing"}, outputs, existing="replace")
+    assert not outputs["image"].exists()
+
+
+def test_a_folder_that_is_not_ours_is_not_removed(paths, tmp_path) -> None:
+    _, outputs = paths
+    outputs["image"].mkdir()
+    (outputs["image"] / "precious").write_text("x", "utf-8")
+    with pytest.raises(InputError):
+        run_step(MAKE, {"source": tmp_path / "missing"}, outputs, existing="replace")
+    assert (outputs["image"] / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "image_id"),
+    [
+        (
+            {"image": "a/cells.ome.zarr", "labels": "nuclei.ome.zarr"},
+            {"table": "t.parquet"},
+            "cells",
+        ),
+        ({"source": "x.tif"}, {"certificate": "c.json", "image": "cells.ome.zarr"}, "cells"),
+        ({"labels": "nuclei.ome.zarr"}, {"scores": "s.json"}, "nuclei"),
+        ({}, {"original": "folder"}, "folder"),
+    ],
+)
+def test_an_image_is_named_after_its_file(inputs, outputs, image_id) -> None:
+    first = Path(next(iter(outputs.values())))
+    assert engine._image_id(inputs, outputs, first) == image_id

@@ -77,7 +77,7 @@ class Context:
     Attributes
     ----------
     image_id : str
-        The image's name in tables and records: that of the row, else of the first output.
+        The image's name in tables and records: that of the row, else of the image's file.
     row : Row or None
         The row of the sample sheet, in a batch.
     threads : int

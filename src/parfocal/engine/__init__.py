@@ -68,7 +68,7 @@ def run_step(
         params=checked,
         inputs={name: Path(path) for name, path in inputs.items()},
         outputs=places,
-        image_id="_run" if step.scope == "run" else first.name.partition(".")[0] or first.name,
+        image_id="_run" if step.scope == "run" else _image_id(inputs, outputs, first),
         # A step on a whole run keeps its record with those of the run.
         results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,
@@ -80,6 +80,20 @@ def run_step(
     if result.error is not None:
         raise result.error
     return result
+
+
+def _image_id(
+    inputs: Mapping[str, str | Path], outputs: Mapping[str, str | Path], first: Path
+) -> str:
+    """Name the image after its file, so that tables of one image agree with each other."""
+    named = [
+        Path(ports[name])
+        for name in ("image", "labels")
+        for ports in (inputs, outputs)
+        if name in ports
+    ]
+    name = (named[0] if named else first).name
+    return name.partition(".")[0] or name
 
 
 def _check_params(step: Step, params: Parameters | Mapping[str, Any] | None) -> Parameters:

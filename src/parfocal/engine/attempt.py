@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from parfocal.core.digest import digest_json, digest_path
+from parfocal.core.digest import digest_json, digest_path, is_zarr
 from parfocal.core.lease import Lease
 from parfocal.core.publish import Stamp, partial_path, publish, remove_partials, remove_tree
 from parfocal.engine.job import (
@@ -48,6 +48,7 @@ def perform(job: Job) -> Result:
             refuse_existing(job)
         with Attempt(job, result) as attempt:
             check_paths(job)
+            _remove_torn(job)
             digests = _input_digests(job)
             key = _key(job, digests)
             stamp = Stamp(job.primary)
@@ -58,6 +59,19 @@ def perform(job: Job) -> Result:
             attempt.start(key, digests)
             result.digests = _make(job, attempt, lease, key)
     return result
+
+
+def _remove_torn(job: Job) -> None:
+    """Remove an OME-Zarr of ours that an engine took the root document out of.
+
+    Snakemake deletes the files that a rule declares before the job, and nothing beside them; if
+    the job then failed, what is left would stand under its final name.
+    """
+    for port in job.step.outputs:
+        path = job.outputs[port.name]
+        ours = path == job.primary and Stamp(path).digests
+        if ours and port.kind == "ome-zarr" and path.is_dir() and not is_zarr(path):
+            remove_tree(path)
 
 
 def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ def refuse_existing(job: Job) -> None:
     for name, path in job.outputs.items():
         if path.exists() or path.is_symlink():
             what = f"The output '{name}' exists already"
-            remedy = "Name another output, or remove this one first."
+            remedy = "Name another output, or add --replace to put the new one in its place."
             raise OutputExistsError(what, where=path, expected="nothing there", remedy=remedy)
 
 
