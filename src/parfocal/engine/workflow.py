@@ -326,8 +326,10 @@ def _commit(folder: Path) -> str | None:
         head = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         )
+        # Configuration and sheet are the user's to change; the run crate holds them.
+        code = [":/", ":(top,exclude)config"]
         changes = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
+            [*git, "status", "--porcelain", "--untracked-files=no", "--", *code],
             capture_output=True,
             text=True,
             check=True,
