@@ -27,7 +27,7 @@ def _schema(argv: Sequence[str]) -> int:
     from parfocal.steps import SUMMARIES, load_step
 
     parser = ArgumentParser(prog="parfocal schema", description="Describe a step as JSON Schema.")
-    parser.add_argument("step", metavar="STEP")
+    parser.add_argument("step", metavar="STEP", help=", ".join(SUMMARIES))
     name = parser.parse_args(argv).step
     if name not in SUMMARIES:
         what = "There is no such step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
 
 __all__ = ["make_parser", "run_step_command"]
+
+logger = logging.getLogger(__name__)
 
 _BATCH = ("sheet", "batch", "batch_size", "folder", "outcome")
 
@@ -110,6 +113,7 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
         existing="replace" if options.replace else "refuse",
         progress=progress_to_stderr(step.name),
     )
+    logger.info("%s wrote %s", step.name, ", ".join(paths[port.name] for port in step.outputs))
     return 0
 
 
