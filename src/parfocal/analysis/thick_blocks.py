@@ -6,12 +6,12 @@ from parfocal.core.blocks import Shape
 
 __all__ = ["plan_thick"]
 
-BLOCK_PIXELS = 1 << 22
+BLOCK_PIXELS = 1 << 21
 BLOCK_SIDE = 512
 
 
 def plan_thick(block5: Shape, shape: Shape, *, planar: bool) -> Shape:
-    """Choose blocks of one channel of one time point with about four million pixels.
+    """Choose blocks of one channel of one time point with about two million pixels.
 
     Parameters
     ----------
