@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field
-
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
+from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "AssembleImageParams", "run"]
@@ -17,12 +16,7 @@ __all__ = ["STEP", "AssembleImageParams", "run"]
 class AssembleImageParams(Parameters):
     """Which label image to join with its image."""
 
-    label_name: str = Field(
-        default="nuclei",
-        pattern="^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
-        max_length=64,
-        description="Name of the label image.",
-    )
+    label_name: LabelName = "nuclei"
 
 
 def run(

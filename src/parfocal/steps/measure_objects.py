@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
+from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "MeasureObjectsParams"]
@@ -19,9 +17,7 @@ __all__ = ["STEP", "MeasureObjectsParams"]
 class MeasureObjectsParams(Parameters):
     """Parameters of measure-objects."""
 
-    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
-        Field(default="nuclei", description="Name of the label image.")
-    )
+    label_name: LabelName = "nuclei"
 
 
 def run(

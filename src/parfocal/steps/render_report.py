@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
+from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ class RenderReportParams(Parameters):
     title: str = Field(
         default="Image analysis report", min_length=1, max_length=200, description="The heading."
     )
-    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")] = Field(
-        default="nuclei", description="Which label image is outlined, measured and scored."
-    )
+    label_name: LabelName = "nuclei"
     max_pictures: int = Field(
         default=48,
         ge=0,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
+from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "ScoreObjectsParams"]
@@ -19,9 +18,7 @@ __all__ = ["STEP", "ScoreObjectsParams"]
 class ScoreObjectsParams(Parameters):
     """Parameters of score-objects."""
 
-    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
-        Field(default="nuclei", description="Name of the label image.")
-    )
+    label_name: LabelName = "nuclei"
 
 
 def run(

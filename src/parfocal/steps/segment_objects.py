@@ -13,6 +13,7 @@ from pydantic import Field
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image import ImageMetadata
+from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ class SegmentObjectsParams(Parameters):
     """Parameters of segment-objects. Pixels are those along X; Z and Y follow the pixel sizes."""
 
     channel: int | str = Field(default=0, description="Index from 0, or name, of the channel.")
-    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
-        Field(default="nuclei", description="Name of the label image.")
-    )
+    label_name: LabelName = "nuclei"
     mode: Literal["auto", "plane", "volume"] = Field(
         default="auto",
         description="Objects of single planes or of volumes; auto takes volumes where Z > 1.",
