@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from pydantic import ValidationError
 
 import parfocal.images
 from parfocal.core.blocks import whole
@@ -14,6 +15,7 @@ from parfocal.images import open_image
 from parfocal.models.manifest import Manifest
 from parfocal.models.sheet import Row
 from parfocal.steps.convert_image import STEP, ConvertImageParams
+from parfocal.steps.verify_image import VerifyImageParams
 
 STACK = np.random.default_rng(5).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
 
@@ -94,7 +96,7 @@ def test_the_series_of_the_sheet_comes_first(tmp_path, convert):
     with tifffile.TiffWriter(source, ome=True) as writer:
         for number in range(3):
             writer.write(np.full((8, 9 + number), number, np.uint8), metadata={"axes": "YX"})
-    with pytest.raises(InputError, match="several images"):
+    with pytest.raises(InputError, match=r"several images.*--set series=2,"):
         convert(source)
     row = Row(image_id="a", source="a.ome.tif", series="1")
     path, _, _ = convert(source, row=row, series="2")
@@ -148,3 +150,12 @@ def test_a_wrong_conversion_is_caught(tmp_path, convert, monkeypatch):
     assert caught.value.exit_code == 4
     assert "plane t=0 c=0 z=1 (1 pixels)" in caught.value.found
     assert not (tmp_path / "c.json").exists()
+
+
+def test_text_that_yaml_takes_for_a_number():
+    params = ConvertImageParams.model_validate({"ngff": 0.4, "series": 1})
+    assert (params.ngff, params.series) == ("0.4", "1")
+    assert VerifyImageParams.model_validate({"series": 0}).series == "0"
+    for wrong in ({"ngff": 0.6}, {"ngff": True}, {"series": False}, {"series": ""}):
+        with pytest.raises(ValidationError):
+            ConvertImageParams.model_validate(wrong)

@@ -63,12 +63,16 @@ def test_a_local_zarr_has_the_digest_of_its_tree(tmp_path):
     assert manifest.files[0].digest.startswith("zarr-merkle-sha256:")
 
 
-def test_a_parameter_goes_before_the_sheet(tmp_path):
+def test_a_parameter_does_not_go_before_the_sheet(tmp_path):
     (tmp_path / "b.tif").write_bytes(b"b")
-    context = Context(scratch=tmp_path, row=Row(image_id="a", source="nowhere.tif"))
+    row = Row(image_id="a", source="nowhere.tif")
     params = FetchImageParams(source=str(tmp_path / "b.tif"))
-    STEP.run({}, {"original": tmp_path / "o"}, params, context)
-    assert read_manifest(tmp_path / "o").source == str(tmp_path / "b.tif")
+    with pytest.raises(ConfigurationError, match=r"nowhere\.tif.*b\.tif"):
+        STEP.run({}, {"original": tmp_path / "o"}, params, Context(scratch=tmp_path, row=row))
+    for same in (None, row.model_copy(update={"source": params.source})):
+        out = tmp_path / f"out {same is None}"
+        STEP.run({}, {"original": out}, params, Context(scratch=tmp_path, row=same))
+        assert read_manifest(out).source == params.source
 
 
 @pytest.mark.parametrize("source", ["nowhere.tif", "folder", "s3://bucket/a.tif"])

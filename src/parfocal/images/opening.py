@@ -162,7 +162,8 @@ def _choose(path: Path, series: str, available: list[str]) -> str:
     if series == "0" and available == [""]:
         return ""
     what = "The source has no such image" if series else "The source holds several images"
-    remedy = f"State one as series: {shown}."
+    example = f"--set series={available[-1]}, or in the sheet's column"
+    remedy = f"State one, such as {example}. There are: {shown}."
     raise InputError(
         what,
         where=path,

@@ -152,9 +152,12 @@ class TiffSource:
         if series.isdecimal() and int(series) < count:
             return int(series)
         what = "The source has no such image" if series else "The source holds several images"
-        names = [f"{n} ({one.name or 'unnamed'})" for n, one in enumerate(self.series[:20])]
+        names = [f"{n} is {one.name or 'unnamed'!r}" for n, one in enumerate(self.series[:20])]
         found = repr(series) if series else f"{count} images"
-        remedy = f"State one as series: {', '.join(names)}{', ...' if count > 20 else ''}."
+        remedy = (
+            f"State its number, such as --set series={count - 1}, or in the sheet's column: "
+            f"{', '.join(names)}{', ...' if count > 20 else ''}."
+        )
         raise InputError(what, where=self.path, expected="one image", found=found, remedy=remedy)
 
     def image(self, number: int, axes: str | None) -> Image:

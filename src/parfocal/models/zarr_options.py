@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from parfocal.models.base import Parameters
+from parfocal.models.number_text import number_as_text
 
 __all__ = ["ZarrOptions"]
 
@@ -17,7 +18,7 @@ class ZarrOptions(Parameters):
     The defaults are explained in docs/explanation/conversion.md.
     """
 
-    ngff: Literal["0.5", "0.4"] = Field(
+    ngff: Annotated[Literal["0.5", "0.4"], BeforeValidator(number_as_text)] = Field(
         default="0.5", description="OME-NGFF version; 0.4 is Zarr 2 and has no shards."
     )
     codec: Literal["blosc-zstd", "zstd", "lz4", "none"] = Field(

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import VerificationError
+from parfocal.models.number_text import number_as_text
 from parfocal.models.zarr_options import ZarrOptions
 from parfocal.steps import SUMMARIES
 
@@ -22,7 +23,7 @@ __all__ = ["STEP", "ConvertImageParams", "run"]
 class ConvertImageParams(ZarrOptions):
     """Which image to convert, and how to write it."""
 
-    series: Annotated[str, Field(min_length=1)] | None = Field(
+    series: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)] | None = Field(
         default=None, description="Which image of the source; the sheet's column comes first."
     )
     axes: Annotated[str, Field(pattern="^[TCZYX]{2,5}$")] | None = Field(

@@ -31,7 +31,7 @@ class FetchImageParams(Parameters):
     source: str | None = Field(
         default=None,
         min_length=1,
-        description="Path or URI of the image; by default that of the sample sheet.",
+        description="Path or URI of the image; only where no sample sheet says it.",
     )
 
 
@@ -46,7 +46,8 @@ def run(
     Raises
     ------
     ConfigurationError
-        If there is no source, or it is not valid or not supported.
+        If there is no source, it is not valid or not supported, or the parameter and the
+        sample sheet name different ones.
     InputError
         If a local source is missing, may not be read, or is a folder but no OME-Zarr.
     RemoteError
@@ -65,7 +66,16 @@ def run(
 
 
 def _source(params: FetchImageParams, row: Row | None) -> str:
-    text = params.source or (row.source if row else None)
+    stated = row.source if row else None
+    if params.source and stated and params.source != stated:
+        what = "The parameter 'source' and the sample sheet name different sources"
+        where = f"image {row.image_id}" if row else None
+        remedy = "Leave out the parameter: in a batch each image has the source of its row."
+        found = repr(params.source)
+        raise ConfigurationError(
+            what, where=where, expected=repr(stated), found=found, remedy=remedy
+        )
+    text = params.source or stated
     if text is None:
         what = "There is no source to fetch"
         remedy = "Set the parameter 'source', or give a sample sheet."

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import InputError, VerificationError
 from parfocal.models.base import Parameters
+from parfocal.models.number_text import number_as_text
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "VerifyImageParams", "run"]
@@ -19,7 +20,7 @@ __all__ = ["STEP", "VerifyImageParams", "run"]
 class VerifyImageParams(Parameters):
     """Which image of the source the result was converted from."""
 
-    series: Annotated[str, Field(min_length=1)] | None = Field(
+    series: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)] | None = Field(
         default=None, description="Which image of the source; the sheet's column comes first."
     )
     axes: Annotated[str, Field(pattern="^[TCZYX]{2,5}$")] | None = Field(
