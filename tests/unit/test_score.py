@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 from memory_images import MemoryImage, five
 from parfocal.analysis import scan
-from parfocal.analysis.score import count_overlaps, score_overlaps
+from parfocal.analysis.score import count_overlaps, require_labels, score_overlaps
 from parfocal.errors import InputError
 
 
@@ -135,3 +135,58 @@ def test_what_cannot_be_scored_is_an_error(truth, predicted, says):
     with pytest.raises(InputError) as caught:
         overlaps(truth, predicted)
     assert says in str(caught.value)
+
+
+def require(truth, dtype="u2", threads=1):
+    require_labels(five(np.asarray(truth), dtype), (1, 1, 1, 64, 64), threads)
+
+
+def discs_on(background, spacing=20):
+    """Return 25 numbered discs on a background."""
+    y, x = np.mgrid[:100, :100]
+    numbers = 1 + y // spacing * 5 + x // spacing
+    inside = (y % spacing - 9) ** 2 + (x % spacing - 9) ** 2 < 64
+    return np.where(inside, numbers + background, background)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["u2", "f4", "u8"])
+def test_an_intensity_image_is_no_ground_truth(dtype, threads):
+    rng = np.random.default_rng(3)
+    image = np.where(discs_on(0) > 0, 900, 100) + rng.poisson(50, (100, 100))
+    with pytest.raises(InputError, match=r"not a label image.*found .* of .* values"):
+        require(image, dtype, threads)
+
+
+def test_a_mask_of_many_objects_is_no_ground_truth():
+    with pytest.raises(InputError, match=r"1 of 1 values.*number the objects of a mask first"):
+        require(255 * (discs_on(0) > 0))
+
+
+def test_labels_are_ground_truth_whether_they_touch_are_small_or_fill_the_image():
+    require(discs_on(0))
+    require(discs_on(1))
+    require(np.kron(np.arange(1, 101).reshape(10, 10), np.ones((10, 10), int)))
+    require(np.diag(np.arange(50)))
+    require(np.zeros((5, 5)))
+
+
+def test_an_object_in_two_halves_is_ground_truth():
+    require([[1, 1, 0, 1, 1]])
+
+
+def test_some_strewn_labels_among_whole_ones_are_ground_truth():
+    labels = discs_on(0)
+    for label in range(1, 13):
+        places = np.argwhere(labels == label)
+        labels[labels == label] = 0
+        labels[tuple(places[::12].T)] = label
+    require(labels)
+    labels[labels == 13] = 0
+    with pytest.raises(InputError, match="12 of 2"):
+        require(np.where(labels > 23, 0, labels))
+
+
+def test_blocks_may_cut_the_objects(monkeypatch):
+    monkeypatch.setattr(scan, "TARGET_PIXELS", 50)
+    require(discs_on(0))

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from memory_images import save
+from parfocal.cli.step_command import run_step_command
 from parfocal.core.step import Context
 from parfocal.errors import InputError
 from parfocal.models.sheet import Row
@@ -70,3 +71,20 @@ def test_ground_truth_of_another_shape_is_an_error(labels, tmp_path):
     with pytest.raises(InputError, match=r"expected .*20, 30.*found .*20, 29"):
         run({"labels": labels, "ground_truth": tmp_path / "truth.tif"}, tmp_path)
     assert not (tmp_path / "scores.partial").exists()
+
+
+def test_an_image_in_place_of_its_ground_truth_is_an_error(labels, tmp_path):
+    image = np.random.default_rng(1).poisson(300, LABELS.shape).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    with pytest.raises(InputError, match="The ground truth is not a label image"):
+        run({"labels": labels, "ground_truth": tmp_path / "image.tif"}, tmp_path)
+    assert not (tmp_path / "scores.partial").exists()
+
+
+@pytest.mark.parametrize("flag", ["--ground-truth", "--ground_truth"])
+def test_both_spellings_are_understood(labels, tmp_path, flag):
+    tifffile.imwrite(tmp_path / "truth.tif", LABELS)
+    output = tmp_path / "scores.json"
+    truth = str(tmp_path / "truth.tif")
+    run_step_command(STEP, ["--labels", str(labels), flag, truth, "--scores", str(output)])
+    assert json.loads(output.read_text())["n_truth"] == 2

@@ -16,7 +16,14 @@ from parfocal.analysis.scan import plan_block, scan
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
 from parfocal.errors import InputError
 
-__all__ = ["IOU_THRESHOLDS", "Contingency", "Score", "count_overlaps", "score_overlaps"]
+__all__ = [
+    "IOU_THRESHOLDS",
+    "Contingency",
+    "Score",
+    "count_overlaps",
+    "require_labels",
+    "score_overlaps",
+]
 
 IOU_THRESHOLDS = (Fraction(1, 2), Fraction(3, 4))
 """Overlaps, as intersection over union, from which a pair of objects counts as matched."""
@@ -148,6 +155,65 @@ def _check(truth: Readable, predicted: Readable) -> None:
         if labels.dtype.kind not in "uif":
             what = f"The {name} does not hold labels"
             raise InputError(what, expected="whole numbers", found=labels.dtype)
+
+
+def require_labels(truth: Readable, block: Shape, threads: int) -> None:
+    """Refuse ground truth whose values are intensities or classes, not labels of objects.
+
+    The pixels of an object lie together; those of an intensity are strewn over the image.
+    In each block, each label with two pixels or more is strewn when the largest part of it
+    that is connected (by faces, edges or corners) is a single pixel or less than half of
+    its pixels there. Ground truth is refused when more than half of the labels are strewn.
+
+    Parameters
+    ----------
+    truth : Readable
+        Whole numbers (T, 1, Z, Y, X).
+    block : (T, C, Z, Y, X)
+        A block that is cheap to read.
+    threads : int
+        How many blocks to work on at a time.
+
+    Raises
+    ------
+    InputError
+        If most labels are strewn.
+    """
+    shape = truth.shape5
+    regions = iter_blocks(whole(shape), plan_block(block, shape))
+    found = list(scan(lambda region: _count_strewn(_labels(truth, region)), regions, threads))
+    strewn, labels = (sum(counts) for counts in zip(*found, strict=True))
+    if 2 * strewn > labels:
+        what = "The ground truth is not a label image"
+        raise InputError(
+            what,
+            expected="0 for background and one whole number for each object, whose pixels lie "
+            "together",
+            found=f"{strewn} of {labels} values whose pixels lie strewn, as in an intensity image",
+            remedy="Give the labels in the column ground_truth, not the image itself; number the "
+            "objects of a mask first.",
+        )
+
+
+def _count_strewn(labels: NDArray[Any]) -> tuple[int, int]:
+    """Return how many labels of one block (Z, Y, X) are strewn, and how many were judged."""
+    import cc3d
+
+    values, numbers = np.unique(labels, return_inverse=True)
+    numbers = numbers.reshape(labels.shape) + int(values[0] != 0)
+    if not numbers.any():
+        return 0, 0
+    parts = cc3d.connected_components(numbers.astype(np.uint32), connectivity=26).ravel()
+    sizes = np.bincount(parts)
+    owners = np.zeros(sizes.size, np.int64)
+    owners[parts] = numbers.ravel()
+    pixels = np.bincount(numbers.ravel())
+    largest = np.zeros(pixels.size, np.int64)
+    np.maximum.at(largest, owners, sizes)
+    judged = pixels > 1
+    judged[0] = False
+    strewn = (largest == 1) | (2 * largest < pixels)
+    return int((strewn & judged).sum()), int(judged.sum())
 
 
 def _labels(image: Readable, region: Region) -> NDArray[Any]:

@@ -31,8 +31,9 @@ def make_parser(step: Step) -> ArgumentParser:
     group = parser.add_argument_group("inputs and outputs")
     for port in (*step.inputs, *step.outputs):
         optional = "" if port.required else " (optional)"
+        flags = sorted({f"--{port.name}", f"--{port.name.replace('_', '-')}"})
         group.add_argument(
-            f"--{port.name}", dest=f"port_{port.name}", metavar="PATH", help=port.help + optional
+            *flags, dest=f"port_{port.name}", metavar="PATH", help=port.help + optional
         )
     group = parser.add_argument_group("parameters")
     group.add_argument("--params", metavar="FILE|JSON", help="YAML or JSON file, or JSON")

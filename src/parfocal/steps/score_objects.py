@@ -32,7 +32,8 @@ def run(
     Raises
     ------
     InputError
-        If the ground truth cannot be read or has another shape than the label image.
+        If the ground truth cannot be read, has another shape than the label image, or does
+        not hold labels.
     """
     scores: dict[str, Any] = {
         "format": "parfocal-scores-1",
@@ -53,7 +54,7 @@ def run(
 
 
 def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]:
-    from parfocal.analysis.score import count_overlaps, score_overlaps
+    from parfocal.analysis.score import count_overlaps, require_labels, score_overlaps
     from parfocal.images import open_image
 
     with open_image(labels) as predicted, open_image(ground_truth) as truth:
@@ -62,6 +63,7 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
         overlaps = count_overlaps(
             truth, predicted, predicted.block5, context.threads, context.progress
         )
+        require_labels(truth, predicted.block5, context.threads)
     n_truth, n_predicted, scores = score_overlaps(overlaps)
     return {
         "n_truth": n_truth,
