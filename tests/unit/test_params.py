@@ -72,8 +72,8 @@ def test_an_unknown_parameter_is_told_the_nearest() -> None:
 
 def test_bounds_and_types_are_told_with_what_was_found() -> None:
     text = refused('{"repeat": 0, "label": 5}')
-    assert "repeat: Input should be greater than or equal to 1 (found 0)" in text
-    assert "label: Input should be a valid string (found 5)" in text
+    assert "repeat: must be greater than or equal to 1 (found 0)" in text
+    assert "label: must be a text (found 5)" in text
     assert len(refused(f'{{"repeat": "{"x" * 500}"}}')) < 400
 
 

@@ -1,4 +1,4 @@
-"""What a workflow knows before its first job: its checked configuration and its plan."""
+"""What a workflow knows before its first job: its plan, from configuration and sheet."""
 
 from __future__ import annotations
 
@@ -11,122 +11,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, Field, ValidationError, create_model
+from typing import Any
 
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Step
 from parfocal.engine.batch import attempts_path
+from parfocal.engine.configuration import (
+    WorkflowConfig,
+    check_results,
+    config_model,
+    read_config,
+)
 from parfocal.engine.paths import outcome_path
-from parfocal.errors import ConfigurationError
-from parfocal.models.base import Model, Parameters, explain_validation
+from parfocal.models.base import Parameters
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
-__all__ = ["Plan", "WorkflowConfig", "config_model", "make_plan", "read_config", "tell_jobs"]
+__all__ = ["Plan", "make_plan", "tell_jobs"]
 
 
 MOST_THREADS = 8
 """Threads of a job, at most: memory grows with them."""
-
-PathText = Annotated[
-    str, Field(pattern=r"^[^{}<>\n\r\t]+$"), AfterValidator(lambda text: str(Path(text)))
-]
-"""A path that engines take as it stands: braces and angle brackets are wildcards to Snakemake."""
-
-
-class WorkflowConfig(Model):
-    """What every workflow is told, besides the parameters of its steps."""
-
-    sheet: PathText = Field(description="Sample sheet, one row an image.")
-    results: PathText = Field(
-        default="results", description="Results folder; made if it is not there."
-    )
-    batch_size: int = Field(
-        default=64, ge=1, le=10_000, description="Images that share a job and a process, at most."
-    )
-    label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
-        Field(default="nuclei", description="Name of the label image, for all steps.")
-    )
-
-
-def config_model(steps: Sequence[Step], optional: Sequence[Step] = ()) -> type[WorkflowConfig]:
-    """Return the model of a workflow's configuration: a key for each step, with its own model.
-
-    Parameters
-    ----------
-    steps : sequence of Step
-        Steps that always run; without their key they have their defaults.
-    optional : sequence of Step
-        Steps that run only when their key is there and not null.
-    """
-    fields: dict[str, Any] = {}
-    for step in steps:
-        fields[step.folder] = (step.params, Field(default_factory=step.params))
-    for step in optional:
-        fields[step.folder] = (step.params | None, None)
-    return create_model("Configuration", __base__=WorkflowConfig, **fields)
-
-
-def read_config(
-    model: type[WorkflowConfig], values: Mapping[str, Any], where: str
-) -> WorkflowConfig:
-    """Check a configuration.
-
-    Parameters
-    ----------
-    where : str
-        The configuration files, for messages.
-
-    Raises
-    ------
-    ConfigurationError
-        It names the file, the key, and the nearest known one to an unknown key.
-    """
-    shared = values.get("label_name", model.model_fields["label_name"].default)
-    given: dict[str, Any] = {
-        key: {} for key, field in model.model_fields.items() if field.default_factory
-    }
-    complete = {
-        key: _with_label_name(model, key, value, shared, where)
-        for key, value in (given | dict(values)).items()
-    }
-    try:
-        return model.model_validate(complete)
-    except ValidationError as error:
-        what = "The configuration is not valid"
-        keys = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors())
-        found = explain_validation(error, model)
-        remedy = "'parfocal schema STEP' describes the parameters of a step."
-        raise ConfigurationError(
-            what, where=f"{where}, key {keys}", found=found, remedy=remedy
-        ) from error
-
-
-def _params_model(model: type[Model], key: str) -> type[Parameters] | None:
-    field = model.model_fields.get(key)
-    kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
-    found = [k for k in kinds if isinstance(k, type) and issubclass(k, Parameters)]
-    return found[0] if found else None
-
-
-def _with_label_name(
-    model: type[WorkflowConfig], key: str, value: Any, shared: Any, where: str
-) -> Any:
-    params = _params_model(model, key)
-    if params is None or "label_name" not in params.model_fields or not isinstance(value, dict):
-        return value
-    if value.get("label_name", shared) != shared:
-        what = "The name of the label image differs between steps"
-        remedy = "Set 'label_name' at the top, and in no step."
-        raise ConfigurationError(
-            what,
-            where=f"{where}, key {key}.label_name",
-            expected=shared,
-            found=value["label_name"],
-            remedy=remedy,
-        )
-    return value | {"label_name": shared}
 
 
 @dataclass(frozen=True)
@@ -271,6 +175,7 @@ def make_plan(
     optional: Sequence[str] = (),
     files: Sequence[str | Path] = (),
     cores: int | None = None,
+    workflow: Path | None = None,
 ) -> Plan:
     """Check configuration and sample sheet, and plan the run.
 
@@ -284,6 +189,8 @@ def make_plan(
         Where the configuration was read from, for messages.
     cores : int, optional
         How many cores the engine may use on this machine.
+    workflow : Path, optional
+        Folder of the workflow, in a repository that must not be taken for the results.
 
     Raises
     ------
@@ -297,6 +204,7 @@ def make_plan(
     model = config_model([chosen[name] for name in steps], [chosen[name] for name in optional])
     where = ", ".join(str(file) for file in files) or "command line"
     config = read_config(model, values, where)
+    check_results(config.results, where, workflow.parents[1] if workflow else None)
     return Plan(config, read_sheet(Path(config.sheet)), chosen, cores or 1)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-__all__ = ["Model", "Parameters", "explain_validation", "field_names"]
+__all__ = ["Model", "Parameters", "explain_validation", "field_names", "problems_by_key"]
 
 
 class Model(BaseModel):
@@ -38,19 +39,86 @@ def explain_validation(error: ValidationError, model: type[BaseModel] | None = N
     str
         ``field: reason (found value)`` for each problem, joined by ``; ``.
     """
-    names = field_names(model) if model else set()
-    parts = []
+    return "; ".join(f"{key}: {why}" for key, why in problems_by_key(error, model).items())
+
+
+def problems_by_key(error: ValidationError, model: type[BaseModel] | None = None) -> dict[str, str]:
+    """Return for each wrong field, in dotted form as the user writes it, what is wrong.
+
+    Parameters
+    ----------
+    error, model
+        See `explain_validation`.
+    """
+    names = field_names(model) if model else None
+    reasons: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        field = ".".join(str(part) for part in problem["loc"]) or "value"
-        reason = problem["msg"]
-        if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), names, 1)
-            reason = "there is no such field" + (f", did you mean {near[0]!r}?" if near else "")
-        found = repr(problem["input"])
-        if len(found) > 80:
-            found = found[:77] + "..."
-        parts.append(f"{field}: {reason} (found {found})")
-    return "; ".join(parts)
+        key = _key(problem, names)
+        reason = _reason(problem, model, names or set())
+        # Where a value may be of several kinds, it is told once with all of them.
+        kinds = reasons.setdefault(key, [])
+        kinds.append(reason.removeprefix("must be ") if kinds else reason)
+        text = repr(problem["input"])
+        found[key] = text if len(text) <= 80 else text[:77] + "..."
+    return {key: f"{' or '.join(why)} (found {found[key]})" for key, why in reasons.items()}
+
+
+def _key(problem: ErrorDetails, names: set[str] | None) -> str:
+    """Return the place of a problem without what pydantic adds for the members of unions."""
+    *parents, last = problem["loc"] or ("value",)
+    if names is not None:
+        parents = [part for part in parents if isinstance(part, int) or part in names]
+        users = problem["type"] in ("extra_forbidden", "missing") or not parents
+        if not (users or isinstance(last, int) or last in names):
+            return ".".join(map(str, parents))
+    return ".".join(map(str, [*parents, last]))
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+    "model": "a mapping of keys to values",
+    "dict": "a mapping of keys to values",
+}
+
+
+def _reason(problem: ErrorDetails, model: type[BaseModel] | None, names: set[str]) -> str:
+    kind, context, found = problem["type"], problem.get("ctx", {}), problem["input"]
+    last = str(problem["loc"][-1]) if problem["loc"] else ""
+    name, _, rest = kind.partition("_")
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(last, names, 1)
+        return "there is no such field" + (f", did you mean {near[0]!r}?" if near else "")
+    if kind == "missing":
+        return "is required"
+    if kind == "model_attributes_type":  # of a variant, which is told by its method
+        return f"write {{method: {found if isinstance(found, str) else '...'}}}"
+    if kind == "union_tag_not_found":
+        return f"has no {context['discriminator']}"
+    if kind == "union_tag_invalid":
+        return f"there is no {context['tag']!r}, only {context['expected_tags']}"
+    if kind in ("string_pattern_mismatch", "string_too_short") and not found:
+        return "must not be empty"
+    if kind == "string_pattern_mismatch":
+        about = _description(model, last) if model else ""
+        return f"is not of the form {context['pattern']}" + (f": {about}" if about else "")
+    if name in _KINDS and rest in ("type", "parsing", "from_float"):
+        return f"must be {_KINDS[name]}"
+    return problem["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+
+
+def _description(model: type[BaseModel], name: str) -> str:
+    """Return what a model, or the first inside it that has the field, says of a field."""
+    schema = model.model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        if name in part.get("properties", {}):
+            return str(part["properties"][name].get("description", "")).rstrip(".")
+    return ""
 
 
 def field_names(model: type[BaseModel]) -> set[str]:

@@ -148,7 +148,7 @@ def _row(path: Path, number: int, header: Sequence[str], values: Sequence[str]) 
     except ValidationError as error:
         column = error.errors()[0]["loc"][0]
         raise ConfigurationError(
-            explain_validation(error),
+            explain_validation(error, Row),
             where=f"{path}, row {number}, column {column}",
             remedy="Correct the value; the columns are described in docs/reference/sheet.md.",
         ) from error
