@@ -14,6 +14,7 @@ from parfocal.report.thumbnail import (
     EDGE_PX,
     composite,
     draw_picture,
+    fullest_plane,
     outline,
     project,
     resize_area,
@@ -139,8 +140,55 @@ def test_a_grey_picture_has_outlines_of_its_size():
     assert overlay.shape == (192, 384, 4)
     assert 0 < (overlay[..., 3] > 0).sum() < 48 * 48
     assert (picture.width, picture.height) == (384, 192)
-    assert picture.note == "maximum over 3 planes"
+    assert picture.note == "plane 2 of 3, where objects cover most"
     assert picture.size == "3 \u00d7 400 \u00d7 800 px, uint16, pixel 2 \u00d7 0.5 \u00d7 ? µm"
+
+
+def stack_with_objects(*areas):
+    """Return a stack of noise, and labels that cover so many pixels of each plane."""
+    pixels = np.random.default_rng(5).integers(0, 999, (1, 1, len(areas), 384, 384))
+    labels = np.zeros(pixels.shape, np.uint32)
+    for z, area in enumerate(areas):
+        labels[0, 0, z, : area * 8, :80] = z + 1
+    return pixels.astype(np.uint16), labels
+
+
+def test_of_a_stack_with_labels_one_plane_is_drawn_and_outlined():
+    pixels, labels = stack_with_objects(2, 9, 4, 0)
+    picture = draw_picture(described((4, 384, 384), axes="ZYX"), Pixels(pixels), Pixels(labels))
+    alone = draw_picture(
+        described((384, 384), axes="YX"), Pixels(pixels[:, :, 1:2]), Pixels(labels[:, :, 1:2])
+    )
+    assert (picture.png, picture.outlines) == (alone.png, alone.outlines)
+    assert picture.note == "plane 2 of 4, where objects cover most"
+
+
+def test_labels_with_fewer_planes_lie_on_the_same_place_of_the_stack():
+    pixels, labels = stack_with_objects(1, 1, 5, 5)
+    picture = draw_picture(
+        described((4, 384, 384), axes="ZYX"), Pixels(pixels), Pixels(labels[:, :, ::2])
+    )
+    alone = draw_picture(described((384, 384), axes="YX"), Pixels(pixels[:, :, 3:]), None)
+    assert picture.png == alone.png
+    assert picture.note.startswith("plane 4 of 4")
+
+
+def test_of_a_stack_without_labels_the_maximum_is_drawn():
+    pixels, _ = stack_with_objects(0, 0, 0)
+    picture = draw_picture(described((3, 384, 384), axes="ZYX"), Pixels(pixels), None)
+    highest = pixels.max(axis=2, keepdims=True)
+    alone = draw_picture(described((384, 384), axes="YX"), Pixels(highest), None)
+    assert picture.png == alone.png
+    assert picture.note == "maximum over 3 planes"
+
+
+@pytest.mark.parametrize("read_bytes", [1, 2**20])
+@pytest.mark.parametrize(
+    ("areas", "plane"), [((1, 3, 2), 1), ((0, 0, 0, 0, 0), 2), ((4, 0, 0, 4, 4), 3), ((1,), 0)]
+)
+def test_the_fullest_plane_nearest_to_the_middle(areas, plane, read_bytes, monkeypatch):
+    monkeypatch.setattr(thumbnail, "READ_BYTES", read_bytes)
+    assert fullest_plane(Pixels(stack_with_objects(*areas)[1])) == plane
 
 
 def test_rgb_is_shown_as_it_is():

@@ -1,8 +1,8 @@
-"""Thumbnails: projection over Z, contrast, colours, outlines of labels, PNG."""
+"""Thumbnails: a plane or a projection over Z, contrast, colours, outlines, PNG."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "composite",
     "draw_picture",
     "encode_png",
+    "fullest_plane",
     "outline",
     "project",
     "resize_area",
@@ -46,8 +47,8 @@ def thumbnail_shape(height: int, width: int) -> tuple[int, int]:
     return max(1, height * EDGE_PX // longer), max(1, width * EDGE_PX // longer)
 
 
-def project(source: Readable, channel: int) -> NDArray[Any]:
-    """Return the maximum over Z of one channel at the first time point.
+def project(source: Readable, channel: int, plane: int | None = None) -> NDArray[Any]:
+    """Return one plane, or the maximum over Z, of one channel at the first time point.
 
     NaN is ignored where another plane has a number. Memory is bounded by a few planes.
 
@@ -57,24 +58,48 @@ def project(source: Readable, channel: int) -> NDArray[Any]:
         Any image in the axes TCZYX.
     channel : int
         Index of the channel.
+    plane : int or None
+        Index of the plane; None for the maximum.
 
     Returns
     -------
     (Y, X) array
         Of the data type of `source`.
     """
-    _, _, planes, height, width = source.shape5
-    step = max(1, READ_BYTES // (height * width * source.dtype.itemsize))
     result: NDArray[Any] | None = None
-    for z in range(0, planes, step):
-        region = (slice(0, 1), slice(channel, channel + 1), slice(z, min(z + step, planes)))
-        block = source.read((*region, slice(0, height), slice(0, width)))[0, 0]
+    for _, block in _stacks(source, channel, plane):
         highest = np.fmax.reduce(block, axis=0)
         result = highest if result is None else np.fmax(result, highest)
     if result is None:
         msg = f"an image has at least one plane, not the shape {source.shape5}"
         raise ValueError(msg)
     return result
+
+
+def _stacks(
+    source: Readable, channel: int, plane: int | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield a few planes (Z, Y, X) at a time, with the index of the first."""
+    _, _, planes, height, width = source.shape5
+    step = max(1, READ_BYTES // (height * width * source.dtype.itemsize))
+    first, last = (0, planes) if plane is None else (plane, plane + 1)
+    for z in range(first, last, step):
+        region = (slice(0, 1), slice(channel, channel + 1), slice(z, min(z + step, last)))
+        yield z, source.read((*region, slice(0, height), slice(0, width)))[0, 0]
+
+
+def fullest_plane(labels: Readable) -> int:
+    """Return the plane with the largest area of objects at the first time point.
+
+    Among equal ones it is the one nearest to the middle of the stack.
+
+    Parameters
+    ----------
+    labels : Readable
+        A label image in the axes TCZYX; 0 is background.
+    """
+    areas = [int(count) for _, b in _stacks(labels, 0) for count in np.count_nonzero(b, (1, 2))]
+    return max(range(len(areas)), key=lambda z: (areas[z], -abs(2 * z + 1 - len(areas))))
 
 
 def resize_area(plane: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -191,6 +216,9 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | None) -> Picture:
     """Draw the thumbnail of an image.
 
+    Of a stack with labels one plane is drawn, since outlines over a projection would not
+    lie on the edges that are seen; of a stack without labels, the maximum over Z.
+
     Parameters
     ----------
     metadata : ImageMetadata
@@ -202,7 +230,9 @@ def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | No
     """
     shape = thumbnail_shape(*image.shape5[3:])
     drawn = range(min(image.shape5[1], 3 if metadata.rgb else MOST_CHANNELS))
-    planes = [project(image, channel) for channel in drawn]
+    fullest = None if labels is None or metadata.size("Z") == 1 else fullest_plane(labels)
+    z = _same_place(fullest, labels, image.shape5[2])
+    planes = [project(image, channel, z) for channel in drawn]
     channels: tuple[Channel, ...] = ()
     if metadata.rgb:
         pixels = _rgb(planes, shape)
@@ -214,13 +244,20 @@ def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | No
             pixels = composite(scaled, [channel.color for channel in channels])
     return Picture(
         png=encode_png(pixels),
-        outlines=None if labels is None else encode_png(_overlay(labels, shape)),
+        outlines=None if labels is None else encode_png(_overlay(labels, fullest, shape)),
         width=shape[1],
         height=shape[0],
         channels=channels,
-        note=_note(metadata, len(planes)),
+        note=_note(metadata, len(planes), _same_place(fullest, labels, metadata.size("Z"))),
         size=_size(metadata),
     )
+
+
+def _same_place(plane: int | None, labels: Readable | None, planes: int) -> int | None:
+    """Return which of `planes` lies where `plane` of the labels lies."""
+    if plane is None or labels is None:
+        return None
+    return (2 * plane + 1) * planes // (2 * labels.shape5[2])
 
 
 def _rgb(planes: Sequence[NDArray[Any]], shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -242,17 +279,19 @@ def _channels(metadata: ImageMetadata, count: int) -> tuple[Channel, ...]:
     return tuple(Channel(name, color) for name, color in zip(names, colors, strict=True))
 
 
-def _overlay(labels: Readable, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    edge = outline(resize_nearest(project(labels, 0), shape))
+def _overlay(labels: Readable, plane: int | None, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    edge = outline(resize_nearest(project(labels, 0, plane), shape))
     rgba = np.zeros((*shape, 4), np.uint8)
     rgba[edge] = OUTLINE_RGBA
     return rgba
 
 
-def _note(metadata: ImageMetadata, drawn: int) -> str:
+def _note(metadata: ImageMetadata, drawn: int, plane: int | None) -> str:
     """Say what the picture does not show as it is."""
     notes = []
-    if metadata.size("Z") > 1:
+    if plane is not None:
+        notes.append(f"plane {plane + 1} of {metadata.size('Z')}, where objects cover most")
+    elif metadata.size("Z") > 1:
         notes.append(f"maximum over {metadata.size('Z')} planes")
     if metadata.size("T") > 1:
         notes.append(f"first of {metadata.size('T')} time points")
