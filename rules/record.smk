@@ -106,4 +106,6 @@ rule check_outcomes:
         trigger=lambda wc: config["run_trigger"],
         folder=lambda wc: config["results"],
     shell:
-        "parfocal check-outcomes --sheet {input.sheet:q} --results {params.folder:q} > {log:q} 2>&1"
+        # Told on the console, too, however quiet Snakemake is.
+        "parfocal check-outcomes --sheet {input.sheet:q} --results {params.folder:q}"
+        " 2>&1 | tee {log:q} >&2"

@@ -206,7 +206,10 @@ def test_all_batches_together_do_each_image_once(folder) -> None:
 
 
 def put(folder, step, **images):
-    found = tuple(ImageOutcome(image_id=n, status=s, error="why") for n, s in images.items())
+    error = "The file is damaged.\nGet it again."
+    found = tuple(
+        ImageOutcome(image_id=n, status=s, failed_step=step, error=error) for n, s in images.items()
+    )
     outcome = Outcome(step=step, images=found).model_dump(mode="json")
     write_json(folder / "R" / "outcomes" / step / "0.json", outcome)
 
@@ -222,15 +225,15 @@ def test_outcomes_are_green_when_all_images_are_done(folder, capsys) -> None:
     assert capsys.readouterr().out == "2 images done\n"
 
 
-def test_outcomes_are_red_when_one_failed(folder, capsys) -> None:
+def test_outcomes_are_red_with_a_line_for_each_failed_image(folder, capsys) -> None:
     sheet(folder, [("a", ""), ("b", "")])
-    put(folder, "make", a="done", b="failed")
-    put(folder, "measure", a="done", b="skipped")
+    put(folder, "make", a="failed", b="failed")
+    put(folder, "measure", a="skipped", b="skipped")
     assert check(folder) == 4
-    line = error_line(capsys)
-    assert "1 of 2 images failed" in line
-    assert "b" in line
-    assert "why" in line
+    first, second, verdict = capsys.readouterr().err.splitlines()
+    assert first == "parfocal: ERROR: a (make): The file is damaged. Get it again."
+    assert second == "parfocal: ERROR: b (make): The file is damaged. Get it again."
+    assert verdict.startswith(f"parfocal: ERROR: 2 of 2 images failed: {folder / 'R'}. Mend the")
 
 
 def test_outcomes_are_red_when_an_image_has_none(folder, capsys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from parfocal.errors import ConfigurationError, VerificationError
 
 __all__ = ["COMMANDS", "Command"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,11 @@ def _check_outcomes(argv: Sequence[str]) -> int:
     failed = sorted((i for i in images if i.status == "failed"), key=lambda i: i.image_id)
     if failed:
         what = f"{len(failed)} of {len(rows)} images failed"
-        found = "; ".join(
-            f"{image.image_id} ({image.failed_step}): {image.error}" for image in failed
-        )
+        for image in failed:
+            error = " ".join(str(image.error).split())
+            logger.error("%s (%s): %s", image.image_id, image.failed_step, error)
         remedy = "Mend the cause and run again: only the failed images are tried again."
-        raise VerificationError(what, where=options.results, found=found, remedy=remedy)
+        raise VerificationError(what, where=options.results, remedy=remedy)
     sys.stdout.write(f"{len(rows)} images done\n")
     return 0
 
