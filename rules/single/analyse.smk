@@ -17,10 +17,10 @@ rule measure_objects:
         table="<results>/tables/{label}/{image}.parquet",
         tsv="<results>/tables/{label}/{image}.tsv",
     log:
-        text="<logs>/measure_objects/{label}/{image}.log",
-        record="<logs>/measure_objects/{label}/{image}.record.json",
+        text="<logs>/measure_objects/{image}.{label}.log",
+        record="<logs>/measure_objects/{image}.{label}.record.json",
     benchmark:
-        "<benchmarks>/measure_objects/{label}/{image}.jsonl"
+        "<benchmarks>/measure_objects/{image}.{label}.jsonl"
     conda:
         "../../envs/parfocal.yaml"
     container:
@@ -74,10 +74,10 @@ rule score_objects:
     output:
         scores="<results>/scores/{label}/{image}.json",
     log:
-        text="<logs>/score_objects/{label}/{image}.log",
-        record="<logs>/score_objects/{label}/{image}.record.json",
+        text="<logs>/score_objects/{image}.{label}.log",
+        record="<logs>/score_objects/{image}.{label}.record.json",
     benchmark:
-        "<benchmarks>/score_objects/{label}/{image}.jsonl"
+        "<benchmarks>/score_objects/{image}.{label}.jsonl"
     conda:
         "../../envs/parfocal.yaml"
     container:

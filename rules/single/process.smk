@@ -41,10 +41,10 @@ rule segment_objects:
     output:
         labels="<results>/labels/{label}/{image}.ome.zarr/zarr.json",
     log:
-        text="<logs>/segment_objects/{label}/{image}.log",
-        record="<logs>/segment_objects/{label}/{image}.record.json",
+        text="<logs>/segment_objects/{image}.{label}.log",
+        record="<logs>/segment_objects/{image}.{label}.record.json",
     benchmark:
-        "<benchmarks>/segment_objects/{label}/{image}.jsonl"
+        "<benchmarks>/segment_objects/{image}.{label}.jsonl"
     conda:
         "../../envs/parfocal.yaml"
     container:
@@ -71,10 +71,10 @@ rule assemble_image:
     output:
         assembled="<results>/assembled/{label}/{image}.ome.zarr/zarr.json",
     log:
-        text="<logs>/assemble_image/{label}/{image}.log",
-        record="<logs>/assemble_image/{label}/{image}.record.json",
+        text="<logs>/assemble_image/{image}.{label}.log",
+        record="<logs>/assemble_image/{image}.{label}.record.json",
     benchmark:
-        "<benchmarks>/assemble_image/{label}/{image}.jsonl"
+        "<benchmarks>/assemble_image/{image}.{label}.jsonl"
     conda:
         "../../envs/parfocal.yaml"
     container:
