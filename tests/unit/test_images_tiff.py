@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from aperio_slide import write_slide
 from parfocal.core.blocks import whole
 from parfocal.errors import InputError
 from parfocal.images import list_images, open_image
@@ -202,6 +203,24 @@ def test_resolution_counts_only_with_centimetres(tmp_path):
             assert image.metadata.x_um == expected
 
 
+def test_a_slide_is_one_image_with_its_pixel_size(tmp_path):
+    path = write_slide(tmp_path / "a.svs")
+    (entry,) = list_images(path)
+    assert entry.aside == ("Thumbnail", "Label", "Macro")
+    with open_image(path) as image:
+        assert image.shape5 == (1, 3, 1, 96, 128)
+        assert (image.metadata.x_um, image.metadata.y_um) == (0.499, 0.499)
+        assert image.warnings == (
+            "a.svs holds pictures of the slide, left out: Thumbnail, Label, Macro",
+        )
+
+
+@pytest.mark.parametrize("mpp", ["", "MPP = 0", "MPP = 1.2.3", "MPP = .", "XMPP = 3"])
+def test_a_slide_without_pixel_size(tmp_path, mpp):
+    with open_image(write_slide(tmp_path / "a.svs", mpp)) as image:
+        assert image.metadata.x_um is None
+
+
 def test_several_series_are_several_images_and_pyramids_are_not(tmp_path):
     path = tmp_path / "a.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as writer:
@@ -214,7 +233,8 @@ def test_several_series_are_several_images_and_pyramids_are_not(tmp_path):
     assert [entry.metadata.name for entry in entries] == ["scene 0", "scene 1"]
     with pytest.raises(InputError, match="several images") as caught:
         open_image(path)
-    assert "0 (scene 0), 1 (scene 1)" in caught.value.remedy
+    assert "--set series=1, " in caught.value.remedy
+    assert "0 is 'scene 0', 1 is 'scene 1'" in caught.value.remedy
     with open_image(path, "1") as image:
         assert image.read(whole(image.shape5)).max() == 1
     with pytest.raises(InputError, match="no such image"):

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from pydantic import ValidationError
 
+from aperio_slide import write_slide
 from ome_tiff_set import write_set
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
@@ -112,23 +113,76 @@ def test_other_files_are_passed_over_and_told(tmp_path, data):
     tiff(data / "a.tif")
     tiff(data / "disguised.dat")
     tiff(data / "sub" / "b.tif")
-    for name in ("notes.txt", "a.companion.ome", "._a.tif", "plate.HTD"):
+    for name in ("notes.txt", "a.companion.ome", "plate.HTD"):
         (data / name).write_bytes(b"text")
     rows, context = run(tmp_path, "data")
     assert [row.source for row in rows] == ["data/a.tif", "data/disguised.dat"]
     ignored, unsearched = context.warnings
-    assert "4 file(s)" in ignored
-    assert "data/._a.tif" in ignored
+    assert "3 file(s)" in ignored
+    assert "data/plate.HTD" in ignored
     assert "data/sub" in unsearched
 
 
-def test_hidden_and_linked_folders_are_not_searched_and_told(tmp_path, data):
+def test_linked_folders_are_not_searched_and_told(tmp_path, data):
     tiff(data / "a.tif")
-    tiff(data / ".snakemake" / "b.tif")
     (data / "loop").symlink_to(data)
     rows, context = run(tmp_path, "data", recursive=True)
     assert ids(rows) == ["a"]
-    assert "data/.snakemake, data/loop" in context.warnings[0]
+    assert "data/loop" in context.warnings[0]
+
+
+@pytest.mark.parametrize("source", ["data", "data/**/*"])
+def test_what_parfocal_leaves_behind_is_no_image(tmp_path, data, source):
+    tiff(data / "a.tif")
+    tiff(data / ".a.tif.0f.partial" / "a.tif")
+    tiff(data / "._a.tif")
+    zarr_image(data / ".b.zarr")
+    zarr_image(data / "i" / "image.zarr")
+    zarr_image(data / "i" / "image.zarr" / "labels" / "cells")
+    for name in (".a.tif.stamp.json", ".a.tif.lease"):
+        (data / name).write_text("{}")
+    for name, mark in (("nuclei", {"image-label": {}}), ("cells", {"parfocal": {"source": {}}})):
+        path = data / "i" / f"{name}.zarr"
+        zarr_image(path)
+        attributes = json.loads((path / ".zattrs").read_text()) | mark
+        (path / ".zattrs").write_text(json.dumps(attributes))
+    rows, context = run(tmp_path, source, recursive=True)
+    assert [row.source for row in rows] == ["data/a.tif", "data/i/image.zarr"]
+    (told,) = [one for one in context.warnings if "not searched" not in one]
+    assert told.startswith("2 label image(s)")
+    assert "data/i/cells.zarr, data/i/nuclei.zarr" in told
+    (row,) = run(tmp_path, "data/i/nuclei.zarr")[0]  # by its very name it is what is wanted
+    assert row.source == "data/i/nuclei.zarr"
+
+
+def test_the_pictures_beside_a_slide_are_left_out_and_told(tmp_path, data):
+    write_slide(data / "s.svs")
+    rows, context = run(tmp_path, "data")
+    assert [(row.source, row.series) for row in rows] == [("data/s.svs", "")]
+    assert "3 picture(s)" in context.warnings[0]
+    assert "s.svs: Label" in context.warnings[0]
+
+
+def test_suffixes_in_capitals(tmp_path, data):
+    for name in ("UPPER.TIFF", "a.TIF", "a.tif", "b.tiff", "b.TIFF", "-dash.tif"):
+        tiff(data / name)
+    found = {row.source.removeprefix("data/"): row.image_id for row in run(tmp_path, "data")[0]}
+    assert found.pop("-dash.tif").startswith("dash-")
+    assert found == {
+        "UPPER.TIFF": "UPPER",
+        "a.TIF": "a.TIF",
+        "a.tif": "a",
+        "b.tiff": "b",
+        "b.TIFF": "b.TIFF",
+    }
+
+
+def test_the_number_of_rows_is_logged(tmp_path, data, caplog):
+    tiff(data / "a.tif")
+    tiff(data / "b.tif")
+    with caplog.at_level("INFO", "parfocal"):
+        run(tmp_path, "data")
+    assert caplog.messages == ["2 rows in out.tsv"]
 
 
 def test_damaged_images_keep_their_row(tmp_path, data):
@@ -244,18 +298,23 @@ def test_one_image_id_for_two_images_is_refused(tmp_path, data):
         run(tmp_path, "data/a.tif", "in.tsv")
 
 
-def test_names_that_look_like_uris_or_hold_tabs(tmp_path):
+def test_names_that_look_like_uris(tmp_path):
     tiff(tmp_path / "idr:1.tif")
     assert run(tmp_path, "*.tif")[0][0].source == "./idr:1.tif"
-    tiff(tmp_path / "tab\t.tif")
-    with pytest.raises(ConfigurationError, match="Rename"):
-        run(tmp_path, "*.tif")
 
 
-def test_names_that_are_not_utf8_are_refused(tmp_path, data):
-    tiff(data / b"caf\xe9.tif".decode(errors="surrogateescape"))
-    with pytest.raises(InputError, match="UTF-8"):
-        run(tmp_path, "data")
+def test_names_that_a_sheet_cannot_hold_are_left_out_and_all_told(tmp_path, data):
+    tiff(data / "good.tif")
+    strange = [f"tab{number}\t.tif" for number in range(11)]
+    strange += ["line\n.tif", b"caf\xe9.tif".decode(errors="surrogateescape")]
+    for name in strange:
+        tiff(data / name)
+    rows, context = run(tmp_path, "data")
+    assert ids(rows) == ["good"]
+    (told,) = context.warnings
+    assert told.startswith("13 file(s)")
+    assert "rename" in told
+    assert all(repr(f"data/{name}") in told for name in strange)
 
 
 @pytest.mark.parametrize("source", ["nowhere", "data", "data/*.tif", "nowhere.tsv"])

@@ -65,13 +65,15 @@ def test_a_doubled_image_id_names_both_rows(tmp_path) -> None:
     assert "also in row 2" in text
 
 
-@pytest.mark.parametrize("bad", ["a b", "a/b", "..", ".a", "ä", "$a", "a\u00a0", "x" * 129, ""])
+@pytest.mark.parametrize(
+    "bad", ["a b", "a/b", "..", ".a", "-", "-rf", "ä", "$a", "a\u00a0", "x" * 129, ""]
+)
 def test_a_bad_image_id_names_row_and_column(tmp_path, bad) -> None:
     text = refused(tmp_path, f"image_id\tname\tsource\nfine\t\tx\n{bad}\tname\tx\n")
     assert "row 3, column image_id" in text
 
 
-@pytest.mark.parametrize("good", ["a", "A-1_b.c", "-", "_", "0", "a..b"])
+@pytest.mark.parametrize("good", ["a", "A-1_b.c", "a-", "_", "0", "a..b"])
 def test_good_image_ids(tmp_path, good) -> None:
     assert read(tmp_path, f"image_id\tsource\n{good}\tx\n")[0].image_id == good
 

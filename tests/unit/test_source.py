@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.manifest import Manifest, ManifestFile, read_manifest
-from parfocal.models.naming import image_id_of
+from parfocal.models.naming import earlier_names, image_id_of
 from parfocal.models.sheet import Row
 from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source, source_key
 
@@ -135,7 +135,13 @@ def test_image_ids_are_unique(names, series):
 
 def test_image_ids_read_well():
     assert image_id_of("nuclei-01.tif", "d/nuclei-01.tif") == "nuclei-01"
-    assert image_id_of("nuclei-01.tiff", "d/nuclei-01.tiff") == "nuclei-01.tiff"
+    for name in ("nuclei-01.tiff", "nuclei-01.TIF", "nuclei-01.TIFF", "nuclei-01.tIfF"):
+        assert image_id_of(name, f"d/{name}") == "nuclei-01"
+        assert image_id_of(name, f"d/{name}", keep_suffix=True) == name
+        assert "nuclei-01.tif" in earlier_names(name)
+        assert name not in earlier_names(name)
+    assert earlier_names("a.tif") == earlier_names("a.png") == earlier_names("tif") == []
+    assert re.fullmatch("dash-[0-9a-f]{8}", image_id_of("-dash.tif", "d/-dash.tif"))
     assert re.fullmatch("nuclei-01-[0-9a-f]{8}", image_id_of("nuclei-01.tif", "d", at_home=False))
     assert re.fullmatch("Zahler_1-[0-9a-f]{8}", image_id_of("Zähler (1).tif", "d"))
     assert re.fullmatch("p.zarr_A_1_0-[0-9a-f]{8}", image_id_of("p.zarr", "d", series="A/1/0"))

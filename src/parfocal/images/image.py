@@ -30,10 +30,13 @@ class ImageEntry:
         What to pass to `open_image`; empty where a folder is one image itself.
     metadata : ImageMetadata
         What the source says about it.
+    aside : tuple of str
+        Names of pictures beside it that are not of the sample, such as the label of a slide.
     """
 
     series: str
     metadata: ImageMetadata
+    aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from parfocal.images.ngff import read_axes, read_channels, read_scales
 from parfocal.images.stores import open_level
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["is_zarr", "list_series", "open_series", "read_attributes"]
+__all__ = ["is_label_image", "is_zarr", "list_series", "open_series", "read_attributes"]
 
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -54,6 +54,19 @@ def read_attributes(path: Path) -> dict[str, Any]:
     ome = {key: value for key, value in attributes.items() if key in known}
     rest = {key: value for key, value in attributes.items() if key not in known}
     return {"ome": ome} | rest
+
+
+def is_label_image(path: Path) -> bool:
+    """Tell whether an OME-Zarr is a label image, by NGFF's mark or by Parfocal's.
+
+    Raises
+    ------
+    InputError
+        If the metadata cannot be read.
+    """
+    attributes = read_attributes(path)
+    own = attributes.get("parfocal")
+    return "image-label" in attributes["ome"] or (isinstance(own, dict) and "source" in own)
 
 
 def list_series(path: Path) -> list[str]:

@@ -22,6 +22,7 @@ from parfocal.models.image import ImageMetadata
 __all__ = ["TiffSource", "list_series", "open_series"]
 
 _BLOCK_BYTES = 8 * 2**20
+_ASIDE = ("Thumbnail", "Label", "Macro")
 _DAMAGED = "The file is truncated or damaged: copy, download or save it again."
 
 
@@ -35,7 +36,7 @@ def list_series(path: Path) -> list[ImageEntry]:
     """
     with TiffSource(path) as opened:
         return [
-            ImageEntry(str(number), opened.image(number, None).metadata)
+            ImageEntry(str(number), opened.image(number, None).metadata, opened.aside)
             for number in range(len(opened.series))
         ]
 
@@ -122,8 +123,11 @@ class TiffSource:
             what = "The TIFF is damaged"
             text = "; ".join(listener.errors) or "no image in it"
             raise InputError(what, where=path, found=text, remedy=_DAMAGED)
-        full = [one for one in found if not one.keyframe.is_reduced]
-        self.series = found if self._tiff.is_svs else full or found
+        full = [one for one in found if not one.keyframe.is_reduced] or found
+        # Aperio keeps pictures of the whole slide and of its paper label beside the scan.
+        pictures = [one for one in found if self._tiff.is_svs and one.name in _ASIDE]
+        self.aside = tuple(one.name for one in pictures)
+        self.series = [one for one in full if one not in pictures] or full
 
     def close(self) -> None:
         """Close all files."""
@@ -164,6 +168,9 @@ class TiffSource:
         """Return the image `number`, whose pixels can be read until `close`."""
         series = self.series[number]
         warn = list(self.warnings)
+        if self.aside:
+            names = ", ".join(self.aside)
+            warn.append(f"{self.path.name} holds pictures of the slide, left out: {names}")
         sizes = series.get_shape(squeeze=False)
         if not all(sizes):
             what = "The image has no pixels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ _UNITS_UM = {
     "m": 1e6,
     "inch": 25400.0,
 }
+_DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _PALETTE, _CMYK, _WHITE_IS_ZERO = 3, 5, 0
 _COLORS = (2, 6)  # RGB and YCbCr, which is decoded to RGB
 
@@ -43,8 +45,8 @@ def describe(
     """Gather what the file says about one of its images.
 
     Physical sizes are taken where a unit stands with them: in OME-XML, in ImageJ's
-    description, and in the resolution tags where their unit is the centimetre. Dots per
-    inch are a measure for print and are left out.
+    description, and in the resolution tags where their unit is the centimetre; in
+    the text of an Aperio slide. Dots per inch are a measure for print and are left out.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def describe(
         fields, channels = _imagej(tiff.imagej_metadata or {}, page, layout)
         texts["ImageDescription.txt"] = page.description.encode()
     else:
-        fields = _centimetres(page)
+        fields = _aperio(page) if tiff.is_svs else _centimetres(page)
         if page.description:
             texts["ImageDescription.txt"] = page.description.encode()
     _warn_of_colors(page, warn)
@@ -124,6 +126,16 @@ def _imagej_channels(metadata: Mapping[str, Any], layout: TiffLayout) -> tuple[C
         red, green, blue = (int(value) for value in table[:, -1])
         colors.append(Channel(color=f"{red:02X}{green:02X}{blue:02X}"))
     return tuple(colors)
+
+
+def _aperio(page: Any) -> dict[str, Any]:
+    """Return the pixel size of a slide: micrometres per pixel, among fields divided by ``|``.
+
+    Source: Aperio, Digital Slides and Third-Party Data Interchange, ``MPP``.
+    """
+    stated = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)\s*(?:\||$)", page.description)
+    size = float(stated[1]) if stated and _DECIMAL.fullmatch(stated[1]) else 0.0
+    return {"x_um": size, "y_um": size} if size > 0 else {}
 
 
 def _centimetres(page: Any) -> dict[str, Any]:

@@ -6,18 +6,37 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["image_id_of"]
+__all__ = ["earlier_names", "image_id_of"]
 
 _LONGEST = 100
+_SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF", ".Tif", ".Tiff")
 
 
-def image_id_of(name: str, place: str, *, at_home: bool = True, series: str = "") -> str:
+def earlier_names(name: str) -> list[str]:
+    """Return the names that have the same image_id as `name` and a better claim to it.
+
+    They differ in the spelling of the suffix alone: ``.tif`` comes before ``.tiff``, and both
+    before capitals. The later of two such files keeps its suffix in its image_id.
+    """
+    stem, suffix = _split(name)
+    place = _SUFFIXES.index(suffix) if suffix in _SUFFIXES else len(_SUFFIXES)
+    return [stem + other for other in _SUFFIXES[:place]] if suffix else []
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a file name without the suffix of TIFF, and that suffix or nothing."""
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, dot + suffix) if suffix.lower() in ("tif", "tiff") and dot else (name, "")
+
+
+def image_id_of(
+    name: str, place: str, *, at_home: bool = True, series: str = "", keep_suffix: bool = False
+) -> str:
     """Return the image_id of an image, which no other image has a say in.
 
-    It is the file name without ``.tif`` where that is a valid image_id and the file lies in
-    the folder that was listed first. In all other cases, 8 hex digits of the sha256 of
-    `place` and `series` follow the name, so that it is unique. Only ``.tif`` is taken off:
-    ``a.tif`` and ``a.tiff`` in one folder are two images.
+    It is the file name without the suffix of TIFF, in any spelling, where that is a valid
+    image_id and the file lies in the folder that was listed first. In all other cases, 8 hex
+    digits of the sha256 of `place` and `series` follow the name, so that it is unique.
 
     Parameters
     ----------
@@ -29,16 +48,19 @@ def image_id_of(name: str, place: str, *, at_home: bool = True, series: str = ""
         Whether it lies in the folder that was listed first.
     series : str
         Which image of several; empty for the only one.
+    keep_suffix : bool
+        Whether one of the `earlier_names` is there.
 
     Returns
     -------
     str
-        As the sample sheet asks for: letters, digits, dot, underscore, hyphen.
+        As the sample sheet asks for: letters, digits, dot, underscore, hyphen; neither dot
+        nor hyphen first.
     """
-    plain = name.removesuffix(".tif")
+    plain = name if keep_suffix else _split(name)[0]
     ascii_only = unicodedata.normalize("NFKD", f"{plain}_{series}" if series else plain)
     ascii_only = "".join(letter for letter in ascii_only if not unicodedata.combining(letter))
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).lstrip(".")[:_LONGEST]
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).lstrip(".-")[:_LONGEST]
     if at_home and safe and safe == plain and not series:
         return safe
     digest = hashlib.sha256(f"{place}\0{series}".encode(errors="surrogateescape")).hexdigest()

@@ -24,7 +24,7 @@ class Row(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    image_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=128)] = (
+    image_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=128)] = (
         Field(description="Unique name for paths: letters, digits, dot, underscore, hyphen.")
     )
     name: str = Field(default="", description="Name of the image; any text.")

@@ -67,7 +67,7 @@ def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
     Returns
     -------
     Listing
-        Sorted by path.
+        Sorted by path. Hidden files and what lies inside an OME-Zarr are not in it.
 
     Raises
     ------
@@ -85,7 +85,8 @@ def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
         elif glob.has_magic(text):
             home = home_of_glob(text)
             for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207
-                _sort_in(Path(match), home, "*", listing)
+                if not _is_hidden(Path(match).name) and not _is_inside_zarr(Path(match), home):
+                    _sort_in(Path(match), home, "*", listing)
         else:
             what = "There is no such file or folder"
             remedy = "Check the path; a relative one starts at the working folder."
@@ -99,12 +100,12 @@ def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
 
 def _walk(folder: Path, listing: Listing, *, recursive: bool) -> Iterator[Path]:
     with os.scandir(folder) as entries:
-        paths = sorted(Path(entry.path) for entry in entries)
+        paths = sorted(Path(entry.path) for entry in entries if not _is_hidden(entry.name))
     for path in paths:
         inner = path.is_dir() and not is_zarr(path)
         if not inner:
             yield path
-        elif recursive and not path.is_symlink() and not path.name.startswith("."):
+        elif recursive and not path.is_symlink():
             yield from _walk(path, listing, recursive=True)
         else:
             listing.unsearched.append(str(path))
@@ -113,11 +114,22 @@ def _walk(folder: Path, listing: Listing, *, recursive: bool) -> Iterator[Path]:
 def _sort_in(path: Path, home: Path, pattern: str, listing: Listing) -> None:
     if path.is_dir() and not is_zarr(path):
         listing.unsearched.append(str(path))
-    elif path.name.startswith(".") or not _is_image(path):
+    elif not _is_image(path):
         listing.ignored.append(str(path))
     elif fnmatch.fnmatchcase(path.name, pattern):
         name = path.relative_to(home).as_posix()
         listing.candidates.append(Candidate(path, str(home), name))
+
+
+def _is_hidden(name: str) -> bool:
+    """Tell what belongs to the system, or is a stamp, lease or partial output of Parfocal."""
+    return name.startswith(".")
+
+
+def _is_inside_zarr(path: Path, home: Path) -> bool:
+    """Tell whether a folder between `home` and `path` is an OME-Zarr."""
+    between = path.relative_to(home).parents
+    return any(is_zarr(home / folder) for folder in between if folder.name)
 
 
 def _is_image(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,14 @@ from parfocal.core.digest import is_zarr
 from parfocal.core.step import Context, Port, Step
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Parameters
-from parfocal.models.naming import image_id_of
+from parfocal.models.naming import earlier_names, image_id_of
 from parfocal.models.sheet import Row, read_sheet, write_sheet
 from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "ListImagesParams", "run"]
+
+logger = logging.getLogger(__name__)
 
 
 class ListImagesParams(Parameters):
@@ -72,13 +75,16 @@ def run(
     rows = _unique(rows, context)
     write_sheet(outputs["sheet"], rows)
     context.details["images"] = len(rows)
+    logger.info("%d row%s in %s", len(rows), "s" * (len(rows) != 1), outputs["sheet"].name)
 
 
 def _rows(text: str, home: str, params: ListImagesParams, context: Context) -> Iterator[Row]:
     source = parse_source(text)
     if isinstance(source, HttpSource):
+        taken = not set(earlier_names(text)).isdisjoint(params.source)
+        at_home = _home(text) == home
         draft = Row(
-            image_id=image_id_of(source.name, text, at_home=_home(text) == home),
+            image_id=image_id_of(source.name, text, at_home=at_home, keep_suffix=taken),
             name=source.name,
             source=text,
         )
@@ -96,28 +102,56 @@ def _rows_of_path(
 
     listing = expand_path(text, recursive=params.recursive, pattern=params.pattern)
     _tell(context, "file(s) that are not images were ignored", listing.ignored)
-    how = "hidden or linked" if params.recursive else "set 'recursive'"
+    how = "linked" if params.recursive else "set 'recursive'"
     _tell(context, f"folder(s) were not searched ({how})", listing.unsearched)
+    labels, strange = [], []
     for candidate in listing.candidates:
-        place = _place(candidate.path)
+        shown = str(candidate.path)
+        if shown != text and _is_label_image(candidate.path):
+            labels.append(shown)
+            continue
+        place = _place(shown)
+        if place is None:
+            strange.append(repr(shown))
+            continue
         at_home = candidate.home == home
+        taken = _has_earlier_name(candidate.path)
         draft = Row(
-            image_id=image_id_of(candidate.name, place, at_home=at_home),
+            image_id=image_id_of(candidate.name, place, at_home=at_home, keep_suffix=taken),
             name=candidate.path.absolute().name,
             source=place,
         )
         yield from _rows_of_file(draft, candidate.path, candidate.name, context)
+    _tell(context, "label image(s) are no images to analyse and were left out", labels)
+    why = "have a tab, a line break or no UTF-8 in their names and were left out (rename them)"
+    _tell(context, f"file(s) {why}", strange, at_most=len(strange))
 
 
-def _place(path: Path) -> str:
-    """Return a path as a sample sheet can hold it, and so that nothing takes it for a URI."""
-    text = str(path)
+def _place(path: str) -> str | None:
+    """Return a path as a sheet holds it, and nothing takes it for a URI; None if it cannot."""
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        what = "A file name is not UTF-8, which a sample sheet cannot hold"
-        raise InputError(what, where=repr(text), remedy="Rename the file.") from error
-    return f"./{text}" if is_uri(text) else text
+        path.encode()
+    except UnicodeEncodeError:
+        return None
+    if any(mark in path for mark in "\t\n\r"):
+        return None
+    return f"./{path}" if is_uri(path) else path
+
+
+def _is_label_image(path: Path) -> bool:
+    from parfocal.images import ome_zarr
+
+    try:
+        return is_zarr(path) and ome_zarr.is_label_image(path)
+    except InputError:
+        return False  # its metadata are damaged: it keeps a row that will fail
+
+
+def _has_earlier_name(path: Path) -> bool:
+    """Tell whether another file has a better claim to the image_id of this one."""
+    others = (path.with_name(name) for name in earlier_names(path.name))
+    # Where capitals do not count, the other name is this very file.
+    return any(other.exists() and not other.samefile(path) for other in others)
 
 
 def _rows_of_sheet(path: Path, context: Context) -> Iterator[Row]:
@@ -187,7 +221,9 @@ def _entries(path: Path, context: Context) -> Sequence[_Entry]:
     except InputError as error:
         context.warn(f"An image cannot be read and will fail: {error}")
     else:
-        return [_Entry(image.series, " ".join(image.metadata.name.split())) for image in images]
+        aside = [f"{path.name}: {name}" for image in images for name in image.aside]
+        _tell(context, "picture(s) of a slide, not of the sample, were left out", aside)
+        return [_Entry(image.series, _in_one_line(image.metadata.name)) for image in images]
     try:
         return [_Entry(series) for series in ome_zarr.list_series(path)]
     except InputError:
@@ -217,7 +253,11 @@ def _plate_name(path: Path) -> str | None:
     from parfocal.images import ome_zarr
 
     plate = ome_zarr.read_attributes(path)["ome"].get("plate") if is_zarr(path) else None
-    return None if plate is None else str(plate.get("name") or path.name)
+    return None if plate is None else _in_one_line(str(plate.get("name") or path.name))
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _home(text: str) -> str:
@@ -235,10 +275,10 @@ def _home(text: str) -> str:
     return str(home_of_glob(str(path)))
 
 
-def _tell(context: Context, what: str, paths: Sequence[str]) -> None:
+def _tell(context: Context, what: str, paths: Sequence[str], at_most: int = 10) -> None:
     if paths:
-        more = f" and {len(paths) - 10} more" if len(paths) > 10 else ""
-        context.warn(f"{len(paths)} {what}: {', '.join(paths[:10])}{more}")
+        more = f" and {len(paths) - at_most} more" if len(paths) > at_most else ""
+        context.warn(f"{len(paths)} {what}: {', '.join(paths[:at_most])}{more}")
 
 
 def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
@@ -261,7 +301,7 @@ def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
 
 STEP = Step(
     name="list-images",
-    version="1",
+    version="2",
     summary=SUMMARIES["list-images"],
     params=ListImagesParams,
     inputs=(),
