@@ -34,6 +34,27 @@ def test_files_that_are_no_images(tmp_path, name, content, message):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "format_"),
+    [
+        ("a.nd2", b"\xda\xce\xbe\n\0\0", "Nikon ND2 (by its signature)"),
+        ("disguised.tif", b"ZISRAWFILE\0", "Zeiss CZI (by its signature)"),
+        ("a", bytes(128) + b"DICM", "DICOM (by its signature)"),
+        ("a.lif", b"\x70\0\0\0", "Leica LIF (by its suffix)"),
+        ("a.IMS", b"\x89HDF\r\n\x1a\n", "Imaris IMS (by its suffix)"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "HDF5 (by its signature)"),
+    ],
+)
+def test_formats_that_are_not_read_yet_are_named(tmp_path, name, content, format_):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list_images(path)
+    assert f"A file of format {format_} cannot be read in this version" in str(caught.value)
+    assert "first bytes" not in str(caught.value)
+    assert "OME-TIFF" in caught.value.remedy
+
+
 def test_an_image_of_no_size(tmp_path):
     tags = [(256, 0), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 4)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, 0)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from parfocal.errors import InputError
 from parfocal.images import ome_zarr
+from parfocal.images.formats import HEAD_BYTES, name_format
 from parfocal.images.image import Image, ImageEntry
 
 __all__ = ["check_readable", "list_images", "open_image"]
@@ -137,7 +138,7 @@ def _sniff(path: Path) -> str:
     """Tell the format of a file from its first bytes."""
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(HEAD_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from error
     if start[:4] in _TIFF:
@@ -146,10 +147,20 @@ def _sniff(path: Path) -> str:
         return "png"
     if start.startswith(_JPEG):
         return "jpeg"
-    what = "The file is not an image of a known format"
-    found = f"first bytes {start!r}"
+    raise _not_readable(path, start)
+
+
+def _not_readable(path: Path, start: bytes) -> InputError:
+    """Return the error about a file that is none of the formats read here."""
     expected = "the signature of TIFF, PNG or JPEG"
-    raise InputError(what, where=path, expected=expected, found=found, remedy=_REMEDY)
+    format_ = name_format(path, start)
+    if format_ is None:
+        what = "The file is not an image of a known format"
+        return InputError(what, where=path, expected=expected, found="another", remedy=_REMEDY)
+    name, sign = format_
+    what = f"A file of format {name} (by its {sign}) cannot be read in this version"
+    remedy = "Convert it to OME-TIFF or OME-Zarr first, with the microscope's program or Fiji."
+    return InputError(what, where=path, expected=expected, remedy=remedy)
 
 
 def _choose(path: Path, series: str, available: list[str]) -> str:
