@@ -55,6 +55,19 @@ def test_a_stack_is_converted_and_verified(tmp_path, convert, options, ngff):
     assert context.details["verdict"] == "verified"
 
 
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_what_imagej_says_is_in_the_result(tmp_path, convert, ngff):
+    metadata = {"axes": "CYX", "Labels": ["DAPI", "GFP", "RFP"], "Info": "20x", "ROI": b"Iout"}
+    source = write(tmp_path / "a.tif", imagej=True, metadata=metadata)
+    path, certificate, context = convert(source, ngff=ngff)
+    assert certificate["verdict"] == "verified"
+    with open_image(path) as image:
+        assert image.metadata.channel_names() == ["DAPI", "GFP", "RFP"]
+    assert json.loads((path / "OME" / "ImageJ.json").read_text())["Info"] == "20x"
+    assert (path / "OME" / "ImageJ-ROI-0001.roi").read_bytes() == b"Iout"
+    assert "1 ROI" in context.warnings[0]
+
+
 def test_what_no_other_library_reads_is_only_self_consistent(tmp_path, convert):
     source = write(tmp_path / "a.tif", STACK.astype(np.int16), metadata={"axes": "ZYX"})
     _, certificate, _ = convert(source)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from parfocal.images.imagej import describe_imagej, ratio_of
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.tiff_axes import TiffLayout
 from parfocal.models.image import Channel
 
 __all__ = ["TiffDescription", "describe"]
 
-_UNITS_UM = {
-    "nm": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "inch": 25400.0,
-}
 _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _PALETTE, _CMYK, _WHITE_IS_ZERO = 3, 5, 0
 _COLORS = (2, 6)  # RGB and YCbCr, which is decoded to RGB
@@ -70,8 +57,8 @@ def describe(
         if image is not None:
             fields, channels = dict(image.fields), image.channels
     elif tiff.is_imagej:
-        fields, channels = _imagej(tiff.imagej_metadata or {}, page, layout)
-        texts["ImageDescription.txt"] = page.description.encode()
+        stated = describe_imagej(page, layout, tiff.imagej_metadata or {}, warn)
+        fields, channels, texts = stated.fields, stated.channels, stated.files
     else:
         fields = _aperio(page) if tiff.is_svs else _centimetres(page)
         if page.description:
@@ -95,39 +82,6 @@ def _matching(images: list[OmeImage], number: int, count: int, warn: list[str]) 
     return None
 
 
-def _imagej(
-    metadata: Mapping[str, Any], page: Any, layout: TiffLayout
-) -> tuple[dict[str, Any], tuple[Channel, ...]]:
-    fields: dict[str, Any] = {}
-    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").strip().lower()
-    factor = _UNITS_UM.get(unit)
-    if factor is not None:
-        for key, tag in (("x_um", "XResolution"), ("y_um", "YResolution")):
-            per_unit = _ratio(page.tags.get(tag))
-            if per_unit:
-                fields[key] = factor / per_unit
-        spacing = metadata.get("spacing")
-        if isinstance(spacing, int | float) and spacing > 0 and layout.size("Z") > 1:
-            fields["z_um"] = float(spacing) * factor
-    interval = metadata.get("finterval")
-    if isinstance(interval, int | float) and interval > 0 and layout.size("T") > 1:
-        fields["time_increment_s"] = float(interval)
-    return fields, _imagej_channels(metadata, layout)
-
-
-def _imagej_channels(metadata: Mapping[str, Any], layout: TiffLayout) -> tuple[Channel, ...]:
-    """Take the colours of channels from ImageJ's lookup tables: the last entry of each."""
-    tables = metadata.get("LUTs") or ()
-    count = layout.size("C")
-    if len(tables) != count:
-        return ()
-    colors = []
-    for table in tables:
-        red, green, blue = (int(value) for value in table[:, -1])
-        colors.append(Channel(color=f"{red:02X}{green:02X}{blue:02X}"))
-    return tuple(colors)
-
-
 def _aperio(page: Any) -> dict[str, Any]:
     """Return the pixel size of a slide: micrometres per pixel, among fields divided by ``|``.
 
@@ -143,16 +97,8 @@ def _centimetres(page: Any) -> dict[str, Any]:
     if unit is None or int(unit.value) != 3:
         return {}
     sizes = {"x_um": "XResolution", "y_um": "YResolution"}
-    ratios = {key: _ratio(page.tags.get(tag)) for key, tag in sizes.items()}
+    ratios = {key: ratio_of(page.tags.get(tag)) for key, tag in sizes.items()}
     return {key: 1e4 / ratio for key, ratio in ratios.items() if ratio}
-
-
-def _ratio(tag: Any) -> float | None:
-    """Return the value of a rational tag, or None where it is missing, zero or infinite."""
-    if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2:
-        return None
-    above, below = tag.value
-    return above / below if above and below else None
 
 
 def _warn_of_colors(page: Any, warn: list[str]) -> None:

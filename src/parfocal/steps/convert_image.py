@@ -92,7 +92,7 @@ def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
 
 STEP = Step(
     name="convert-image",
-    version="1",
+    version="2",
     summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(
