@@ -206,9 +206,7 @@ def _files(page: Any, kept: Mapping[str, Any], warn: list[str]) -> dict[str, byt
         files["ImageJ.json"] = text.encode() + b"\n"
     if len(files) > 1 + bool(texts):
         parts = len(files) - 1 - bool(texts)
-        warn.append(
-            f"{parts} ROI or overlay file(s) of ImageJ are kept below OME/, but not used"
-        )
+        warn.append(f"{parts} ROI or overlay file(s) of ImageJ are kept below OME/, but not used")
     return files
 
 
