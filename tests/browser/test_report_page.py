@@ -98,13 +98,38 @@ def test_outlines_lie_on_their_picture_and_can_be_hidden(page):
 
 
 def test_all_histograms_have_bars_of_a_size(page):
-    script = """return Array.from(document.querySelectorAll('figure.plot svg'), s =>
+    script = """return Array.from(document.querySelectorAll('figure.plot > svg'), s =>
         Array.from(s.querySelectorAll('rect'), r => {
             const box = r.getBoundingClientRect();
             return Math.min(box.width, box.height);}))"""
     plots = page.execute_script(script)
-    assert len(plots) == 5 + 4 + 3
+    assert len(plots) == 4 + 3
     assert all(bars and min(bars) > 0 for bars in plots)
+
+
+def test_images_compared_have_a_box_each_inside_their_row(page):
+    for size in (DESKTOP, PHONE):
+        show(page, size, "light")
+        script = """return Array.from(document.querySelectorAll('.rows tbody svg'), s => {
+            const row = s.getBoundingClientRect();
+            return ['.reach', '.box', '.middle'].map(name => {
+                const part = s.querySelector(name).getBoundingClientRect();
+                return [part.left - row.left, row.right - part.right, row.width];});})"""
+        rows = page.execute_script(script)
+        assert len(rows) == 2
+        for reach, box, middle in rows:
+            assert min(reach[0], reach[1]) > -1
+            assert reach[2] > 80
+            assert reach[0] - 1 <= box[0] <= middle[0] + 1
+            assert reach[1] - 1 <= box[1] <= middle[1] + 1
+
+
+def test_proven_and_self_consistent_differ_in_word_mark_and_shape(page):
+    script = """return ['.meanings .done', '.meanings .half'].map(name => {
+        const badge = document.querySelector(name), style = getComputedStyle(badge);
+        return [badge.innerText, style.borderStyle, style.borderRadius];})"""
+    proven, consistent = page.execute_script(script)
+    assert all(one != other for one, other in zip(proven, consistent, strict=True))
 
 
 def test_the_console_is_free_of_messages(page):
@@ -130,7 +155,20 @@ def test_nothing_is_fetched_from_a_network(page, report):
     assert [url for url in entries if not url.startswith(LOCAL)] == []
 
 
-TEXTS = ("h1", ".lead", ".note", ".numbers", "td", ".badge.done", ".badge.failed", "nav a", ".why")
+TEXTS = (
+    "h1",
+    ".lead",
+    ".note",
+    ".meanings li",
+    ".badge.half",
+    ".ticks",
+    ".numbers",
+    "td",
+    ".badge.done",
+    ".badge.failed",
+    "nav a",
+    ".why",
+)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -59,7 +59,22 @@ def test_pictures_are_limited_and_the_rest_is_in_the_table(built, tmp_path):
     text, _ = page_of(built, tmp_path / "r.html", max_pictures=1)
     assert text.count('<article class="card">') == 1
     assert "Pictures of 1 of 4 images" in text
-    assert len(re.findall(r'<th scope="row"><bdi>(cells|stack|slide|broken)</bdi>', text)) == 4
+    table = text[text.index('<section id="table">') :]
+    assert len(re.findall(r'<th scope="row"><bdi>(cells|stack|slide|broken)</bdi>', table)) == 4
+
+
+def test_only_what_can_be_compared_is_drawn_together(built, tmp_path):
+    text, _ = page_of(built, tmp_path / "r.html")
+    start = text.index('<section id="measurements">')
+    section = text[start : text.index("</section>", start)]
+    assert re.findall(r"<h3><bdi>(.*?)</bdi></h3>", section) == ["Mean intensity, DAPI"]
+    assert "2 uint16 images" in section
+    assert re.findall(r'<th scope="row"><bdi>(.*?)</bdi>', section) == ["cells", "stack"]
+
+
+def test_the_plane_that_is_drawn_of_a_stack_is_told(built, tmp_path):
+    text, _ = page_of(built, tmp_path / "r.html")
+    assert "shown: plane 3 of 5, where objects cover most" in text
 
 
 def test_no_pictures_can_be_asked_for(built, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import math
 
@@ -10,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parfocal.report import page
-from parfocal.report.content import Distribution, Findings, ImageLine, Report, State, StepLine
+from parfocal.report.content import (
+    Box,
+    Boxes,
+    Comparison,
+    Distribution,
+    Findings,
+    ImageLine,
+    Report,
+    State,
+    StepLine,
+)
 from parfocal.report.page import as_number, measurement_name, render_page
 
 NASTY = "<script>alert(1)</script> \"q\" 'a' $HOME {{ 7 * 7 }} {% x %} & 細胞"
@@ -43,7 +54,7 @@ def report(*images, **fields):
         "title": "T",
         "label_name": "nuclei",
         "steps": (),
-        "distributions": (),
+        "comparisons": (),
         "software": (),
     } | fields
     return Report(images=images, **fields)
@@ -61,6 +72,18 @@ def distribution(column="area_um2", counts=(1, 0, 4), **fields):
     return Distribution(column=column, counts=counts, **fields)
 
 
+def pooled(*args, **fields):
+    one = distribution(*args, **fields)
+    return Comparison(one.column, "uint8 images", 20, pooled=one)
+
+
+def boxes(*rows, ticks=(0.0, 50.0, 100.0), logarithmic=False):
+    return Comparison("area_um2", "images", len(rows), boxes=Boxes(rows, ticks, logarithmic))
+
+
+BOX = Box("a", 30, low=10, first_quartile=20, median=25, third_quartile=30, high=80)
+
+
 def test_text_from_outside_never_becomes_markup():
     findings = Findings(quality=({"channel": NASTY},), verdict=NASTY, warnings=((NASTY, NASTY),))
     content = report(
@@ -69,7 +92,10 @@ def test_text_from_outside_never_becomes_markup():
         label_name=NASTY,
         software=(NASTY,),
         steps=(StepLine(NASTY, (NASTY,), {}, ()),),
-        distributions=(distribution(f"intensity_mean_{NASTY}"),),
+        comparisons=(
+            pooled(f"intensity_mean_{NASTY}"),
+            boxes(dataclasses.replace(BOX, image_id=NASTY)),
+        ),
     )
     read = Reader(render_page(content))
     assert read.tags.count("script") == 1
@@ -80,7 +106,7 @@ def test_text_from_outside_never_becomes_markup():
 
 
 def test_the_page_refers_to_nothing_outside():
-    read = Reader(render_page(report(image(), distributions=(distribution(),))))
+    read = Reader(render_page(report(image(), comparisons=(pooled(),))))
     links = [value for _, name, value in read.attributes if name in ("href", "src")]
     assert links
     assert all(link.startswith(("#", "data:")) for link in links)
@@ -101,12 +127,12 @@ def test_failures_come_first_with_step_and_reason():
             report(
                 image("good"),
                 image("bad", "failed", "convert-image", "It is cut. Copy it again."),
-                distributions=(distribution(),),
+                comparisons=(pooled(),),
             )
         )
     )
     assert "bad in step convert-image It is cut. Copy it again." in read.text
-    assert read.text.index("What did not finish") < read.text.index("Measurements of all images")
+    assert read.text.index("What did not finish") < read.text.index("Measurements, images compared")
     assert "2 images: 1 done, 1 failed." in read.text
 
 
@@ -122,18 +148,18 @@ def test_a_failure_without_a_reason_says_so():
 @pytest.mark.parametrize("extra", [0, 3])
 def test_what_is_left_out_is_counted(extra):
     failed = [image(f"i{n}", "failed", "s", "e") for n in range(page.MOST_FAILURES + extra)]
-    columns = [f"intensity_mean_{n}" for n in range(page.MOST_DISTRIBUTIONS + extra)]
+    columns = [f"intensity_mean_{n}" for n in range(page.MOST_COMPARISONS + extra)]
     warned = Findings(warnings=tuple(("s", f"w{n}") for n in range(page.MOST_WARNINGS + extra)))
     text = Reader(
         render_page(
             report(
                 *failed,
                 image("w", findings=warned),
-                distributions=tuple(map(distribution, columns)),
+                comparisons=tuple(map(pooled, columns)),
             )
         )
     ).text
-    for sentence in ("3 more are in the table", "3 further measurements", "3 further warnings"):
+    for sentence in ("3 more are in the table", "3 further comparisons", "3 further warnings"):
         assert (sentence in text) == bool(extra)
 
 
@@ -155,11 +181,88 @@ def test_the_header_sums_up_objects_and_scores():
 
 
 def test_a_bar_is_as_high_as_its_bin_is_full():
-    read = Reader(render_page(report(image(), distributions=(distribution(),))))
+    read = Reader(render_page(report(image(), comparisons=(pooled(),))))
     bars = [value for tag, name, value in read.attributes if (tag, name) == ("rect", "height")]
     assert bars == ["16", "64"]
     (label,) = [v for tag, name, v in read.attributes if (tag, name) == ("svg", "aria-label")]
-    assert label == "Histogram of Area (µm²) in all images: 5 objects from 1 to 29, mean 9"
+    assert label == "Histogram of Area (µm²) in 20 uint8 images: 5 objects from 1 to 29, mean 9"
+
+
+def paths_of(comparison):
+    read = Reader(render_page(report(image(), comparisons=(comparison,))))
+    return [value for tag, name, value in read.attributes if (tag, name) == ("path", "d")], read
+
+
+def test_a_box_lies_where_its_numbers_say():
+    (grid, reach, box, middle), read = paths_of(boxes(BOX))
+    assert grid == "M0 0v24M120 0v24M240 0v24"
+    assert reach == "M24 12H192"
+    assert box == "M48 5H72V19H48z"
+    assert middle == "M60 3v18"
+    assert "1 images Area (µm²) in 1 images Image Median n a 25 30 0 100" in read.text
+
+
+def test_on_a_logarithmic_axis_equal_ratios_are_equal_distances():
+    row = dataclasses.replace(BOX, points=(1.0, 10.0, 100.0))
+    (grid, points), read = paths_of(boxes(row, ticks=(1.0, 10.0, 100.0), logarithmic=True))
+    assert grid == "M0 0v24M120 0v24M240 0v24"
+    assert points == "M0 5v14M120 5v14M240 5v14"
+    assert "logarithmic axis" in read.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"outside": 3, "maximum": 9791.0},
+            "3 of 8 objects lie outside the drawn range (largest 9791)",
+        ),
+        (
+            {"outside": 1, "minimum": -2},
+            "1 of 6 objects lies outside the drawn range (smallest -2)",
+        ),
+        ({"outside": 2, "minimum": -2, "maximum": 30}, "(smallest -2, largest 30)"),
+    ],
+)
+def test_what_is_not_drawn_is_told_in_a_sentence(fields, says):
+    assert says in Reader(render_page(report(image(), comparisons=(pooled(**fields),)))).text
+
+
+def test_what_is_drawn_whole_has_no_such_sentence():
+    content = report(image(), comparisons=(pooled(),))
+    assert "drawn range" not in Reader(render_page(content)).text
+
+
+def judged(**counts):
+    verdicts = [verdict.replace("_", "-") for verdict, n in counts.items() for _ in range(n)]
+    return report(*(image(f"i{n}", findings=Findings(verdict=v)) for n, v in enumerate(verdicts)))
+
+
+def test_proven_and_self_consistent_conversions_are_counted_and_marked_apart():
+    read = Reader(render_page(judged(verified=29, self_consistent=14)))
+    assert "Conversions 29 proven 14 self-consistent ✓ proven Every pixel" in read.text
+    assert "◐ self-consistent Every pixel is equal, but one side was read by" in read.text
+    badges = [value for _, name, value in read.attributes if name == "class"]
+    assert badges.count("badge half") == 14 + 1
+
+
+def test_only_verdicts_that_were_given_are_explained():
+    read = Reader(render_page(judged(self_consistent=2)))
+    assert "Conversions 2 self-consistent ◐ self-consistent Every" in read.text
+    assert "✓ proven" not in read.text
+    assert (
+        "Conversions 1 proven 3 different"
+        in Reader(render_page(judged(verified=1, different=3))).text
+    )
+
+
+def test_warnings_that_differ_by_a_file_share_a_line():
+    warned = [
+        image(f"i{n}", findings=Findings(warnings=(("fetch-image", f"a{n}.tif is odd"),)))
+        for n in range(3)
+    ]
+    text = Reader(render_page(report(*warned))).text
+    assert "fetch-image a0.tif is odd … and 2 more that differ in the file only 3" in text
 
 
 def test_an_empty_sheet_gives_a_page():

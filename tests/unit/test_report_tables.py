@@ -30,7 +30,7 @@ def table(folder, name="t", **columns):
 
 def axes_of(*tables):
     names = {name for one in tables for name in one.columns}
-    return {n: choose_axis([t.columns[n] for t in tables if n in t.columns]) for n in names}
+    return {n: choose_axis([t.columns[n] for t in tables if n in t.columns], n) for n in names}
 
 
 def test_sizes_shapes_and_a_few_intensities_are_shown():
@@ -54,7 +54,7 @@ def test_key_numbers_are_of_the_values_that_there_are(tmp_path):
 
 def test_bins_are_at_round_numbers(tmp_path):
     one = table(tmp_path, area_um2=np.linspace(103, 497, 400))
-    axis = choose_axis([one.columns["area_um2"]])
+    axis = choose_axis([one.columns["area_um2"]], "area_um2")
     assert (axis.low, axis.step, axis.bins) == (100, 20, 20)
     (counted,) = count_objects(one, {"area_um2": axis})
     assert (counted.low, counted.high) == (100, 500)
@@ -64,7 +64,7 @@ def test_bins_are_at_round_numbers(tmp_path):
 
 def test_whole_numbers_have_bins_of_whole_numbers(tmp_path):
     one = table(tmp_path, area_px=[3, 3, 4, 6])
-    axis = choose_axis([one.columns["area_px"]])
+    axis = choose_axis([one.columns["area_px"]], "area_px")
     assert (axis.low, axis.step, axis.bins) == (3, 1, 4)
     assert count_objects(one, {"area_px": axis})[0].counts == (2, 1, 0, 1)
 
@@ -131,8 +131,8 @@ def test_images_together_are_the_sum_of_images(tmp_path_factory, groups):
     together, parts = Joined(), []
     for one in tables:
         parts += count_objects(one, axes)
-        together.add(parts[-1:])
-    (joined,) = together.distributions()
+        together.add(parts[-1])
+    joined = together.distribution
     every = [value for group in groups for value in group]
     assert joined.counts == tuple(np.sum([part.counts for part in parts], axis=0))
     assert joined.objects == len(every)
@@ -144,4 +144,27 @@ def test_images_together_are_the_sum_of_images(tmp_path_factory, groups):
 def test_images_weigh_by_their_objects_in_the_choice_of_the_axis(tmp_path):
     many = table(tmp_path, "many", area_um2=np.linspace(0, 100, 100_000))
     few = table(tmp_path, "few", area_um2=[1e5])
-    assert choose_axis([many.columns["area_um2"], few.columns["area_um2"]]).step == 2.5
+    assert choose_axis([t.columns["area_um2"] for t in (many, few)], "area_um2").step == 2.5
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.7, 1.0], [1.0], [1.0, 1.0], [0.999, 1.0], [0.0, 1.0]])
+def test_no_axis_ends_beyond_what_a_measurement_can_reach(tmp_path, values):
+    one = table(tmp_path, elongation=values)
+    (counted,) = count_objects(one, axes_of(one))
+    assert counted.high == pytest.approx(1)
+    assert (sum(counted.counts), counted.outside) == (len(values), 0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
+def test_no_elongation_is_drawn_beyond_one(tmp_path_factory, numbers):
+    one = table(tmp_path_factory.mktemp("t"), elongation=numbers)
+    (counted,) = count_objects(one, axes_of(one))
+    assert counted.low < counted.high <= 1 + 1e-9
+    assert counted.objects == len(numbers)
+
+
+def test_columns_without_an_axis_are_not_counted(tmp_path):
+    one = table(tmp_path, area_um2=[1.0], elongation=[0.5])
+    axes = {"elongation": axes_of(one)["elongation"]}
+    assert [counted.column for counted in count_objects(one, axes)] == ["elongation"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "Box",
+    "Boxes",
     "Card",
     "Channel",
+    "Comparison",
     "Distribution",
     "Findings",
     "ImageLine",
@@ -107,6 +111,85 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class Box:
+    """The objects of one image in one measurement, as a row among others.
+
+    Parameters
+    ----------
+    image_id : str
+        The image.
+    objects : int
+        How many have a value.
+    low, high : float
+        The middle 90 % of the objects; all where `points` are given.
+    first_quartile, median, third_quartile : float
+        Of the objects.
+    points : tuple of float
+        Each object, where they are few.
+    """
+
+    image_id: str
+    objects: int
+    low: float
+    first_quartile: float
+    median: float
+    third_quartile: float
+    high: float
+    points: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Images one below the other on one axis.
+
+    Parameters
+    ----------
+    rows : tuple of Box
+        One an image.
+    ticks : tuple of float
+        Marks of the axis in rising order, its ends first and last.
+    logarithmic : bool
+        Whether equal distances are equal ratios.
+    """
+
+    rows: tuple[Box, ...]
+    ticks: tuple[float, ...]
+    logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        """Return where a value lies between the ends of the axis, from 0 to 1."""
+        low, at, high = self.ticks[0], value, self.ticks[-1]
+        if self.logarithmic:
+            low, at, high = math.log(low), math.log(at), math.log(high)
+        return (at - low) / (high - low)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measurement of all images that can be compared in it.
+
+    Parameters
+    ----------
+    column : str
+        Column of the tables, with its unit.
+    kind : str
+        What the images have in common, such as "uint16 images".
+    images : int
+        How many there are.
+    boxes : Boxes or None
+        The images one by one, where they are few.
+    pooled : Distribution or None
+        All objects together, where the images are many.
+    """
+
+    column: str
+    kind: str
+    images: int
+    boxes: Boxes | None = None
+    pooled: Distribution | None = None
+
+
+@dataclass(frozen=True)
 class Channel:
     """A channel as drawn: its name, and its colour as RRGGBB."""
 
@@ -153,7 +236,7 @@ class Card:
 
 @dataclass(frozen=True)
 class ImageLine:
-    """One image of the report."""
+    """One image of the report; `source` is where it comes from, as the sheet says."""
 
     image_id: str
     name: str
@@ -162,6 +245,7 @@ class ImageLine:
     objects: int | None = None
     medians: dict[str, float] = field(default_factory=dict)
     card: Card | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,5 +274,5 @@ class Report:
     label_name: str
     images: tuple[ImageLine, ...]
     steps: tuple[StepLine, ...]
-    distributions: tuple[Distribution, ...]
+    comparisons: tuple[Comparison, ...]
     software: tuple[str, ...]

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from parfocal.models.image import ImageMetadata
 from parfocal.models.sheet import Row
+from parfocal.report.compare import compare_images
 from parfocal.report.content import Card, Findings, ImageLine, Picture, Report
 from parfocal.report.results import RunResults
-from parfocal.report.tables import (
-    SIZES,
-    Axis,
-    Column,
-    Joined,
-    Table,
-    choose_axis,
-    count_objects,
-    own_axes,
-    read_table,
-)
+from parfocal.report.tables import SIZES, Table, count_objects, own_axes, read_table
 
 __all__ = ["gather_report"]
 
@@ -29,6 +21,7 @@ def gather_report(
     title: str,
     label_name: str,
     most_pictures: int,
+    describe: Callable[[str], ImageMetadata | None],
     draw: Callable[[str], Picture | None],
     progress: Callable[[int, int], None],
 ) -> Report:
@@ -46,6 +39,8 @@ def gather_report(
         The heading, and whose objects are told of.
     most_pictures : int
         How many images get a card.
+    describe : callable
+        Returns the metadata of an image by its id; None where there is no image.
     draw : callable
         Draws the thumbnail of an image by its id; None where there is no image.
     progress : callable
@@ -58,13 +53,12 @@ def gather_report(
     """
     findings = {row.image_id: results.findings(row.image_id, label_name) for row in rows}
     tables = _read_tables(rows, results, label_name)
-    axes = _axes(tables.values())
-    together = Joined()
+    described = {image_id: describe(image_id) for image_id in tables}
+    known = {image_id: metadata for image_id, metadata in described.items() if metadata}
     lines = []
     pictures = 0
     for done, row in enumerate(rows, 1):
         table = tables.get(row.image_id)
-        together.add(count_objects(table, axes) if table else [])
         picture = draw(row.image_id) if pictures < most_pictures else None
         pictures += picture is not None
         own = count_objects(table, own_axes(table)) if table and picture else []
@@ -76,7 +70,7 @@ def gather_report(
         label_name=label_name,
         images=tuple(lines),
         steps=results.step_lines(),
-        distributions=together.distributions(),
+        comparisons=compare_images(tables, known),
         software=results.software(findings.values()),
     )
 
@@ -85,15 +79,6 @@ def _read_tables(rows: Sequence[Row], results: RunResults, label_name: str) -> d
     name = f"tables/{label_name}.parquet"
     paths = {row.image_id: results.file(row.image_id, "measure-objects", name) for row in rows}
     return {image_id: read_table(path) for image_id, path in paths.items() if path}
-
-
-def _axes(tables: Iterable[Table]) -> dict[str, Axis]:
-    """Return the same bins for all images, for each column of any table."""
-    columns: dict[str, list[Column]] = {}
-    for table in tables:
-        for name, column in table.columns.items():
-            columns.setdefault(name, []).append(column)
-    return {name: choose_axis(group) for name, group in columns.items()}
 
 
 def _line(
@@ -108,4 +93,5 @@ def _line(
         objects=table.objects if table else None,
         medians={name: table.columns[name].median for name in sizes[:1] if table},
         card=card,
+        source=row.source,
     )

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from parfocal.report.content import Distribution, Report
+from parfocal.report.alike import group_warnings
+from parfocal.report.content import Boxes, Distribution, Report
 
 __all__ = ["as_number", "measurement_name", "render_page"]
 
 MOST_FAILURES = 100
 MOST_WARNINGS = 50
-MOST_DISTRIBUTIONS = 16
+MOST_COMPARISONS = 6
 MOST_PARAMETER_SETS = 5
 PLOT_WIDTH, PLOT_HEIGHT = 240, 64
 NOTHING = "\N{EN DASH}"
@@ -67,6 +68,8 @@ def _environment() -> Any:
         "measurement": measurement_name,
         "png": _data_uri,
         "bars": _bars,
+        "outside": _outside,
+        "across": _across,
     }
     environment.globals |= {
         "plot_width": PLOT_WIDTH,
@@ -80,7 +83,7 @@ def _summary(report: Report) -> dict[str, Any]:
     """Return what the page shows of the images together."""
     images = report.images
     failures = [image for image in images if image.state.step]
-    warnings = Counter(warning for image in images for warning in image.findings.warnings)
+    warnings = group_warnings(images)
     counted = [image.objects for image in images if image.objects is not None]
     return {
         "statuses": Counter(image.state.status for image in images),
@@ -90,10 +93,10 @@ def _summary(report: Report) -> dict[str, Any]:
         "median": statistics.median,
         "failures": failures[:MOST_FAILURES],
         "failures_left": len(failures[MOST_FAILURES:]),
-        "warnings": warnings.most_common(MOST_WARNINGS),
-        "warnings_left": len(warnings) - len(warnings.most_common(MOST_WARNINGS)),
-        "distributions": report.distributions[:MOST_DISTRIBUTIONS],
-        "distributions_left": len(report.distributions[MOST_DISTRIBUTIONS:]),
+        "warnings": warnings[:MOST_WARNINGS],
+        "warnings_left": len(warnings[MOST_WARNINGS:]),
+        "comparisons": report.comparisons[:MOST_COMPARISONS],
+        "comparisons_left": len(report.comparisons[MOST_COMPARISONS:]),
         "most_sets": MOST_PARAMETER_SETS,
         "cards": [image for image in images if image.card],
         "size_columns": [
@@ -180,3 +183,20 @@ def _bars(distribution: Distribution) -> list[tuple[str, str, str, str]]:
         if count:
             bars.append((index * width, PLOT_HEIGHT - height, width * 0.88, height))
     return [tuple(f"{number:.4g}" for number in bar) for bar in bars]  # type: ignore[misc]
+
+
+def _outside(distribution: Distribution) -> str:
+    """Say how many objects are not drawn, and how far they reach."""
+    reach = []
+    if distribution.minimum < distribution.low:
+        reach.append(f"smallest {as_number(distribution.minimum)}")
+    if distribution.maximum >= distribution.high:
+        reach.append(f"largest {as_number(distribution.maximum)}")
+    out, of = as_number(distribution.outside), as_number(distribution.objects)
+    verb = "lies" if distribution.outside == 1 else "lie"
+    return f"{out} of {of} objects {verb} outside the drawn range ({', '.join(reach)})"
+
+
+def _across(boxes: Boxes, value: float) -> str:
+    """Return the position of a value in a row, in the units of its drawing."""
+    return f"{PLOT_WIDTH * boxes.place(value):.4g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,17 @@ __all__ = [
     "Table",
     "choose_axis",
     "count_objects",
+    "known_in_um",
     "own_axes",
     "read_table",
+    "round_step",
     "select_columns",
 ]
 
 SIZES = ("volume_um3", "area_um2", "volume_px", "area_px")
 SHAPES = ("elongation",)
+HIGHEST = {"elongation": 1.0}
+"""What a measurement cannot exceed."""
 INTENSITY = "intensity_mean_"
 MOST_INTENSITIES = 4
 FEWEST_BINS, MOST_BINS = 5, 30
@@ -82,11 +86,14 @@ class Axis:
         Width of each bin.
     bins : int
         How many there are.
+    closed : bool
+        Whether a value at the very end of the last bin belongs to it.
     """
 
     first: int
     step: float
     bins: int
+    closed: bool = False
 
     @property
     def low(self) -> float:
@@ -158,7 +165,7 @@ def _summarise(values: NDArray[Any]) -> Column | None:
     )
 
 
-def choose_axis(columns: Sequence[Column]) -> Axis:
+def choose_axis(columns: Sequence[Column], name: str) -> Axis:
     """Choose bins at round numbers that hold nearly all objects of some images.
 
     The half percent of the objects at either end does not count, so that a few outliers
@@ -168,6 +175,8 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
     ----------
     columns : sequence of Column
         The same column of all tables; not empty.
+    name : str
+        Its name: no bin ends beyond what the measurement can reach.
     """
     samples = np.concatenate([column.sample for column in columns])
     weights = np.concatenate(
@@ -178,9 +187,13 @@ def choose_axis(columns: Sequence[Column]) -> Axis:
     first, last = np.searchsorted(share, [0.005 * share[-1], 0.995 * share[-1]])
     low, high = float(samples[first]), float(samples[min(last, samples.size - 1)])
     width = (high - low) / _bins(sum(column.values for column in columns)) or abs(low) / 10
-    step = _round_step(width, whole=all(column.whole for column in columns))
-    first_bin = math.floor(low / step)
-    return Axis(first_bin, step, math.floor(high / step) + 1 - first_bin)
+    step = round_step(width, whole=all(column.whole for column in columns))
+    first_bin, end = math.floor(low / step), math.floor(high / step) + 1
+    if name not in HIGHEST:
+        return Axis(first_bin, step, end - first_bin)
+    end = min(end, round(HIGHEST[name] / step))
+    first_bin = min(first_bin, end - 1)
+    return Axis(first_bin, step, end - first_bin, closed=True)
 
 
 def _bins(objects: int) -> int:
@@ -188,7 +201,7 @@ def _bins(objects: int) -> int:
     return min(MOST_BINS, max(FEWEST_BINS, math.ceil(2 * math.cbrt(objects))))
 
 
-def _round_step(width: float, *, whole: bool) -> float:
+def round_step(width: float, *, whole: bool) -> float:
     """Return 1, 2, 2.5 or 5 times a power of ten: the first that is not much less than `width`.
 
     It is whole for whole numbers.
@@ -202,11 +215,11 @@ def _round_step(width: float, *, whole: bool) -> float:
 
 def own_axes(table: Table) -> dict[str, Axis]:
     """Return bins that suit the objects of one table, for each of its columns."""
-    return {name: choose_axis([column]) for name, column in table.columns.items()}
+    return {name: choose_axis([column], name) for name, column in table.columns.items()}
 
 
 def count_objects(table: Table, axes: dict[str, Axis]) -> list[Distribution]:
-    """Count the objects of one table in the bins of `axes`.
+    """Count the objects of one table in the bins of `axes`, for each column that has one.
 
     Volumes and areas in pixels are left out where the same are known in micrometres.
     """
@@ -215,7 +228,7 @@ def count_objects(table: Table, axes: dict[str, Axis]) -> list[Distribution]:
     distributions = []
     with parquet.ParquetFile(table.path) as file:
         for name, column in table.columns.items():
-            if _known_in_um(name, table):
+            if name not in axes or known_in_um(name, table):
                 continue
             axis = axes[name]
             counts = _count(_values(file, name), axis)
@@ -235,34 +248,29 @@ def count_objects(table: Table, axes: dict[str, Axis]) -> list[Distribution]:
     return distributions
 
 
-def _known_in_um(name: str, table: Table) -> bool:
+def known_in_um(name: str, table: Table) -> bool:
+    """Return whether a column in pixels is there in micrometres too."""
     stem, _, unit = name.rpartition("_")
     return unit == "px" and any(f"{stem}_{um}" in table.columns for um in ("um", "um2", "um3"))
 
 
 def _count(values: NDArray[Any], axis: Axis) -> list[int]:
     places = np.floor(values / axis.step) - axis.first
+    if axis.closed:
+        places[values == (axis.first + axis.bins) * axis.step] = axis.bins - 1
     inside = places[(places >= 0) & (places < axis.bins)].astype(np.intp)
     return [int(count) for count in np.bincount(inside, minlength=axis.bins)]
 
 
 class Joined:
-    """The distributions of all images together, one for each column."""
+    """The sum of one measurement over images, all counted on the same axis."""
 
     def __init__(self) -> None:
-        self._by_column: dict[str, Distribution] = {}
+        self.distribution: Distribution | None = None
 
-    def add(self, distributions: Iterable[Distribution]) -> None:
+    def add(self, one: Distribution) -> None:
         """Add the objects of one image."""
-        for one in distributions:
-            known = self._by_column.get(one.column)
-            self._by_column[one.column] = _join(known, one) if known else one
-
-    def distributions(self) -> tuple[Distribution, ...]:
-        """Return the sums: sizes and shapes first, then intensities as they came."""
-        known = [name for name in (*SIZES, *SHAPES) if name in self._by_column]
-        rest = [name for name in self._by_column if name not in known]
-        return tuple(self._by_column[name] for name in known + rest)
+        self.distribution = _join(self.distribution, one) if self.distribution else one
 
 
 def _join(first: Distribution, second: Distribution) -> Distribution:

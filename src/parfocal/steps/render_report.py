@@ -16,6 +16,7 @@ from parfocal.steps import SUMMARIES
 if TYPE_CHECKING:
     from parfocal.core.blocks import Readable
     from parfocal.images import Image
+    from parfocal.models.image import ImageMetadata
     from parfocal.report.content import Picture
     from parfocal.report.results import RunResults
 
@@ -74,11 +75,23 @@ def run(
         title=params.title,
         label_name=params.label_name,
         most_pictures=params.max_pictures,
+        describe=lambda image_id: _describe(results, image_id),
         draw=lambda image_id: _draw(results, image_id, params.label_name),
         progress=context.progress,
     )
     outputs["report"].write_bytes(render_page(report))
     context.details["images"] = len(rows)
+
+
+def _describe(results: RunResults, image_id: str) -> ImageMetadata | None:
+    """Read the metadata of an image."""
+    from parfocal.images import open_image
+
+    path = results.file(image_id, "convert-image", "image.ome.zarr")
+    if path is None:
+        return None
+    with open_image(path) as image:
+        return image.metadata
 
 
 def _draw(results: RunResults, image_id: str, label_name: str) -> Picture | None:
