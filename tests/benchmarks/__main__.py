@@ -97,7 +97,7 @@ def run_workflow(folder: Path, *options: str) -> float:
         *("--cores", "2", "--quiet", "all", *options),
         *("--config", "sheet=samples.tsv", "results=results"),
     ]
-    return timed(command, cwd=folder, stderr=subprocess.DEVNULL)
+    return timed(command, cwd=folder)
 
 
 PARTS = {
