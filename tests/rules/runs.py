@@ -30,13 +30,25 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"} | more
 
 
+SQUARES = tuple((slice(y, y + 12), slice(x, x + 12)) for y, x in ((8, 8), (10, 40), (40, 24)))
+
+
 def write_blobs(path: Path, seed: int = 0) -> None:
     """Write a small image of three bright squares, (Y, X) uint16."""
     image = np.random.default_rng(seed).poisson(20, (64, 64)).astype(np.uint16)
-    for y, x in ((8, 8), (10, 40), (40, 24)):
-        image[y : y + 12, x : x + 12] += 500
+    for square in SQUARES:
+        image[square] += 500
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, image)
+
+
+def write_labels(path: Path) -> None:
+    """Write the label image of `write_blobs`."""
+    labels = np.zeros((64, 64), np.uint16)
+    for label, square in enumerate(SQUARES, 1):
+        labels[square] = label
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, labels)
 
 
 @dataclass

@@ -58,9 +58,9 @@ def test_lint_finds_nothing(tmp_path: Path) -> None:
     assert "Congratulations" in done.stdout + done.stderr
 
 
-def test_the_default_configuration_plans_the_demo() -> None:
+def test_the_configuration_of_the_demo_plans_it() -> None:
     command = [program("snakemake"), "--snakefile", SNAKEFILE, "--cores", "2", "--dry-run"]
-    command += ["--forceall"]
+    command += ["--forceall", "--configfile", "config/analyse_images.yaml", "config/demo.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for rule in ("fetch_image", "segment_objects", "score_objects", "record_run"):

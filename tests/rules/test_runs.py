@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from parfocal.provenance.records import iter_attempts, iter_records
-from rules.runs import Run, environment, nothing_to_do
+from rules.runs import Run, environment, nothing_to_do, write_labels
 
 ODD = "wörk [dir] 'q' \"Q\" $HOME (1)"
 ODD_FILE = "sp ace [1] {x} <y> 'q\" $HOME µ;&.tif"
@@ -26,8 +26,8 @@ class Story:
         self.run = run = Run(folder)
         run.add_image("plain")
         run.add_image("odd", ODD_FILE)
-        truth = "in/plain.tif"
-        damaged = run.add_image("damaged", ground_truth=truth)
+        write_labels(folder / "in/truth.tif")
+        damaged = run.add_image("damaged", ground_truth="in/truth.tif")
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[: len(whole) // 2])
         self.failed = run.snakemake("--quiet", "host", "reason", "rules")  # as 'make demo' does
