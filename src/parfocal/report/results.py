@@ -55,6 +55,7 @@ class RunResults:
         self._steps = steps
         self._image_ids = frozenset(image_ids)
         self._warn = warn
+        self._missing: set[Path] = set()
         self._records: dict[tuple[str, str], Record] = {}
         for record in records:
             self._keep_newest(record)
@@ -119,7 +120,8 @@ class RunResults:
             return None
         if path.exists():
             return path
-        if state is not None:
+        if state is not None and path not in self._missing:
+            self._missing.add(path)
             self._warn(f"{step} is done for {image_id}, but its result is not there: {name}")
         return None
 
