@@ -13,9 +13,11 @@ from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
 from parfocal.images import open_image
+from parfocal.models.image import Channel
 from parfocal.steps.segment_objects import STEP, SegmentObjectsParams
 
 _numbers = itertools.count()
+RGB = tuple(Channel(name=name) for name in ("Red", "Green", "Blue"))
 DATA = Path(__file__).parents[3] / "shared/data"
 
 
@@ -200,3 +202,10 @@ def test_progress_is_told_on_the_way_and_ends_complete(tmp_path):
     assert list(done) == sorted(done)
     assert len(set(done)) > 8
     assert done[-1] == totals[-1]
+
+
+def test_an_rgb_image_is_a_warning_that_names_the_channel(tmp_path):
+    colours = np.stack([discs().clip(0, 255)] * 3).astype(np.uint8)
+    image = save(tmp_path / "image.ome.zarr", colours, "CYX", rgb=True, channels=RGB)
+    context, _ = run(tmp_path, image, channel=1)
+    assert "bright objects are looked for in Green alone" in context.warnings[0]

@@ -175,9 +175,11 @@ def run(
             return stack.enter_context(ScratchVolume(context.scratch, shape, dtype, block))
 
         metadata = image.metadata
+        channel = find_channel(metadata, params.channel)
+        _warn_of_rgb(metadata, channel, params, context)
         found = segment(
             image,
-            find_channel(metadata, params.channel),
+            channel,
             _settings(params, metadata),
             block5=image.block5,
             make_volume=make_volume,
@@ -193,6 +195,17 @@ def run(
             labels=True,
             attributes={"parfocal": {"source": {"digest": digest_path(inputs["image"])}}},
             threads=context.threads,
+        )
+
+
+def _warn_of_rgb(
+    metadata: ImageMetadata, channel: int, params: SegmentObjectsParams, context: Context
+) -> None:
+    if metadata.rgb:
+        context.warn(
+            f"The image is RGB, and {params.polarity} objects are looked for in "
+            f"{metadata.channel_names()[channel]} alone: what is found in stained tissue are "
+            "seldom nuclei; choose channel and polarity for it"
         )
 
 
