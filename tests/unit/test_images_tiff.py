@@ -285,6 +285,61 @@ def test_missing_files_of_a_set_are_an_error(tmp_path):
         open_image(path)
 
 
+def write_set(folder, planes, options):
+    """Write an OME-TIFF of two files; plane z of the image is page z of its file."""
+    kept = [planes[:2], planes[2:]]
+    names = ["a.ome.tif", "b.ome.tif"]
+    data = "".join(
+        f'<TiffData IFD="{z}" FirstZ="{z}" PlaneCount="1">'
+        f'<UUID FileName="{names[z // 2]}">urn:uuid:{z // 2}</UUID></TiffData>'
+        for z in range(4)
+    )
+    for number, (name, part) in enumerate(zip(names, kept, strict=True)):
+        text = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{number}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint16" '
+            'DimensionOrder="XYZCT" SizeX="50" SizeY="40" SizeZ="4" SizeC="1" SizeT="1">'
+            f'<Channel ID="Channel:0:0"/>{data}</Pixels></Image></OME>'
+        )
+        unused = np.zeros_like(part)
+        pages = np.concatenate([unused, part] if number else [part, unused])
+        described = {"metadata": None, "ome": False, "description": text}
+        write(folder / name, pages, photometric="minisblack", **described, **options[number])
+    return folder / names[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(({}, {}), id="offsets that go on in the other file"),
+        pytest.param(({}, {"byteorder": ">"}), id="byte orders"),
+        pytest.param(
+            ({"compression": "zlib"}, {"compression": "zlib", "byteorder": ">"}), id="packed"
+        ),
+        pytest.param(({"rowsperstrip": 3}, {"rowsperstrip": 7}), id="strips"),
+        pytest.param(({"tile": (16, 32)}, {"compression": "zlib", "rowsperstrip": 5}), id="tiles"),
+    ],
+)
+def test_files_of_a_set_are_read_each_in_its_own_way(tmp_path, options):
+    path = write_set(tmp_path, STACK[:4], options)
+    with open_image(path) as image:
+        np.testing.assert_array_equal(image.read(whole(image.shape5))[0, 0], STACK[:4])
+        np.testing.assert_array_equal(image.read(WINDOW)[0, 0], STACK[1:4, 7:33, 3:49])
+
+
+def test_an_image_that_lies_in_another_file_has_the_byte_order_of_that(tmp_path):
+    path = write_set(tmp_path, STACK[:4], ({}, {"byteorder": ">"}))
+    data = '<TiffData PlaneCount="4"><UUID FileName="b.ome.tif">urn:uuid:1</UUID></TiffData>'
+    for name in ("a.ome.tif", "b.ome.tif"):
+        described = tifffile.tiffcomment(tmp_path / name)
+        start, stop = described.index("<TiffData"), described.index("</Pixels>")
+        tifffile.tiffcomment(tmp_path / name, described[:start] + data + described[stop:])
+    with open_image(path) as image:
+        pixels = image.read(whole(image.shape5))[0, 0]
+    np.testing.assert_array_equal(pixels[2:], STACK[2:4])
+    assert not pixels[:2].any()
+
+
 def test_the_log_of_tifffile_is_left_as_it_was(tmp_path):
     log = logging.getLogger("tifffile")
     before = (list(log.handlers), log.propagate)

@@ -199,11 +199,13 @@ class TiffSource:
     def _pixels(self, series: Any, layout: TiffLayout, warn: list[str]) -> tuple[Readable, Shape]:
         keyframe = series.keyframe
         dtype = _dtype(series.dtype, self.path, warn)
-        if series.dataoffset is not None and series.dtype.kind != "b":
+        # What fits together by its offsets is in one piece only where it is in one file.
+        whole = series.dataoffset is not None and not series.is_multifile
+        if whole and series.dtype.kind != "b":
             file = self._file(keyframe)
             offset = int(series.dataoffset)
             self._check_extent(file, offset + int(series.nbytes))
-            stored = np.dtype(series.dtype).newbyteorder(self._tiff.byteorder)
+            stored = np.dtype(series.dtype).newbyteorder(keyframe.parent.byteorder)
             plain = ContiguousPixels(layout, stored, file, offset)
             return plain, _rows_block(layout, dtype, plain.packed)
         pages = list(series.pages)
@@ -226,7 +228,8 @@ class TiffSource:
         t, c, z, y, x = layout.shape5
         inside = layout.axes.replace("T", "").replace("C", "").replace("Z", "")
         fits = (
-            (y, x) == (height, width)
+            all(page.keyframe.shaped == pages[0].keyframe.shaped for page in pages)
+            and (y, x) == (height, width)
             and planar * contig in (layout.size("S"), 1)
             and layout.size("S") == planar * contig
             and t * c * z == len(pages) * depth * layout.size("S")

@@ -153,11 +153,6 @@ class PagePixels(TiffPixels):
         self._files = files
         keyframe = pages[0].keyframe
         self._planar, self._depth, self._height, self._width, self._contig = keyframe.shaped
-        self._tile = (
-            (keyframe.tiledepth, keyframe.tilelength, keyframe.tilewidth)
-            if keyframe.is_tiled
-            else (1, min(keyframe.rowsperstrip, self._height), self._width)
-        )
         self._is_bit = dtype == np.uint8 and keyframe.dtype == np.bool_
         self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
@@ -166,7 +161,7 @@ class PagePixels(TiffPixels):
     @property
     def block5(self) -> Shape:
         """Sizes (T, C, Z, Y, X) of what is decoded at once."""
-        _, height, width = self._tile
+        _, height, width = self._segment_size(0)
         return 1, self._contig, 1, min(height, self._height), min(width, self._width)
 
     def _read_plane(
@@ -179,16 +174,23 @@ class PagePixels(TiffPixels):
         page, d = divmod(self.layout.plane(*index), self._depth)
         for number, sample in enumerate(samples):
             planar, contig = (sample, 0) if self._planar > 1 else (0, sample)
-            for segment, (d0, y0, x0) in self._touched(planar, d, window):
+            for segment, (d0, y0, x0) in self._touched(page, planar, d, window):
                 decoded = self._decoded(page, segment)
                 self._place(decoded[d - d0, :, :, contig], (y0, x0), window, out[number])
 
+    def _segment_size(self, page: int) -> tuple[int, int, int]:
+        """Return the size (Z, Y, X) of the strips or tiles of a page; files of a set differ."""
+        keyframe = self._pages[page].keyframe
+        if keyframe.is_tiled:
+            return keyframe.tiledepth, keyframe.tilelength, keyframe.tilewidth
+        return 1, min(keyframe.rowsperstrip, self._height), self._width
+
     def _touched(
-        self, planar: int, d: int, window: tuple[slice, slice]
+        self, page: int, planar: int, d: int, window: tuple[slice, slice]
     ) -> list[tuple[int, tuple[int, int, int]]]:
         """List the segments that a window needs: number, and place (Z, Y, X) of the first pixel."""
         ys, xs = window
-        depth, height, width = self._tile
+        depth, height, width = self._segment_size(page)
         down, across = -(-self._height // height), -(-self._width // width)
         deep = -(-self._depth // depth)
         first = (planar * deep + d // depth) * down
