@@ -6,6 +6,7 @@ import struct
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from parfocal.core.blocks import whole
 from parfocal.errors import InputError
@@ -101,6 +102,49 @@ def test_png(tmp_path, shape, dtype):
         np.testing.assert_array_equal(found, np.moveaxis(np.atleast_3d(pixels), -1, 0))
         assert image.metadata.rgb == (shape[2:] == (3,))
         assert image.warnings == ()
+
+
+def ones(mode, high):
+    """Return a small picture of Pillow with values from 0 to `high`."""
+    values = np.random.default_rng(0).integers(0, high + 1, (9, 11)).astype(np.uint8)
+    values[0, :2] = 0, high
+    return PillowImage.fromarray(values * (255 if mode == "1" else 1)).convert(mode)
+
+
+def test_a_png_with_few_bits_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "a.png"
+    ones("1", 1).save(path)
+    with open_image(path) as image:
+        assert "1-bit PNG" in image.warnings[0]
+        assert "by 255" in image.warnings[0]
+        assert np.unique(image.read(whole(image.shape5))).tolist() == [0, 255]
+
+
+def test_a_png_with_a_palette_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "a.png"
+    picture = ones("L", 3).convert("P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(path)
+    with open_image(path) as image:
+        assert len(image.warnings) == 1
+        assert "palette" in image.warnings[0]
+        expected = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)
+        np.testing.assert_array_equal(image.read(whole(image.shape5))[0, :, 0], expected)
+
+
+def test_an_animated_png_is_read_with_a_warning(tmp_path):
+    path = tmp_path / "a.png"
+    ones("L", 200).save(path, save_all=True, append_images=[ones("L", 100), ones("L", 50)])
+    with open_image(path) as image:
+        assert "first of 3 pictures" in image.warnings[0]
+
+
+def test_the_inks_of_a_jpeg_are_not_called_colours(tmp_path):
+    path = tmp_path / "a.jpg"
+    PillowImage.new("CMYK", (16, 16), (10, 20, 30, 40)).save(path)
+    with open_image(path) as image:
+        assert any("CMYK" in warning for warning in image.warnings)
+        assert "Red" not in image.metadata.channel_names()
 
 
 def test_jpeg_is_read_with_a_warning(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import tensorstore
 import tifffile
 
+from parfocal.core.blocks import whole
 from parfocal.core.step import Context
 from parfocal.errors import InputError, VerificationError
 from parfocal.images import ZarrOptions, open_image, write_ome_zarr
@@ -60,6 +61,20 @@ def test_source_and_certificate_agree(tmp_path, converted):
     assert verify(tmp_path, **converted)["verdict"] == "verified"
     only_certificate = {key: converted[key] for key in ("image", "certificate")}
     assert verify(tmp_path, **only_certificate)["verdict"] == "verified"
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_a_source_to_be_shown_turned_is_the_same_as_stored(tmp_path, orientation):
+    source = tmp_path / "turned.tif"
+    tag = (274, 3, 1, orientation, True)
+    square = DATA[0, 0, :60, :60]
+    tifffile.imwrite(source, square, photometric="minisblack", metadata=None, extratags=[tag])
+    image = tmp_path / "turned.ome.zarr"
+    with open_image(source) as opened:
+        assert any("turned or mirrored" in warning for warning in opened.warnings)
+        np.testing.assert_array_equal(opened.read(whole(opened.shape5))[0, 0, 0], square)
+        write_ome_zarr(image, opened.metadata, opened)
+    assert verify(tmp_path, source=source, image=image)["verdict"] == "self-consistent"
 
 
 def test_digests_are_those_of_ten_lines(tmp_path, converted):

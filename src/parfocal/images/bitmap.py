@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from parfocal.models.image import Channel, ImageMetadata
 __all__ = ["open_bitmap"]
 
 _NAMES = {1: (None,), 2: (None, "Alpha"), 3: ("Red", "Green", "Blue")}
+_PALETTE = 3  # the colour type of a PNG
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 
 
@@ -58,16 +60,22 @@ def open_bitmap(path: Path, kind: str) -> Image:
         "jpeg": imagecodecs.jpeg8_decode,
     }
     try:
-        pixels = decoders[kind](path.read_bytes())
+        content = path.read_bytes()
+        pixels = decoders[kind](content)
     except (RuntimeError, ValueError, TypeError) as error:
         what = f"The {kind.upper()} cannot be decoded"
         remedy = "The file is truncated or damaged: copy, download or save it again."
         raise InputError(what, where=path, found=error, remedy=remedy) from error
     planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
     count, y, x = planes.shape
-    names = _NAMES.get(count, ("Red", "Green", "Blue", "Alpha"))
+    inks = kind == "jpeg" and count == 4
+    names = (None,) * 4 if inks else _NAMES.get(count, ("Red", "Green", "Blue", "Alpha"))
     plain = count == 1
-    lossy = f"{path.name} is a JPEG: its pixels were changed by lossy compression"
+    warn = _png_warnings(content, path.name) if kind == "png" else []
+    if kind == "jpeg":
+        warn.append(f"{path.name} is a JPEG: its pixels were changed by lossy compression")
+    if inks:
+        warn.append(f"{path.name} is in inks (CMYK): these are kept as channels as they are stored")
     metadata = ImageMetadata(
         name=path.name,
         axes="YX" if plain else "CYX",
@@ -81,5 +89,26 @@ def open_bitmap(path: Path, kind: str) -> Image:
         pyramid=(_Plane(planes),),
         block5=(1, count, 1, y, x),
         reader=library("imagecodecs"),
-        warnings=(lossy,) if kind == "jpeg" else (),
+        warnings=tuple(warn),
     )
+
+
+def _png_warnings(content: bytes, name: str) -> list[str]:
+    """Return what decoding changes or leaves out of a PNG that could be decoded.
+
+    Source: W3C, Portable Network Graphics, 11.2.1 (IHDR) and 11.3.4 (acTL).
+    """
+    warn = []
+    bits, color_type = content[24], content[25]
+    if color_type == _PALETTE:
+        warn.append(f"{name} has a palette: pixels are the colours, not their numbers")
+    elif bits < 8:
+        factor = 255 // (2**bits - 1)
+        warn.append(f"{name} is a {bits}-bit PNG: its values are read multiplied by {factor}")
+    offset = 8
+    while content[offset + 4 : offset + 8] != b"IDAT":
+        if content[offset + 4 : offset + 8] == b"acTL":
+            (frames,) = struct.unpack_from(">I", content, offset + 8)
+            warn.append(f"{name} is animated: only the first of {frames} pictures is read")
+        offset += 12 + int.from_bytes(content[offset : offset + 4], "big")
+    return warn

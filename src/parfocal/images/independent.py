@@ -248,8 +248,10 @@ def _pillow_tiff(path: Path, series: str, axes: str | None, image: Image) -> _Pi
         )
         samples = layout.size("S")
         t, c, z, y, x = layout.shape5
+        turned = keyframe.tags.get("Orientation")  # Pillow turns such pixels
         simple = (
-            keyframe.compression in _LOSSLESS
+            (turned is None or turned.value not in range(2, 9))
+            and keyframe.compression in _LOSSLESS
             and keyframe.photometric in (1, 2, 3)
             and keyframe.planarconfig == 1
             and keyframe.bitspersample == image.dtype.itemsize * 8

@@ -63,7 +63,7 @@ def describe(
         fields = _aperio(page) if tiff.is_svs else _centimetres(page)
         if page.description:
             texts["ImageDescription.txt"] = page.description.encode()
-    _warn_of_colors(page, warn)
+    _warn_of_display(page, warn)
     rgb = page.photometric in _COLORS and layout.size("S") == layout.shape5[1] == 3
     fields["rgb"] = bool(rgb)
     fields["channels"] = _with_samples(channels, page, layout)
@@ -101,13 +101,19 @@ def _centimetres(page: Any) -> dict[str, Any]:
     return {key: 1e4 / ratio for key, ratio in ratios.items() if ratio}
 
 
-def _warn_of_colors(page: Any, warn: list[str]) -> None:
+def _warn_of_display(page: Any, warn: list[str]) -> None:
     if page.photometric == _PALETTE and not _is_gray(page.colormap):
         warn.append("The TIFF has a palette: pixels are the numbers of colours, not colours")
     if page.photometric == _CMYK:
         warn.append("The TIFF is in inks (such as CMYK): these are kept as channels")
     if page.photometric == _WHITE_IS_ZERO:
         warn.append("In the TIFF 0 means white: pixels are kept as they are, not inverted")
+    turned = page.tags.get("Orientation")
+    if turned is not None and turned.value in range(2, 9):
+        warn.append(
+            f"The TIFF is to be shown turned or mirrored (Orientation {turned.value}): pixels are "
+            "kept as they are stored"
+        )
 
 
 def _is_gray(colormap: Any) -> bool:
