@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from parfocal.core import lease as lease_module
-from parfocal.core.publish import partial_path
+from parfocal.core.digest import digest_path
+from parfocal.core.publish import Stamp, partial_path, publish
 from parfocal.core.step import Port
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
@@ -136,6 +137,16 @@ def test_copied_results_are_reused_once_their_digest_is_checked(job, folder) -> 
     result = perform(job)
     assert result.reused
     assert result.digests == digests
+
+
+def test_copied_results_of_other_work_are_not_taken_for_this(job, folder) -> None:
+    digests = perform(job).digests
+    shutil.copytree(job.results, folder / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(job.results)
+    (folder / "copy").rename(job.results)
+    result = perform(replace(job, params=MakeParams(repeat=2)))
+    assert not result.reused
+    assert result.digests["image"] != digests["image"]
 
 
 @pytest.mark.parametrize("params", [MakeParams(), MakeParams(repeat=2)])
@@ -272,6 +283,34 @@ def test_a_job_that_lost_its_lease_publishes_nothing(job, folder) -> None:
     assert isinstance(result.error, LeaseLostError)
     assert not job.primary.exists()
     assert records(job)[0]["error"]["type"] == "LeaseLostError"
+
+
+def test_a_job_that_loses_its_lease_after_the_work_publishes_nothing(job, monkeypatch) -> None:
+    def robbed(path, threads=1):
+        if path.parent.name.endswith(".partial"):
+            lease = job.primary.with_name(f".{job.primary.name}.lease")
+            lease.write_text(json.dumps({"token": "robber"}))
+        return digest_path(path, threads)
+
+    monkeypatch.setattr("parfocal.engine.attempt.digest_path", robbed)
+    result = perform(job)
+    assert isinstance(result.error, LeaseLostError)
+    assert not job.primary.exists()
+
+
+def test_no_stamp_vouches_for_outputs_while_they_are_replaced(job, monkeypatch) -> None:
+    seen = []
+
+    def watched(partial, final):
+        seen.append(Stamp(job.primary).key)
+        publish(partial, final)
+
+    perform(job)
+    assert Stamp(job.primary).key is not None
+    monkeypatch.setattr("parfocal.engine.attempt.publish", watched)
+    assert perform(replace(job, params=MakeParams(repeat=2))).error is None
+    assert seen == [None, None]
+    assert Stamp(job.primary).key is not None
 
 
 def test_what_fails_because_the_lease_was_lost_says_so(job) -> None:

@@ -125,6 +125,22 @@ def test_later_steps_skip_what_is_not_done_and_say_which_step_failed(tmp_path) -
     assert list(records(tmp_path, "measure_image")) == ["a"]
 
 
+def test_an_image_is_skipped_if_any_of_the_steps_before_failed(tmp_path) -> None:
+    sheet(tmp_path, [("a", ""), ("b", "")])
+    run(*batch(tmp_path), cwd=tmp_path)
+    assert not (tmp_path / "R/outcomes/make_image/.0.attempts").exists()
+    first = tmp_path / "R/outcomes/make_image/0.json"
+    content = json.loads(first.read_text())
+    content["images"][1] |= {"status": "failed", "failed_step": "other", "error": "lost"}
+    second = tmp_path / "other.json"
+    second.write_text(json.dumps(content))
+    for after in ((first, second), (second, first)):
+        options = [option for path in after for option in ("--after", path)]
+        done = run(*batch(tmp_path, *options, step="measure-image"), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert statuses(tmp_path, "measure_image") == {"a": "done", "b": "skipped"}
+
+
 def test_an_outcome_of_other_images_is_refused(tmp_path) -> None:
     sheet(tmp_path, [("a", "")])
     run(*batch(tmp_path), cwd=tmp_path)

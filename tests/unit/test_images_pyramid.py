@@ -58,6 +58,13 @@ def test_floats_keep_nan_where_any_of_the_four_is_nan(dtype):
     np.testing.assert_array_equal(out, np.array([[2.5, np.nan]], dtype))
 
 
+def test_half_floats_are_averaged_wider_and_rounded_once():
+    values = [1 + 3 * 2**-10, 1 + 2**-10, 2**-12, 2**-12]
+    pixels = np.array(values, np.float16).reshape(2, 2)
+    expected = np.float16(np.float64(pixels).mean())
+    assert halve(pixels)[0, 0] == expected
+
+
 def test_float_sums_do_not_overflow():
     biggest = np.finfo(np.float64).max
     assert halve(np.full((2, 2), biggest))[0, 0] == biggest
