@@ -25,8 +25,9 @@ class Web:
         self.absent_status = 404
         self.content_type = "application/octet-stream"
         self.redirects: dict[str, str] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.now = self.most = 0
+        self.crowd = 0  # answers to requests for chunks wait until so many were under way at once
         self.url = ""
         self.closing = threading.Event()
 
@@ -47,6 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
         with web.lock:
             web.now += 1
             web.most = max(web.most, web.now)
+            web.lock.notify_all()
+            if "/c/" in self.path:
+                web.lock.wait_for(lambda: web.most >= web.crowd, timeout=10)
         try:
             self._answer()
         finally:

@@ -15,10 +15,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def visible(folder):
-    return [name for name in names(folder) if not name.startswith(".")]
-
-
 # A tiny disk in a mount namespace of its own, which ends with the command.
 ON_A_TINY_DISK = """
 set -e
