@@ -1,11 +1,11 @@
 import json
-from pathlib import Path
 
 import pytest
 
 from parfocal import engine
 from parfocal.engine import run_step
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
+from parfocal.steps import load_step
 from unit.toy_runs import names
 from unit.toy_steps import MAKE, MakeParams
 
@@ -104,18 +104,14 @@ def test_a_folder_that_is_not_ours_is_not_removed(paths, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "image_id"),
+    ("step", "inputs", "outputs", "image_id"),
     [
-        (
-            {"image": "a/cells.ome.zarr", "labels": "nuclei.ome.zarr"},
-            {"table": "t.parquet"},
-            "cells",
-        ),
-        ({"source": "x.tif"}, {"certificate": "c.json", "image": "cells.ome.zarr"}, "cells"),
-        ({"labels": "nuclei.ome.zarr"}, {"scores": "s.json"}, "nuclei"),
-        ({}, {"original": "folder"}, "folder"),
+        ("measure-objects", {"image": "a/cells.ome.zarr", "labels": "n"}, {"table": "t"}, "cells"),
+        ("convert-image", {"source": "x"}, {"image": "cells.ome.zarr"}, "cells"),
+        ("score-objects", {"labels": "nuclei.ome.zarr"}, {"scores": "s.json"}, "nuclei"),
+        ("fetch-image", {}, {"original": "folder"}, "folder"),
+        ("record-run", {"results": "r"}, {"crate": "c"}, "_run"),
     ],
 )
-def test_an_image_is_named_after_its_file(inputs, outputs, image_id) -> None:
-    first = Path(next(iter(outputs.values())))
-    assert engine._image_id(inputs, outputs, first) == image_id
+def test_an_image_is_named_after_its_file(step, inputs, outputs, image_id) -> None:
+    assert engine._image_id(load_step(step), inputs, outputs) == image_id

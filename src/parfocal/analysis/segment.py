@@ -181,15 +181,22 @@ def segment(
     mask, given = _threshold(image, regions, scale, work, volume)
     for time in range(t):
         here = [region for region in regions if region[0].start == time]
-        components, background = _components(mask, table.labels, here, work)
-        cut_from = ComponentSource(
-            table.labels, mask.levels, components, time, background, settings.planar, block[4]
-        )
-        for share in split_components(table, cut_from, settings.split, settings.limits, threads):
-            work.telling.advance(share * SPLITTING * len(here))
+        _divide(table, mask, here, block[4], work)
     threshold = None if mask.local is not None else scale.to_value(mask.threshold)
     below = scale.to_value(given) if given < mask.threshold else None
     return Segmentation(table, threshold, below, constant=False, not_finite=scale.not_finite)
+
+
+def _divide(table: ObjectTable, mask: _Mask, here: list[Region], width: int, work: _Work) -> None:
+    """Divide the components of one time point into objects."""
+    settings = work.settings
+    components, background = _components(mask, table.labels, here, work)
+    time = here[0][0].start
+    cut_from = ComponentSource(
+        table.labels, mask.levels, components, time, background, settings.planar, width
+    )
+    for share in split_components(table, cut_from, settings.split, settings.limits, work.threads):
+        work.telling.advance(share * SPLITTING * len(here))
 
 
 @dataclass(frozen=True)

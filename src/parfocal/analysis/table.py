@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,14 +64,12 @@ class TableWriter:
         self._schema = table_schema(columns)
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._text = tsv.open("w", encoding="utf-8", newline="")
-        try:
+        with ExitStack() as undo:
+            self._text = undo.enter_context(tsv.open("w", encoding="utf-8", newline=""))
             self._lines = csv.writer(self._text, delimiter="\t", lineterminator="\n")
             self._lines.writerow([column.name for column in columns])
             self._parquet = pq.ParquetWriter(parquet, self._schema, compression="zstd")
-        except BaseException:
-            self._text.close()
-            raise
+            undo.pop_all()
 
     def write(self, rows: Mapping[str, NDArray[Any]], **constants: str | int) -> None:
         """Append rows.

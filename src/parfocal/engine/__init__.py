@@ -59,16 +59,13 @@ def run_step(
     ParfocalError
         What the step raised; nothing is left at the outputs then.
     """
-    checked = _check_params(step, params)
     _check_ports(step, inputs, outputs)
-    places = {port.name: Path(outputs[port.name]) for port in step.outputs}
-    first = places[step.outputs[0].name]
     job = Job(
         step=step,
-        params=checked,
+        params=_check_params(step, params),
         inputs={name: Path(path) for name, path in inputs.items()},
-        outputs=places,
-        image_id="_run" if step.scope == "run" else _image_id(inputs, outputs, first),
+        outputs={port.name: Path(outputs[port.name]) for port in step.outputs},
+        image_id=_image_id(step, inputs, outputs),
         # A step on a whole run keeps its record with those of the run.
         results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,
@@ -83,16 +80,14 @@ def run_step(
 
 
 def _image_id(
-    inputs: Mapping[str, str | Path], outputs: Mapping[str, str | Path], first: Path
+    step: Step, inputs: Mapping[str, str | Path], outputs: Mapping[str, str | Path]
 ) -> str:
     """Name the image after its file, so that tables of one image agree with each other."""
-    named = [
-        Path(ports[name])
-        for name in ("image", "labels")
-        for ports in (inputs, outputs)
-        if name in ports
-    ]
-    name = (named[0] if named else first).name
+    if step.scope == "run":
+        return "_run"
+    both = {**outputs, **inputs}
+    named = [both[name] for name in ("image", "labels", step.outputs[0].name) if name in both]
+    name = Path(named[0]).name
     return name.partition(".")[0] or name
 
 

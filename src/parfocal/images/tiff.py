@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,12 +59,11 @@ def open_series(path: Path, series: str, axes: str | None) -> Image:
     InputError
         If the file is damaged, has not that image, or its pixels or axes are not supported.
     """
-    opened = TiffSource(path)
-    try:
-        return opened.image(opened.choose(series), axes)
-    except BaseException:
-        opened.close()
-        raise
+    with ExitStack() as undo:
+        opened = undo.enter_context(TiffSource(path))
+        image = opened.image(opened.choose(series), axes)
+        undo.pop_all()
+    return image
 
 
 class _Listener(logging.Handler):

@@ -58,7 +58,7 @@ def write_ome_zarr(
     options : ZarrOptions, optional
         Version, compression, chunks and shards.
     labels : bool
-        Whether the pixels are labels, which are thinned and never averaged.
+        Whether they are labels, which are never averaged.
     attributes : mapping, optional
         Further attributes of the group, such as ``{"parfocal": {...}}``.
     original_metadata : mapping of str to bytes, optional
@@ -70,10 +70,8 @@ def write_ome_zarr(
 
     Raises
     ------
-    InputError
-        If the data type cannot be stored.
-    StorageError
-        If the disk does not take the result.
+    InputError, StorageError
+        If the data type cannot be stored, or the disk does not take the result.
     """
     options = options or ZarrOptions()
     _check(metadata, source, path)
