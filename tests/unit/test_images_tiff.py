@@ -345,3 +345,22 @@ def test_the_log_of_tifffile_is_left_as_it_was(tmp_path):
     before = (list(log.handlers), log.propagate)
     open_image(write(tmp_path / "a.tif", STACK[0])).close()
     assert (log.handlers, log.propagate) == before
+
+
+@pytest.mark.parametrize("differs", [{"compression": None}, {"predictor": True}])
+def test_a_page_encoded_unlike_the_first_is_refused(tmp_path, differs):
+    path = tmp_path / "mixed.ome.tif"
+    planes = STACK.astype(np.int32)  # of which there is no second reader
+    ome = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="int32" SizeX="50" SizeY="40" '
+        'SizeZ="5" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        '<TiffData IFD="0" PlaneCount="5"/></Pixels></Image></OME>'
+    )
+    with tifffile.TiffWriter(path) as writer:
+        for number, plane in enumerate(planes):
+            kind = {"compression": "zlib"} | (differs if number == 2 else {})
+            text = ome if number == 0 else None
+            writer.write(plane, description=text, metadata=None, contiguous=False, **kind)
+    with open_image(path) as image, pytest.raises(InputError, match="encoded differently"):
+        image.read(whole(image.shape5))

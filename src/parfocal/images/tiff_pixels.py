@@ -32,6 +32,7 @@ DAMAGE = (
 )
 """What tifffile and imagecodecs raise when a file is damaged or of an unknown kind."""
 
+_ENCODING = ("compression", "predictor", "fillorder", "bitspersample")
 _CACHE_BYTES = 32 * 2**20
 
 
@@ -156,6 +157,7 @@ class PagePixels(TiffPixels):
         self._is_bit = dtype == np.uint8 and keyframe.dtype == np.bool_
         self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
+        self._checked: set[int] = set()
         self._lock = threading.Lock()
 
     @property
@@ -222,6 +224,7 @@ class PagePixels(TiffPixels):
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
+            self._check_page(page)
         pixels = self._decode(page, segment)
         with self._lock:
             if key not in self._cache:
@@ -230,6 +233,30 @@ class PagePixels(TiffPixels):
             while self._cached_bytes > _CACHE_BYTES:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return pixels
+
+    def _check_page(self, number: int) -> None:
+        """Refuse a page that is not encoded as its keyframe, by which tifffile decodes it."""
+        page = self._pages[number]
+        if number in self._checked or page is page.keyframe or page.is_virtual:
+            return
+        handle = page.parent.filehandle
+        closed = handle.closed  # tifffile closes the other files of a set
+        if closed:
+            handle.open()
+        try:
+            own = page.aspage()
+        finally:
+            if closed:
+                handle.close()
+        found, expected = (
+            {name: int(getattr(each, name)) for name in _ENCODING} for each in (own, page.keyframe)
+        )
+        if found != expected:
+            what = "A page of the TIFF is encoded differently from the first one"
+            where = f"{self._files[number].path}, page {page.index}"
+            remedy = "Save the image again with one compression for all pages."
+            raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
+        self._checked.add(number)
 
     def _decode(self, number: int, segment: int) -> NDArray[Any]:
         page, file = self._pages[number], self._files[number]
