@@ -18,9 +18,9 @@ compile() {
         --no-header --no-annotate --python-version 3.11.2 --quiet \
         --output-file "$target/$name.lock.txt" "$@"
 }
-compile dev --extra workflow --group build --group test --group lint
+compile dev --all-extras --group build --group test --group lint
 compile workflow --extra workflow --group build --constraint "$target/dev.lock.txt"
-compile parfocal --constraint "$target/dev.lock.txt"
+compile parfocal --extra formats --constraint "$target/dev.lock.txt"
 lone() { # locks one group of the project, without the project
     local name=$1
     shift
@@ -30,6 +30,7 @@ lone() { # locks one group of the project, without the project
 }
 lone bootstrap --constraint "$target/dev.lock.txt"
 lone demo --no-deps
+lone alone --no-deps
 .venv/bin/python envs/conda_yaml.py "$target/parfocal.lock.txt" > "$target/parfocal.yaml"
 if [ "$target" != envs ]; then
     for file in "$target"/*; do

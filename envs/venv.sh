@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 lock=envs/$1.lock.txt
-stamp=.venv/.$1-$(cat envs/bootstrap.lock.txt "$lock" pyproject.toml | sha256sum | cut -c1-16)
+stamp=.venv/.$1-$(cat envs/bootstrap.lock.txt envs/alone.lock.txt "$lock" pyproject.toml | sha256sum | cut -c1-16)
 [ -e "$stamp" ] && exit 0
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11, 1))'; then
@@ -28,6 +28,9 @@ echo "Making .venv from $lock ..."
 .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.lock.txt
 export UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=$PWD/.venv
 .venv/bin/uv pip install --quiet --require-hashes -r "$lock"
+if [ "$1" = dev ]; then
+    .venv/bin/uv pip install --quiet --require-hashes --no-deps -r envs/alone.lock.txt
+fi
 .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
 # Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every process would compile anew.
 .venv/bin/python -m compileall -q -j 0 .venv/lib src > /dev/null || true

@@ -18,7 +18,8 @@ from pydantic_zarr.v2 import AnyArraySpec, AnyGroupSpec, ArraySpec, GroupSpec  #
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.images import ZarrOptions, assemble, write_ome_zarr
+from parfocal.images import ZarrOptions, write_ome_zarr
+from parfocal.images.writers import assemble
 from parfocal.models.image import ImageMetadata
 from parfocal.steps.assemble_image import STEP, AssembleImageParams
 

@@ -10,8 +10,8 @@ import pytest
 
 from memory_images import save
 from parfocal.errors import VerificationError
-from parfocal.images.assemble import assemble
-from parfocal.images.delivery import check_opens
+from parfocal.images.writers.assemble import assemble
+from parfocal.images.writers.delivery import check_opens
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from ome_zarr_models.v04.image import ImageAttrs
 from parfocal.core.blocks import iter_blocks, whole
 from parfocal.errors import InputError, StorageError
 from parfocal.images import ZarrOptions, list_images, open_image, write_ome_zarr
-from parfocal.images.layout import plan_levels
 from parfocal.images.pyramid import halve, halve_labels
+from parfocal.images.writers.layout import plan_levels
 from parfocal.models.image import AXES, Channel, ImageMetadata
 
 RNG = np.random.default_rng(3)

@@ -12,7 +12,7 @@ from parfocal.core.blocks import whole
 from parfocal.core.step import Context
 from parfocal.errors import InputError, VerificationError
 from parfocal.images import ZarrOptions, open_image, write_ome_zarr
-from parfocal.images.compare import compare_images, plane_digests
+from parfocal.images.proof.compare import compare_images, plane_digests
 from parfocal.steps.convert_image import STEP as CONVERT
 from parfocal.steps.convert_image import ConvertImageParams
 from parfocal.steps.verify_image import STEP, VerifyImageParams
@@ -153,7 +153,7 @@ def test_a_file_that_is_no_certificate(tmp_path, converted):
 
 
 def test_bands_of_a_large_plane_give_the_digest_of_the_whole(tmp_path, monkeypatch):
-    import parfocal.images.compare as compare
+    import parfocal.images.proof.compare as compare
 
     monkeypatch.setattr(compare, "_BLOCK_BYTES", 4000)
     monkeypatch.setattr(compare, "_WIDEST_BYTES", 4000)

@@ -15,7 +15,7 @@ __all__ = ["Context", "Exactness", "Port", "Run", "State", "Step", "exact", "num
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["ome-zarr", "table", "json", "html", "file", "folder", "crate", "sheet"]
+Kind = Literal["ome-zarr", "image", "table", "json", "html", "file", "folder", "crate", "sheet"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Port:
     name : str
         Name of the port; the command line's option is ``--name``.
     kind : str
-        What lies there. ``ome-zarr``, ``folder`` and ``crate`` are folders.
+        What lies there. ``ome-zarr``, ``folder`` and ``crate`` are folders, an ``image`` is an
+        OME-Zarr or an OME-TIFF.
     path : str
         Where it lies below the results folder in a batch. It may name fields of
         the step's parameters, ``{image_id}``, ``{source_key}`` and columns of the sheet.

@@ -70,7 +70,7 @@ def _remove_torn(job: Job) -> None:
     for port in job.step.outputs:
         path = job.outputs[port.name]
         ours = path == job.primary and Stamp(path).digests
-        if ours and port.kind == "ome-zarr" and path.is_dir() and not is_zarr(path):
+        if ours and port.kind in ("ome-zarr", "image") and path.is_dir() and not is_zarr(path):
             remove_tree(path)
 
 

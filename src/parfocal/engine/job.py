@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from parfocal.core.digest import size_of
+from parfocal.core.digest import is_zarr, size_of
 from parfocal.core.step import Port, Step
 from parfocal.engine.paths import relative_uri
 from parfocal.errors import InputError, OutputExistsError
@@ -63,7 +63,7 @@ class Job:
         """Return the record's entry for an input or output."""
         return Artifact(
             role=port.name,
-            kind=port.kind,
+            kind=_kind(port, path),
             uri=relative_uri(path, self.results),
             size_bytes=size_of(path),
             digest=digest,
@@ -77,6 +77,12 @@ class Result:
     digests: dict[str, str]
     reused: bool = False
     error: BaseException | None = None
+
+
+def _kind(port: Port, path: Path) -> str:
+    if port.kind != "image":
+        return port.kind
+    return "ome-zarr" if is_zarr(path) else "file"
 
 
 def check_paths(job: Job) -> None:

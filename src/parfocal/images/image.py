@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,11 +33,16 @@ class ImageEntry:
         What the source says about it.
     aside : tuple of str
         Names of pictures beside it that are not of the sample, such as the label of a slide.
+    plate, well, field : str
+        Where on a plate it was taken, such as ``B02`` and ``1``; empty if on none.
     """
 
     series: str
     metadata: ImageMetadata
     aside: tuple[str, ...] = ()
+    plate: str = ""
+    well: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class Image:
         Texts of the source, such as its OME-XML, by file name.
     attributes : mapping
         Attributes of an OME-Zarr besides those of NGFF.
+    plane_file : callable, optional
+        ``plane_file(t, c, z)`` tells in which file, and on which page of it, a plane lies, where
+        each is a page of a TIFF or a file of its own. Samples of a pixel share a page.
     close : callable
         Releases the files.
     """
@@ -70,6 +79,7 @@ class Image:
     warnings: tuple[str, ...] = ()
     original_metadata: Mapping[str, bytes] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    plane_file: Callable[[int, int, int], tuple[Path, int]] | None = None
     close: Callable[[], None] = _nothing
 
     @property

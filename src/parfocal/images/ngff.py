@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from parfocal.errors import InputError
-from parfocal.images.layout import LevelLayout
+from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES, Channel, ImageMetadata
 
 __all__ = ["image_attributes", "read_axes", "read_channels", "read_scales"]
@@ -71,11 +71,10 @@ def image_attributes(
         "method": "parfocal.images.pyramid.halve",
     }
     if labels:
-        labels = windows is None
-    method = {
-        "description": "upper left of 2 by 2 labels",
-        "method": "parfocal.images.pyramid.halve_labels",
-    }
+        method = {
+            "description": "upper left of 2 by 2 labels",
+            "method": "parfocal.images.pyramid.halve_labels",
+        }
     multiscale: dict[str, Any] = {
         "name": metadata.name,
         "type": "nearest" if labels else "mean",

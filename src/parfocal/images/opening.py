@@ -6,31 +6,54 @@ import os
 from pathlib import Path
 
 from parfocal.errors import InputError
-from parfocal.images import ome_zarr
-from parfocal.images.formats import HEAD_BYTES, name_format
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers.ome_zarr import is_zarr
+from parfocal.images.readers.registry import (
+    BIO_FORMATS,
+    FORMATS,
+    HEAD_BYTES,
+    OME_ZARR,
+    Format,
+    Reader,
+    ReadOptions,
+    find_format,
+    load_reader,
+)
 
-__all__ = ["check_readable", "list_images", "open_image"]
+__all__ = [
+    "check_readable",
+    "find_reader",
+    "format_of",
+    "list_images",
+    "open_image",
+    "other_files",
+]
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_REMEDY = "Give a TIFF, OME-TIFF, PNG or JPEG file, or the folder of an OME-Zarr."
+_REMEDY = "Give an image file, the folder of an OME-Zarr, or the index file of a plate."
 
 
-def open_image(path: Path, series: str = "", *, axes: str | None = None, threads: int = 1) -> Image:
+def open_image(
+    path: Path,
+    series: str = "",
+    *,
+    axes: str | None = None,
+    threads: int = 1,
+    reader: str | None = None,
+) -> Image:
     """Open an image for reading.
 
     Parameters
     ----------
     path : Path
-        A TIFF, PNG or JPEG file, or the folder of an OME-Zarr.
+        A file of any format, or the folder of an OME-Zarr.
     series : str
         Which of several images, as `list_images` names them.
     axes : str, optional
-        The axes of a TIFF in their order, such as ``TZYX``, where the file does not say.
+        The axes of the image in their order, such as ``TZYX``, where the file does not say.
     threads : int
-        How many threads decode the chunks of an OME-Zarr.
+        How many threads decode.
+    reader : str, optional
+        Module of the reader to use, such as ``bioformats``; the one for the format where None.
 
     Returns
     -------
@@ -40,31 +63,19 @@ def open_image(path: Path, series: str = "", *, axes: str | None = None, threads
     Raises
     ------
     InputError
-        If it is missing, damaged, of an unknown format, or `series` is not one of its
-        images, or empty while there are several.
+        If it is missing, damaged, of a format that no installed reader knows, or `series` is
+        not one of its images, or empty while there are several.
     """
     path = Path(path)
-    if check_readable(path) == "zarr":
-        available = ome_zarr.list_series(path)
-        chosen = _choose(path, series, available)
-        return ome_zarr.open_series(path, chosen, threads)
-    kind = _sniff(path)
-    if kind == "tiff":
-        from parfocal.images.tiff import open_series
-
-        return open_series(path, series, axes)
-    from parfocal.images.bitmap import open_bitmap
-
-    _choose(path, series, ["0"])
-    return open_bitmap(path, kind)
+    return find_reader(path, reader).open_series(path, series, ReadOptions(axes, threads))
 
 
-def list_images(path: Path) -> list[ImageEntry]:
+def list_images(path: Path, *, reader: str | None = None) -> list[ImageEntry]:
     """List the images that a path holds.
 
     Parameters
     ----------
-    path : Path
+    path, reader
         As for `open_image`.
 
     Returns
@@ -78,19 +89,50 @@ def list_images(path: Path) -> list[ImageEntry]:
         If the path cannot be read, or one of its images cannot.
     """
     path = Path(path)
-    if check_readable(path) == "zarr":
-        names = ome_zarr.list_series(path)
-    elif _sniff(path) == "tiff":
-        from parfocal.images.tiff import list_series
+    return find_reader(path, reader).list_series(path)
 
-        return list_series(path)
-    else:
-        names = ["0"]
-    entries = []
-    for name in names:
-        with open_image(path, name) as image:
-            entries.append(ImageEntry(name, image.metadata))
-    return entries
+
+def other_files(path: Path) -> list[Path]:
+    """Return the other files that the images of a path consist of, there or missing, sorted.
+
+    Raises
+    ------
+    InputError
+        If the path cannot be read.
+    """
+    path = Path(path)
+    return find_reader(path).other_files(path)
+
+
+def find_reader(path: Path, name: str | None = None) -> Reader:
+    """Return the reader for a path, or the one that is called `name`.
+
+    Raises
+    ------
+    InputError
+        If the path cannot be read, or its reader is not installed.
+    """
+    format_ = format_of(path)
+    if name is not None and (format_ is None or name != format_.module):
+        format_ = next((one for one in FORMATS if one.module == name), BIO_FORMATS)
+    return load_reader(format_ or BIO_FORMATS, path)
+
+
+def format_of(path: Path) -> Format | None:
+    """Tell the format of a path; None where only Bio-Formats might know it.
+
+    Raises
+    ------
+    InputError
+        If the path cannot be read.
+    """
+    if check_readable(path) == "zarr":
+        return OME_ZARR
+    try:
+        with path.open("rb") as file:
+            return find_format(path, file.read(HEAD_BYTES))
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def check_readable(path: Path) -> str:
@@ -103,7 +145,7 @@ def check_readable(path: Path) -> str:
     """
     try:
         if path.is_dir():
-            if ome_zarr.is_zarr(path):
+            if is_zarr(path):
                 return "zarr"
             what = "The folder is not an OME-Zarr"
             expected = "zarr.json or .zgroup in it"
@@ -132,53 +174,3 @@ def _unreadable(path: Path, error: OSError) -> InputError:
     what = "The source cannot be read"
     remedy = "Check its permissions and those of the folders above it."
     return InputError(what, where=path, found=error.strerror, remedy=remedy)
-
-
-def _sniff(path: Path) -> str:
-    """Tell the format of a file from its first bytes."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if start[:4] in _TIFF:
-        return "tiff"
-    if start.startswith(_PNG):
-        return "png"
-    if start.startswith(_JPEG):
-        return "jpeg"
-    raise _not_readable(path, start)
-
-
-def _not_readable(path: Path, start: bytes) -> InputError:
-    """Return the error about a file that is none of the formats read here."""
-    expected = "the signature of TIFF, PNG or JPEG"
-    format_ = name_format(path, start)
-    if format_ is None:
-        what = "The file is not an image of a known format"
-        return InputError(what, where=path, expected=expected, found="another", remedy=_REMEDY)
-    name, sign = format_
-    what = f"A file of format {name} (by its {sign}) cannot be read in this version"
-    remedy = "Convert it to OME-TIFF or OME-Zarr first, with the microscope's program or Fiji."
-    return InputError(what, where=path, expected=expected, remedy=remedy)
-
-
-def _choose(path: Path, series: str, available: list[str]) -> str:
-    """Return the image to open; the only one where none is stated."""
-    if series in available:
-        return series
-    shown = ", ".join(available[:20]) + (", ..." if len(available) > 20 else "")
-    if not series and len(available) == 1:
-        return available[0]
-    if series == "0" and available == [""]:
-        return ""
-    what = "The source has no such image" if series else "The source holds several images"
-    example = f"--set series={available[-1]}, or in the sheet's column"
-    remedy = f"State one, such as {example}. There are: {shown}."
-    raise InputError(
-        what,
-        where=path,
-        expected="one image",
-        found=repr(series) if series else f"{len(available)} images",
-        remedy=remedy,
-    )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
-from parfocal.images.layout import LevelLayout
 from parfocal.images.rawfile import storage_error
+from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES
 from parfocal.models.zarr_options import ZarrOptions
 

@@ -41,6 +41,9 @@ class ImageMetadata(Model):
     time_increment_s: float | None = Field(
         default=None, gt=0, description="Time between two time points in seconds."
     )
+    stage_z_um: float | None = Field(default=None, description="Place of the stage along Z.")
+    stage_y_um: float | None = Field(default=None, description="Place of the stage along Y.")
+    stage_x_um: float | None = Field(default=None, description="Place of the stage along X.")
     channels: tuple[Channel, ...] = Field(default=(), description="One a channel, or none.")
     rgb: bool = Field(default=False, description="Whether the channels are red, green, blue.")
 

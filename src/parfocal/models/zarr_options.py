@@ -32,3 +32,6 @@ class ZarrOptions(Parameters):
     shard_mib: int = Field(
         default=32, ge=0, le=1024, description="Size of a shard before compression; 0 for none."
     )
+    halve_z: bool = Field(
+        default=False, description="Whether levels are halved along Z too, not along Y and X only."
+    )

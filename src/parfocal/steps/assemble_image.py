@@ -36,8 +36,8 @@ def run(
     VerificationError
         If ome-zarr-py does not find image and label image in the result.
     """
-    from parfocal.images.assemble import assemble
-    from parfocal.images.delivery import check_opens
+    from parfocal.images.writers.assemble import assemble
+    from parfocal.images.writers.delivery import check_opens
 
     counts = assemble(
         inputs["image"], inputs["labels"], params.label_name, outputs["assembled"], context.progress

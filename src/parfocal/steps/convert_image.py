@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -15,7 +15,7 @@ from parfocal.models.zarr_options import ZarrOptions
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
-    from parfocal.images.certificate import Certificate
+    from parfocal.images.proof.certificate import Certificate
 
 __all__ = ["STEP", "ConvertImageParams", "run"]
 
@@ -23,13 +23,36 @@ __all__ = ["STEP", "ConvertImageParams", "run"]
 class ConvertImageParams(ZarrOptions):
     """Which image to convert, and how to write it."""
 
+    format: Literal["ome.zarr", "ome.tiff"] = Field(
+        default="ome.zarr",
+        description="What to write; ngff, codec, shard_mib and halve_z are for OME-Zarr only.",
+    )
+    tiff_codec: Literal["deflate", "zstd", "none"] = Field(
+        default="deflate", description="Compression of the tiles of an OME-TIFF, all lossless."
+    )
+    labels: bool = Field(
+        default=False, description="Whether pixels are labels, which are never averaged."
+    )
     series: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)] | None = Field(
         default=None, description="Which image of the source; the sheet's column comes first."
     )
+    all_series: bool = Field(
+        default=False,
+        description="Whether to write all images of the source into one collection.",
+    )
     axes: Annotated[str, Field(pattern="^[TCZYX]{2,5}$")] | None = Field(
         default=None,
-        description="What the axes of a TIFF longer than 1 are, in its order, such as TZYX; "
-        "only where the file does not say.",
+        description="What the axes longer than 1 are, in their order, such as TZYX; only where "
+        "the file does not say.",
+    )
+    reader: Annotated[str, Field(pattern="^[a-z0-9_]+$")] | None = Field(
+        default=None,
+        description="Reader to use, such as bioformats; the one for the format if not given.",
+    )
+    second_reader: Annotated[str, Field(pattern="^[a-z0-9_]+$")] | None = Field(
+        default=None,
+        description="Reader that proves the conversion; the best that is installed if not given, "
+        "and none for no proof.",
     )
 
 
@@ -51,12 +74,14 @@ def run(
         If the result differs from the source.
     """
     from parfocal.images import open_image, write_ome_zarr
-    from parfocal.images.verification import verify_image
+    from parfocal.images.proof.verification import verify_image
     from parfocal.models.manifest import primary_path
 
     source = primary_path(inputs["source"])
     series = (context.row.series if context.row else "") or params.series or ""
-    with open_image(source, series, axes=params.axes, threads=context.threads) as image:
+    with open_image(
+        source, series, axes=params.axes, threads=context.threads, reader=params.reader
+    ) as image:
         for warning in image.warnings:
             context.warn(warning)
         metadata = image.metadata
@@ -92,14 +117,14 @@ def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
 
 STEP = Step(
     name="convert-image",
-    version="2",
+    version="3",
     summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(
         Port("source", "file", "originals/{source_key}", "File, OME-Zarr, or fetched folder."),
     ),
     outputs=(
-        Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The OME-Zarr to write."),
+        Port("image", "image", "images/{image_id}/image.{format}", "The OME-Zarr or OME-TIFF."),
         Port(
             "certificate",
             "json",

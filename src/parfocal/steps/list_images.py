@@ -139,7 +139,7 @@ def _place(path: str) -> str | None:
 
 
 def _is_label_image(path: Path) -> bool:
-    from parfocal.images import ome_zarr
+    from parfocal.images.readers import ome_zarr
 
     try:
         return is_zarr(path) and ome_zarr.is_label_image(path)
@@ -214,7 +214,8 @@ def _rows_of_file(draft: Row, path: Path, name: str, context: Context) -> Iterat
 
 def _entries(path: Path, context: Context) -> Sequence[_Entry]:
     """Return the images of a file; the file itself where it cannot be read."""
-    from parfocal.images import list_images, ome_zarr
+    from parfocal.images import list_images
+    from parfocal.images.readers import ome_zarr
 
     try:
         images = list_images(path)
@@ -225,7 +226,7 @@ def _entries(path: Path, context: Context) -> Sequence[_Entry]:
         _tell(context, "picture(s) of a slide, not of the sample, were left out", aside)
         return [_Entry(image.series, _in_one_line(image.metadata.name)) for image in images]
     try:
-        return [_Entry(series) for series in ome_zarr.list_series(path)]
+        return [_Entry(series) for series in ome_zarr.series_names(path)]
     except InputError:
         return [_Entry("")]
 
@@ -250,7 +251,7 @@ def _without_parts(rows: Sequence[Row], parts: set[Path], context: Context) -> l
 
 def _plate_name(path: Path) -> str | None:
     """Return the name of the plate that an OME-Zarr is, or None if it is none."""
-    from parfocal.images import ome_zarr
+    from parfocal.images.readers import ome_zarr
 
     plate = ome_zarr.read_attributes(path)["ome"].get("plate") if is_zarr(path) else None
     return None if plate is None else _in_one_line(str(plate.get("name") or path.name))

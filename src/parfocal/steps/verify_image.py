@@ -43,7 +43,7 @@ def run(
     VerificationError
         If there is a difference.
     """
-    from parfocal.images.verification import check_certificate, read_certificate, verify_image
+    from parfocal.images.proof.verification import check_certificate, read_certificate, verify_image
     from parfocal.models.manifest import primary_path
 
     if not inputs.keys() & {"source", "certificate"}:

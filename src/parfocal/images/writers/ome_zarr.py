@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 from parfocal.errors import InputError
-from parfocal.images.layout import LevelLayout, plan_levels
 from parfocal.images.ngff import image_attributes
 from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.rawfile import storage_error
 from parfocal.images.stores import create_level
-from parfocal.images.windows import Windows
+from parfocal.images.writers.layout import LevelLayout, plan_levels
+from parfocal.images.writers.windows import Windows
 from parfocal.models.image import ImageMetadata
 from parfocal.models.zarr_options import ZarrOptions
 

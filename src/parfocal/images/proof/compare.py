@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
-from parfocal.images.certificate import Difference, Plane
+from parfocal.images.proof.certificate import Difference, Plane
 from parfocal.images.pyramid import halve
 
 __all__ = ["Comparison", "compare_images", "plane_digests"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.rawfile import RawFile
-from parfocal.images.tiff_axes import TiffLayout
+from parfocal.images.readers.tiff_axes import TiffLayout
 
 __all__ = ["DAMAGE", "ContiguousPixels", "PagePixels", "TiffPixels"]
 

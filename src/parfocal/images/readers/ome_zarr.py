@@ -10,13 +10,23 @@ from typing import Any
 import numpy as np
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image
+from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_channels, read_scales
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
 from parfocal.images.stores import open_level
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["is_label_image", "is_zarr", "list_series", "open_series", "read_attributes"]
+__all__ = [
+    "is_label_image",
+    "is_zarr",
+    "list_series",
+    "open_series",
+    "other_files",
+    "read_attributes",
+    "series_names",
+]
 
 _MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -69,7 +79,7 @@ def is_label_image(path: Path) -> bool:
     return "image-label" in attributes["ome"] or (isinstance(own, dict) and "source" in own)
 
 
-def list_series(path: Path) -> list[str]:
+def series_names(path: Path) -> list[str]:
     """List the images of an OME-Zarr by their paths within it; the empty one is itself.
 
     Raises
@@ -115,7 +125,27 @@ def _collected(path: Path) -> list[str]:
     return sorted((name for name in numbered if is_zarr(path / name)), key=int)
 
 
-def open_series(path: Path, series: str, threads: int = 1) -> Image:
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the images of an OME-Zarr.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or one cannot be opened.
+    """
+    entries = []
+    for name in series_names(path):
+        with _open(path, name, 1) as image:
+            entries.append(ImageEntry(name, image.metadata))
+    return entries
+
+
+def other_files(path: Path) -> list[Path]:  # noqa: ARG001
+    """Return no files: all lies in the folder."""
+    return []
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:
     """Open one image of an OME-Zarr.
 
     Parameters
@@ -124,14 +154,19 @@ def open_series(path: Path, series: str, threads: int = 1) -> Image:
         The OME-Zarr.
     series : str
         The path of the image within it; empty for `path` itself.
-    threads : int
+    options : ReadOptions
         How many threads decode chunks.
 
     Raises
     ------
     InputError
-        If its metadata are not valid or a level cannot be opened.
+        If its metadata are not valid or a level cannot be opened, or there is no such image.
     """
+    names = series_names(path)
+    return _open(path, names[choose_series(path, series, names)], options.threads)
+
+
+def _open(path: Path, series: str, threads: int) -> Image:
     where = path / series if series else path
     attributes = read_attributes(where)
     ome = attributes.pop("ome")

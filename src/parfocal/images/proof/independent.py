@@ -15,7 +15,7 @@ from parfocal.core.blocks import Readable, Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image
 from parfocal.images.libraries import library
-from parfocal.images.tiff_axes import TiffLayout, interpret_axes
+from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.models.image import AXES
 
 __all__ = ["OtherReader", "read_otherwise", "zarr_python_levels"]
@@ -227,7 +227,7 @@ def _nothing() -> None:
 
 def _zarr_otherwise(path: Path, series: str, threads: int) -> OtherReader:
     from parfocal.images.ngff import read_axes
-    from parfocal.images.ome_zarr import read_attributes
+    from parfocal.images.readers.ome_zarr import read_attributes
 
     where = path / series if series else path
     multiscale = read_attributes(where)["ome"]["multiscales"][0]
@@ -238,7 +238,7 @@ def _zarr_otherwise(path: Path, series: str, threads: int) -> OtherReader:
 
 
 def _pillow_tiff(path: Path, series: str, axes: str | None, image: Image) -> _PillowPages | None:
-    from parfocal.images.tiff import TiffSource
+    from parfocal.images.readers.tiff import TiffSource
 
     with TiffSource(path) as opened:
         found = opened.series[opened.choose(series)]

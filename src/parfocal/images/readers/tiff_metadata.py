@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from parfocal.images.imagej import describe_imagej, ratio_of
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
-from parfocal.images.tiff_axes import TiffLayout
+from parfocal.images.readers.imagej import describe_imagej, ratio_of
+from parfocal.images.readers.tiff_axes import TiffLayout
 from parfocal.models.image import Channel
 
 __all__ = ["TiffDescription", "describe"]

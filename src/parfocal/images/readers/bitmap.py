@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image
+from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["open_bitmap"]
+__all__ = ["list_series", "open_series", "other_files"]
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _NAMES = {1: (None,), 2: (None, "Alpha"), 3: ("Red", "Green", "Blue")}
 _PALETTE = 3  # the colour type of a PNG
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
@@ -38,22 +41,34 @@ class _Plane:
         return np.ascontiguousarray(self._pixels[c, y, x])[np.newaxis, :, np.newaxis]
 
 
-def open_bitmap(path: Path, kind: str) -> Image:
-    """Open a PNG or JPEG file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    kind : {"png", "jpeg"}
-        Its format.
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the one image of a PNG or JPEG file.
 
     Raises
     ------
     InputError
         If it is damaged.
     """
+    with open_series(path, "", ReadOptions()) as image:
+        return [ImageEntry("0", image.metadata)]
+
+
+def other_files(path: Path) -> list[Path]:  # noqa: ARG001
+    """Return no files: the image lies in one."""
+    return []
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
+    """Open a PNG or JPEG file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or `series` is not empty and not its only image, ``0``.
+    """
     import imagecodecs
+
+    choose_series(path, series, ["0"])
 
     decoders: dict[str, Callable[[bytes], NDArray[Any]]] = {
         "png": imagecodecs.png_decode,
@@ -61,9 +76,10 @@ def open_bitmap(path: Path, kind: str) -> Image:
     }
     try:
         content = path.read_bytes()
+        kind = "png" if content.startswith(_PNG) else "jpeg"
         pixels = decoders[kind](content)
     except (RuntimeError, ValueError, TypeError) as error:
-        what = f"The {kind.upper()} cannot be decoded"
+        what = f"The {path.suffix[1:].upper()} image cannot be decoded"
         remedy = "The file is truncated or damaged: copy, download or save it again."
         raise InputError(what, where=path, found=error, remedy=remedy) from error
     planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from parfocal.images.tiff_axes import TiffLayout
+from parfocal.images.readers.tiff_axes import TiffLayout
 from parfocal.models.image import Channel
 
 __all__ = ["ImageJDescription", "describe_imagej", "ratio_of"]

@@ -10,13 +10,13 @@ from typing import Any
 
 from parfocal.core.blocks import Readable
 from parfocal.errors import InputError
-from parfocal.images.certificate import Certificate, Difference, Side, pixels_digest
-from parfocal.images.compare import Comparison, compare_images
-from parfocal.images.independent import OtherReader, read_otherwise, zarr_python_levels
 from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_scales
-from parfocal.images.ome_zarr import read_attributes
 from parfocal.images.opening import open_image
+from parfocal.images.proof.certificate import Certificate, Difference, Side, pixels_digest
+from parfocal.images.proof.compare import Comparison, compare_images
+from parfocal.images.proof.independent import OtherReader, read_otherwise, zarr_python_levels
+from parfocal.images.readers.ome_zarr import read_attributes
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["check_certificate", "read_certificate", "verify_image"]

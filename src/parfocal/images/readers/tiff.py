@@ -15,12 +15,14 @@ from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
-from parfocal.images.tiff_axes import TiffLayout, interpret_axes
-from parfocal.images.tiff_metadata import describe
-from parfocal.images.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
+from parfocal.images.readers.tiff_metadata import describe
+from parfocal.images.readers.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["TiffSource", "list_series", "open_series"]
+__all__ = ["TiffSource", "list_series", "open_series", "other_files"]
 
 _BLOCK_BYTES = 8 * 2**20
 _ASIDE = ("Thumbnail", "Label", "Macro")
@@ -42,7 +44,7 @@ def list_series(path: Path) -> list[ImageEntry]:
         ]
 
 
-def open_series(path: Path, series: str, axes: str | None) -> Image:
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:
     """Open one image of a TIFF.
 
     Parameters
@@ -51,7 +53,7 @@ def open_series(path: Path, series: str, axes: str | None) -> Image:
         The file.
     series : str
         Its number, as text; empty for the only one.
-    axes : str or None
+    options : ReadOptions
         What the axes are, where the file does not say.
 
     Raises
@@ -61,9 +63,21 @@ def open_series(path: Path, series: str, axes: str | None) -> Image:
     """
     with ExitStack() as undo:
         opened = undo.enter_context(TiffSource(path))
-        image = opened.image(opened.choose(series), axes)
+        image = opened.image(opened.choose(series), options.axes)
         undo.pop_all()
     return image
+
+
+def other_files(path: Path) -> list[Path]:
+    """Return the other files of an OME-TIFF set, in which its images lie too.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with TiffSource(path) as opened:
+        return opened.other_files()
 
 
 class _Listener(logging.Handler):
@@ -150,19 +164,18 @@ class TiffSource:
         InputError
             If there is none, or several and `series` is empty.
         """
-        count = len(self.series)
-        if not series and count == 1:
-            return 0
-        if series.isdecimal() and int(series) < count:
-            return int(series)
-        what = "The source has no such image" if series else "The source holds several images"
-        names = [f"{n} is {one.name or 'unnamed'!r}" for n, one in enumerate(self.series[:20])]
-        found = repr(series) if series else f"{count} images"
-        remedy = (
-            f"State its number, such as --set series={count - 1}, or in the sheet's column: "
-            f"{', '.join(names)}{', ...' if count > 20 else ''}."
-        )
-        raise InputError(what, where=self.path, expected="one image", found=found, remedy=remedy)
+        names = [one.name for one in self.series]
+        return choose_series(self.path, series, [str(n) for n in range(len(names))], names)
+
+    def other_files(self) -> list[Path]:
+        """Return the other files in which pages of its images lie."""
+        names = {
+            str(page.parent.filehandle.path)
+            for one in self.series
+            for page in one.pages
+            if page is not None
+        }
+        return sorted(Path(name) for name in names - {str(self.path), str(self.path.absolute())})
 
     def image(self, number: int, axes: str | None) -> Image:
         """Return the image `number`, whose pixels can be read until `close`."""

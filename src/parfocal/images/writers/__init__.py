@@ -1,0 +1,1 @@
+"""Write OME-Zarr and what is made of several."""
