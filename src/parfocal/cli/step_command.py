@@ -40,6 +40,16 @@ def make_parser(step: Step) -> ArgumentParser:
     group.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one parameter"
     )
+    for name, field in step.params.model_fields.items():
+        if field.annotation is bool:
+            # The same as --set name=true, by argparse itself: what comes later counts.
+            group.add_argument(
+                f"--{name.replace('_', '-')}",
+                action="append_const",
+                dest="set",
+                const=f"{name}=true",
+                help=f"set {name} to true: {field.description}",
+            )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the record here")

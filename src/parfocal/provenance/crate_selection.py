@@ -96,8 +96,11 @@ def _closure(everything: list[Record], chosen: Iterable[Record]) -> Iterator[Rec
 
 
 def _still_open(ours: Iterable[Record]) -> Iterator[Record]:
-    """Yield the failed attempts that are the last at their step, image and label image."""
-    last = {(r.step, r.image_id, str(r.parameters.get("label_name"))): r for r in ours}
+    """Yield the failed attempts that are the last at their step, image, label image and plate."""
+    last = {
+        (r.step, r.image_id, *(str(r.parameters.get(name)) for name in ("label_name", "plate"))): r
+        for r in ours
+    }
     return (record for record in last.values() if record.status != "done")
 
 

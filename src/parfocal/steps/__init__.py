@@ -23,6 +23,7 @@ SUMMARIES = {
     "filter-image": "Smooth an image, sharpen its blobs, or take its background away",
     "segment-objects": "Find the objects of one channel and write them as a label image",
     "assemble-image": "Join an image and its label image in one OME-Zarr for viewers",
+    "assemble-plate": "Join the converted fields of a plate in one OME-NGFF plate",
     "measure-objects": "Measure size, position, shape and intensity of each object",
     "assess-quality": "Assess focus, saturation, background, noise and intensities",
     "score-objects": "Score a label image against ground truth",

@@ -38,17 +38,14 @@ def run(
     """
     from parfocal.images.writers.assemble import assemble
     from parfocal.images.writers.delivery import check_opens
+    from parfocal.images.writers.sharing import tell_copies
 
     counts = assemble(
         inputs["image"], inputs["labels"], params.label_name, outputs["assembled"], context.progress
     )
     context.details |= counts
     context.details["opened_by"] = check_opens(outputs["assembled"], params.label_name)
-    if counts["copied"]:
-        context.warn(
-            f"{counts['copied']} files were copied, since the file system has no hard links "
-            "or clones there: they take up their space twice"
-        )
+    tell_copies(counts, context.warn)
 
 
 STEP = Step(
