@@ -41,7 +41,7 @@ class OmeImage:
     channels: tuple[Channel, ...]
 
 
-def parse_ome_xml(text: str, warn: list[str]) -> list[OmeImage]:
+def parse_ome_xml(text: str, warn: list[str], *, all_images: bool = False) -> list[OmeImage]:
     """Read the Image elements that have planes.
 
     Parameters
@@ -50,6 +50,8 @@ def parse_ome_xml(text: str, warn: list[str]) -> list[OmeImage]:
         The XML.
     warn : list of str
         Where warnings are added.
+    all_images : bool
+        Whether those without planes in a TIFF count too.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def parse_ome_xml(text: str, warn: list[str]) -> list[OmeImage]:
     images = []
     for element in root.findall("{*}Image"):
         pixels = element.find("{*}Pixels")
-        if pixels is None or pixels.find("{*}TiffData") is None:
+        if pixels is None or (pixels.find("{*}TiffData") is None and not all_images):
             continue
         fields = _sizes(pixels, warn)
         if element.get("Name"):
