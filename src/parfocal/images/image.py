@@ -63,6 +63,8 @@ class Image:
         What was assumed or left out in reading.
     original_metadata : mapping of str to bytes
         Texts of the source, such as its OME-XML, by file name.
+    lossy : bool
+        Whether pixels were changed by lossy compression, of which decoders may differ in rounding.
     attributes : mapping
         Attributes of an OME-Zarr besides those of NGFF.
     plane_file : callable, optional
@@ -79,6 +81,7 @@ class Image:
     warnings: tuple[str, ...] = ()
     original_metadata: Mapping[str, bytes] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    lossy: bool = False
     plane_file: Callable[[int, int, int], tuple[Path, int]] | None = None
     close: Callable[[], None] = _nothing
 
