@@ -1,0 +1,152 @@
+"""Open DeltaVision files (DV, R3D, D3D).
+
+The pixels lie uncompressed, so they are read from the file as regions ask for them. The
+library mrc would map the file instead, takes sequences that it does not know for ZTW, and
+reads big endian extended headers in the wrong byte order.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.libraries import library
+from parfocal.images.rawfile import RawFile
+from parfocal.images.readers.deltavision_header import DeltaVisionHeader, read_header
+from parfocal.images.readers.dimensions import (
+    FlippedRows,
+    kept_axes,
+    positive,
+    regular_interval,
+    rows_block,
+    to_json,
+)
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.tiff_axes import TiffLayout
+from parfocal.images.readers.tiff_pixels import ContiguousPixels
+from parfocal.models.image import Channel, ImageMetadata
+
+__all__ = ["list_series", "open_series", "other_files"]
+
+
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the one image of a DeltaVision file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or its pixels are not supported.
+    """
+    with open_series(path, "", ReadOptions()) as image:
+        return [ImageEntry("0", image.metadata)]
+
+
+def other_files(path: Path) -> list[Path]:
+    """Return the log that the microscope wrote beside the file, where there is one."""
+    log = _log(path)
+    return [log] if log.is_file() else []
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
+    """Open a DeltaVision file.
+
+    Sections are stored from the bottom row to the top one; the top row is returned first.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, its pixels are not supported, or `series` is not its only image, ``0``.
+    """
+    choose_series(path, series, ["0"])
+    with ExitStack() as undo:
+        file = RawFile(path)
+        undo.callback(file.close)
+        header = read_header(file)
+        layout = TiffLayout(header.axes, tuple(header.sizes[axis] for axis in header.axes))
+        pixels = FlippedRows(ContiguousPixels(layout, header.dtype, file, header.offset))
+        warn: list[str] = []
+        rest = file.size() - header.offset - header.pixel_bytes
+        if rest:
+            warn.append(f"{path.name} has {rest} bytes after its pixels, which are left out")
+        metadata = _describe(path, header, layout, warn)
+        undo.pop_all()
+    texts = {"deltavision.json": to_json({"header": header.fields, "sections": header.sections})}
+    if _log(path).is_file():
+        texts["deltavision.log"] = _log(path).read_bytes()
+    return Image(
+        metadata=metadata,
+        pyramid=(pixels,),
+        block5=rows_block(layout.shape5, header.dtype.itemsize),
+        reader=library("parfocal", "Parfocal's DeltaVision reader"),
+        warnings=tuple(warn),
+        original_metadata=texts,
+        close=file.close,
+    )
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.log")
+
+
+def _describe(
+    path: Path, header: DeltaVisionHeader, layout: TiffLayout, warn: list[str]
+) -> ImageMetadata:
+    fields = header.fields
+    sizes = {f"{axis}_um": positive(fields[f"d{axis}"]) for axis in "xyz"}
+    if layout.size("Z") == 1:
+        del sizes["z_um"]
+    return ImageMetadata(
+        name=path.name,
+        dtype=header.dtype.name,
+        channels=_channels(header),
+        time_increment_s=_interval(header, warn),
+        **kept_axes(layout.shape5),
+        **sizes,
+        **_stage(header, warn),
+    )
+
+
+def _channels(header: DeltaVisionHeader) -> tuple[Channel, ...]:
+    """Return the wavelengths; the header has room for those of five channels."""
+    found = []
+    for c in range(header.sizes["C"]):
+        emission = header.fields[f"wave{c + 1}"] if c < 5 else 0
+        excitation = None
+        if header.sections:
+            excitation = positive(float(header.sections["excitation_nm"][0, c, 0]))
+        found.append(Channel(emission_nm=positive(emission), excitation_nm=excitation))
+    return tuple(found) if any(one != Channel() for one in found) else ()
+
+
+def _interval(header: DeltaVisionHeader, warn: list[str]) -> float | None:
+    if header.sizes["T"] == 1 or not header.sections:
+        return None
+    times = header.sections["time_s"][:, 0, 0]
+    interval = regular_interval(times.tolist())
+    if interval is None and times.any():
+        warn.append("The times of the DeltaVision file are not regular: no interval is stated")
+    return interval
+
+
+def _stage(header: DeltaVisionHeader, warn: list[str]) -> dict[str, float]:
+    """Return where the stage was for the first section."""
+    if not header.sections:
+        return {}
+    places: dict[str, Any] = {axis: header.sections[f"stage_{axis}_um"] for axis in "xyz"}
+    if not any(place.any() for place in places.values()):
+        return {}
+    if not all(np.isfinite(place).all() for place in places.values()):
+        warn.append("The extended header has places of the stage that are no numbers: left out")
+        return {}
+    moved = np.unique(np.stack([places["x"][:, 0, 0], places["y"][:, 0, 0]]), axis=1).shape[1]
+    if moved > 1:
+        warn.append(
+            f"The stage was at {moved} places in the {header.sizes['T']} time points, which "
+            "may be positions or tiles of a mosaic: they are kept as T"
+        )
+    return {f"stage_{axis}_um": float(place[0, 0, 0]) for axis, place in places.items()}
