@@ -35,6 +35,8 @@ class ImageEntry:
         Names of pictures beside it that are not of the sample, such as the label of a slide.
     plate, well, field : str
         Where on a plate it was taken, such as ``B02`` and ``1``; empty if on none.
+    warnings : tuple of str
+        What is wrong with it, as far as listing shows.
     """
 
     series: str
@@ -43,6 +45,7 @@ class ImageEntry:
     plate: str = ""
     well: str = ""
     field: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
