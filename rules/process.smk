@@ -98,3 +98,32 @@ rule assemble_image:
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
         " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+
+
+rule assemble_plate:
+    input:
+        sheet=ancient(config["sheet"]),
+        outcomes=config.get("plate_outcomes", []),
+    output:
+        plate=f"<results>/plates/{{plate}}.ome.zarr/{config.get('plate_document', 'zarr.json')}",
+    log:
+        "<logs>/assemble_plate/{plate}.log",
+    benchmark:
+        "<benchmarks>/assemble_plate/{plate}.jsonl"
+    retries: 1
+    conda:
+        "../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 500 * attempt,
+        runtime=lambda wc, attempt: 60 * attempt,
+    params:
+        json=lambda wc: config["plate_params"](wc.plate),
+        trigger=lambda wc: config["run_trigger"],
+        folder=lambda wc: config["results"],
+    shell:
+        "parfocal assemble-plate --results {params.folder:q} --sheet {input.sheet:q}"
+        ' --params {params.json:q} --plate "$(dirname {output.plate:q})" --replace'
+        " > {log:q} 2>&1"

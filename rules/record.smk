@@ -55,6 +55,7 @@ rule record_run:
         sheet=ancient(config["sheet"]),
         outcomes=config["outcomes"],
         report="<results>/report.html",
+        plates=config.get("plates", []),
         config="<results>/config.yaml",
     output:
         crate="<results>/run-crate/ro-crate-metadata.json",

@@ -1,8 +1,10 @@
 import pytest
 
 from parfocal.cli.params import read_params
+from parfocal.cli.step_command import make_parser
 from parfocal.errors import ConfigurationError
 from parfocal.models.documents import parse_document
+from parfocal.steps import load_step
 from unit.toy_steps import MAKE, FixedThreshold, MakeParams, OtsuThreshold
 
 
@@ -105,3 +107,15 @@ def test_yaml_cannot_run_code() -> None:
 def test_merged_yaml_mappings_are_no_doubled_keys() -> None:
     text = "base: &b {x: 1, y: 2}\nother:\n  <<: *b\n  x: 3\n"
     assert parse_document(text, "x")["other"] == {"x": 3, "y": 2}
+
+
+def test_what_is_true_or_false_is_an_option_of_its_own():
+    parser = make_parser(load_step("convert-image"))
+    options = parser.parse_args(["--all-series", "--set", "level=3", "--halve-z"])
+    params = read_params(load_step("convert-image"), None, options.set)
+    assert params.all_series
+    assert params.halve_z
+    assert not params.labels
+    later = parser.parse_args(["--all-series", "--set", "all_series=false"])
+    assert not read_params(load_step("convert-image"), None, later.set).all_series
+    assert "--recursive" in make_parser(load_step("list-images")).format_help()

@@ -31,7 +31,7 @@ def plan(rows: list[Row], cores: int = 1, **config: Any) -> Plan:
     return make_plan(
         values,
         steps=STEPS,
-        optional=["filter_image"],
+        optional=["filter_image", "assemble_plate"],
         files=["own.yaml"],
         cores=cores,
         workflow=Path("workflows/one").absolute(),
@@ -51,6 +51,10 @@ def rows_of(count: int) -> list[Row]:
         ({"batch_size": 0}, ["key batch_size", "greater than or equal to 1", "found 0"]),
         ({"batch_size": "many"}, ["key batch_size", "'many'"]),
         ({"batch_size": True}, ["key batch_size", "must be a whole number (found True)"]),
+        ({"convert_image": {"format": "ome.tiff"}}, ["key convert_image.format", "ome.zarr"]),
+        ({"convert_image": {"all_series": True}}, ["key convert_image.all_series"]),
+        ({"assemble_plate": {}}, ["no image of the sheet belongs to one"]),
+        ({"assemble_plate": {"plate": "P"}}, ["key assemble_plate.plate", "column 'plate'"]),
         ({"results": "a{b}"}, ["key results", "must not hold braces"]),
         ({"results": ""}, ["key results;", "results: must not be empty"]),
         ({"results": "."}, ["key results;", "own files"]),
@@ -229,6 +233,18 @@ def test_jobs_are_told_the_engine_and_the_lock(
     # Outside of a repository the commit is left to whoever knows it, such as a container image.
     assert os.environ["PARFOCAL_COMMIT"] == "before"
     assert os.environ["PARFOCAL_LOCK_DIGEST"].startswith("sha256:e3b0c44298fc1c14")
+
+
+def test_plates_are_planned_where_they_are_asked_for(folder: Path) -> None:
+    rows = [
+        row.model_copy(update={"plate": "P 1" if n else ""}) for n, row in enumerate(rows_of(3))
+    ]
+    assert plan(rows).plate_documents() == []
+    asked = plan(rows, assemble_plate={}, convert_image={"ngff": "0.4"})
+    (document,) = asked.plate_documents()
+    (name,) = asked.plates
+    assert document == f"results/plates/{name}.ome.zarr/.zattrs"
+    assert json.loads(asked.plate_params(name)) == {"plate": "P 1", "with_labels": False}
 
 
 @pytest.mark.parametrize("text", ["out/", "./out", "out//"])

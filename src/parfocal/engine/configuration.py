@@ -28,7 +28,7 @@ def _plain_path(text: str) -> str:
 PathText = Annotated[str, AfterValidator(_plain_path)]
 """A path that engines take as it stands: braces and angle brackets are wildcards to Snakemake."""
 
-IN_SHEET = ("source", "series")
+IN_SHEET = ("source", "series", "plate")
 """Parameters for a step by itself; in a workflow the sheet says them for each image."""
 
 OWN_FOLDERS = (

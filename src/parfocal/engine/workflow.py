@@ -23,7 +23,9 @@ from parfocal.engine.configuration import (
     read_config,
 )
 from parfocal.engine.paths import outcome_path
+from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
+from parfocal.models.naming import image_id_of
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
 __all__ = ["Plan", "make_plan", "tell_jobs"]
@@ -105,6 +107,32 @@ class Plan:
         count = counter.read_text(encoding="utf-8").strip() if counter.exists() else "0"
         told = {"version": step.version, "rows": rows_digest(rows), "files": digest}
         return " ".join(f"{k} {v}" for k, v in (told | {"failures": count}).items())
+
+    @cached_property
+    def plates(self) -> dict[str, str]:
+        """The names of plates by the names of their folders; none unless they are asked for."""
+        if not self.has("assemble_plate"):
+            return {}
+        return {image_id_of(row.plate, row.plate): row.plate for row in self.rows if row.plate}
+
+    @property
+    def group_document(self) -> str:
+        """Which document of a Zarr group is written last, in the version of NGFF configured."""
+        return (
+            ".zattrs"
+            if getattr(self._params("convert_image"), "ngff", "") == "0.4"
+            else "zarr.json"
+        )
+
+    def plate_documents(self) -> list[str]:
+        """Return the document of each plate to be made."""
+        folder = self.results / "plates"
+        return [str(folder / f"{name}.ome.zarr" / self.group_document) for name in self.plates]
+
+    def plate_params(self, name: str) -> str:
+        """Return the parameters of assemble-plate for the plate in a folder of this name."""
+        values = self._params("assemble_plate").model_dump(mode="json")
+        return json.dumps(values | {"plate": self.plates[name]}, sort_keys=True)
 
     def run_trigger(self) -> str:
         """Return a text that differs when the sheet does."""
@@ -205,7 +233,25 @@ def make_plan(
     where = ", ".join(str(file) for file in files) or "command line"
     config = read_config(model, values, where)
     check_results(config.results, where, workflow.parents[1] if workflow else None)
-    return Plan(config, read_sheet(Path(config.sheet)), chosen, cores or 1)
+    _check_conversion(config, where)
+    plan = Plan(config, read_sheet(Path(config.sheet)), chosen, cores or 1)
+    if plan.has("assemble_plate") and not plan.plates:
+        what = "A plate is to be assembled, and no image of the sheet belongs to one"
+        remedy = "Fill in the columns plate, well and field, or take the key assemble_plate out."
+        raise ConfigurationError(what, where=config.sheet, remedy=remedy)
+    return plan
+
+
+def _check_conversion(config: WorkflowConfig, where: str) -> None:
+    """Refuse conversions to what later steps do not read."""
+    convert = getattr(config, "convert_image", None)
+    for key, needed in (("format", "ome.zarr"), ("all_series", False)):
+        found = getattr(convert, key, needed)
+        if found != needed:
+            what = "The steps after the conversion read one image as OME-Zarr"
+            remedy = "Take the key out here, and run 'parfocal convert-image' for that."
+            place = f"{where}, key convert_image.{key}"
+            raise ConfigurationError(what, where=place, expected=needed, found=found, remedy=remedy)
 
 
 def tell_jobs(engine: str, workflow: Path) -> None:
