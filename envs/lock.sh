@@ -19,7 +19,7 @@ compile() {
         --output-file "$target/$name.lock.txt" "$@"
 }
 compile dev --all-extras --group build --group test --group lint
-compile workflow --extra workflow --group build --constraint "$target/dev.lock.txt"
+compile workflow --extra workflow --extra formats --group build --constraint "$target/dev.lock.txt"
 compile parfocal --extra formats --constraint "$target/dev.lock.txt"
 lone() { # locks one group of the project, without the project
     local name=$1
