@@ -1,0 +1,313 @@
+"""Read what Bio-Formats reads: its many formats, and ours once more to prove a conversion."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Region, Shape, region_shape
+from parfocal.errors import InputError
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers.bioformats_java import BioFormats, start
+from parfocal.images.readers.bioformats_metadata import describe, find_wells
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
+from parfocal.models.image import ImageMetadata
+
+__all__ = ["BioFormatsSource", "list_series", "open_series", "other_files"]
+
+_BAND_BYTES = 32 * 2**20
+_BLOCK_BYTES = 8 * 2**20
+_DTYPES = {
+    "int8": "i1",
+    "uint8": "u1",
+    "int16": "i2",
+    "uint16": "u2",
+    "int32": "i4",
+    "uint32": "u4",
+    "float": "f4",
+    "double": "f8",
+    "bit": "u1",
+}
+_DAMAGED = "The file is truncated or damaged: copy, download or save it again."
+
+
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the images as Bio-Formats counts them; the levels of a pyramid are not images.
+
+    Raises
+    ------
+    InputError
+        If Bio-Formats is not installed, does not know the format, or finds the file damaged.
+    """
+    with BioFormatsSource(path) as opened:
+        wells = find_wells(opened.xml)
+        return [
+            ImageEntry(
+                str(number),
+                opened.image(number).metadata,
+                opened.aside,
+                *wells.get(number, ("", "", "")),
+            )
+            for number in opened.numbers
+        ]
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
+    """Open one image.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : str
+        Its number as Bio-Formats counts, as text; empty for the only one.
+    options : ReadOptions
+        Not used: Bio-Formats knows the axes.
+
+    Raises
+    ------
+    InputError
+        As for `list_series`, or if there is no such image, or its axes are not supported.
+    """
+    with ExitStack() as undo:
+        opened = undo.enter_context(BioFormatsSource(path))
+        names = [str(number) for number in opened.numbers]
+        place = choose_series(path, series, names, [opened.names[n] for n in opened.numbers])
+        image = opened.image(opened.numbers[place])
+        undo.pop_all()
+    return image
+
+
+def other_files(path: Path) -> list[Path]:
+    """Return the other files that Bio-Formats reads for the images, sorted.
+
+    Raises
+    ------
+    InputError
+        As for `list_series`.
+    """
+    with BioFormatsSource(path) as opened:
+        return opened.other_files()
+
+
+class BioFormatsSource:
+    """A source opened by Bio-Formats.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If Bio-Formats is not installed, does not know the format, or finds the file damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.java: BioFormats = start(path)
+        with self.java.calls("Bio-Formats cannot read the source", path) as self.told:
+            metadata = self.java.new_metadata()
+            self.reader = self.java.ImageReader()
+            self.reader.setFlattenedResolutions(False)
+            self.reader.setMetadataStore(metadata)
+            try:
+                self.reader.setId(str(path.absolute()))
+            except BaseException:
+                self.reader.close()
+                raise
+            self.xml = str(metadata.dumpXML())
+            count = int(self.reader.getSeriesCount())
+            self.names = [str(metadata.getImageName(n) or "") for n in range(count)]
+            thumbnails = [n for n in range(count) if self._at(n).isThumbnailSeries()]
+        kept = [n for n in range(count) if n not in thumbnails]
+        self.numbers = kept or thumbnails
+        self.aside = tuple(self.names[n] or str(n) for n in thumbnails if kept)
+
+    def _at(self, number: int) -> Any:
+        self.reader.setSeries(number)
+        return self.reader
+
+    def close(self) -> None:
+        """Close all files."""
+        with self.java.calls("Bio-Formats cannot close the source", self.path):
+            self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def other_files(self) -> list[Path]:
+        """Return the files of all its images but the first."""
+        with self.java.calls("Bio-Formats cannot list the files of the source", self.path):
+            names = {str(name) for name in self.reader.getUsedFiles()}
+        return sorted(Path(name) for name in names - {str(self.path.absolute())})
+
+    def image(self, number: int) -> Image:
+        """Return the image `number`, whose pixels can be read until `close`."""
+        with self.java.calls("Bio-Formats cannot tell about the image", self.path):
+            pixels = BioFormatsPixels(self, number)
+            warn = [*(f"Bio-Formats: {text}" for text in self.told), *pixels.warnings]
+        if self.aside:
+            names = ", ".join(self.aside)
+            warn.append(f"{self.path.name} holds pictures beside the images, left out: {names}")
+        described = describe(
+            self.xml, (number, len(self.names)), (pixels.shape5[1], pixels.samples), warn
+        )
+        sizes = zip("TCZYX", pixels.shape5, strict=True)
+        kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]
+        metadata = ImageMetadata(
+            axes="".join(axis for axis, _ in kept),
+            shape=tuple(size for _, size in kept),
+            dtype=pixels.dtype.name,
+            **({"name": self.path.name} | described),
+        )
+        return Image(
+            metadata=metadata,
+            pyramid=(pixels,),
+            block5=pixels.block5,
+            reader=f"Bio-Formats {self.java.version}",
+            warnings=tuple(warn),
+            original_metadata={"METADATA.ome.xml": self.xml.encode()},
+            close=self.close,
+        )
+
+
+class BioFormatsPixels:
+    """Pixels of one image, read by regions; one thread at a time.
+
+    Parameters
+    ----------
+    source : BioFormatsSource
+        The open source; its lock is held by the caller.
+    number : int
+        The image.
+
+    Raises
+    ------
+    InputError
+        If it has axes that have no place among TCZYX.
+    """
+
+    def __init__(self, source: BioFormatsSource, number: int) -> None:
+        self._source = source
+        self._number = number
+        self._reader = reader = source.reader
+        reader.setSeries(number)
+        self._check_axes()
+        self.samples = int(reader.getRGBChannelCount())
+        self.shape5: Shape = (
+            int(reader.getSizeT()),
+            int(reader.getSizeC()),
+            int(reader.getSizeZ()),
+            int(reader.getSizeY()),
+            int(reader.getSizeX()),
+        )
+        self._is_interleaved = bool(reader.isInterleaved())
+        kind = str(source.java.FormatTools.getPixelTypeString(reader.getPixelType()))
+        self._is_bit = kind == "bit"
+        self._stored = np.dtype(("<" if reader.isLittleEndian() else ">") + _DTYPES[kind])
+        self.dtype = self._stored.newbyteorder("=")
+        self.block5 = self._block((int(reader.getOptimalTileHeight()), self.shape5[4]))
+        self.warnings = self._warnings()
+
+    def _check_axes(self) -> None:
+        """Refuse an image in which Z or T stand for more than one axis."""
+        for axis, modulo in (("Z", self._reader.getModuloZ()), ("T", self._reader.getModuloT())):
+            if modulo.length() > 1:
+                what = f"The axis {axis} of the image holds another one too"
+                found = f"{modulo.length()} x {modulo.type or 'unknown'}"
+                remedy = "Save each of them as an image of its own."
+                raise InputError(
+                    what,
+                    where=self._source.path,
+                    expected="T, C, Z, Y, X",
+                    found=found,
+                    remedy=remedy,
+                )
+
+    def _warnings(self) -> list[str]:
+        name = self._source.path.name
+        warn = []
+        if self._is_bit:
+            warn.append(f"{name} has 1 bit a pixel: it is read as uint8, 0 and 1")
+        if self._reader.isIndexed() and not self._reader.isFalseColor():
+            warn.append(f"{name} has a palette: pixels are the numbers of colours, not colours")
+        modulo = self._reader.getModuloC()
+        if modulo.length() > 1:
+            kind = modulo.type or "unknown"
+            warn.append(f"{name}: {modulo.length()} x {kind} are kept as channels")
+        return warn
+
+    def _block(self, tile: tuple[int, int]) -> Shape:
+        """Return a block of whole rows, some of the reader's tiles high."""
+        _, _, _, y, x = self.shape5
+        rows = max(1, _BLOCK_BYTES // (x * self.samples * self.dtype.itemsize))
+        height = min(tile[0], y)
+        return 1, self.samples, 1, min(y, max(height, rows - rows % height)), x
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` as an array (T, C, Z, Y, X).
+
+        Raises
+        ------
+        InputError
+            If Bio-Formats finds the file damaged there.
+        """
+        times, channels, depths, rows, columns = region
+        out: NDArray[Any] = np.empty(region_shape(region), self.dtype)
+        if not out.size:
+            return out
+        planes = itertools.product(
+            range(times.start, times.stop),
+            range(channels.start // self.samples, -(-channels.stop // self.samples)),
+            range(depths.start, depths.stop),
+        )
+        for t, c, z in planes:
+            # One plane of the reader holds all samples of a pixel, of which some may be wanted.
+            first = c * self.samples
+            start, stop = max(first, channels.start), min(first + self.samples, channels.stop)
+            into = out[
+                t - times.start,
+                start - channels.start : stop - channels.start,
+                z - depths.start,
+            ]
+            for at, box in self._bands(rows, columns):
+                into[:, at] = self._plane((t, c, z), box)[start - first : stop - first]
+        return out
+
+    def _bands(
+        self, rows: slice, columns: slice
+    ) -> Iterator[tuple[slice, tuple[int, int, int, int]]]:
+        """Divide rows into bands that fit into memory: where they go, and X, Y, width, height."""
+        width = columns.stop - columns.start
+        most = max(1, _BAND_BYTES // (width * self.samples * self.dtype.itemsize))
+        for top in range(rows.start, rows.stop, most):
+            height = min(most, rows.stop - top)
+            at = top - rows.start
+            yield slice(at, at + height), (columns.start, top, width, height)
+
+    def _plane(self, plane: tuple[int, int, int], box: tuple[int, int, int, int]) -> NDArray[Any]:
+        """Return the samples (S, Y, X) of a box of a plane (T, C, Z); C counts pixels' samples."""
+        t, c, z = plane
+        _, _, width, height = box
+        what = f"Bio-Formats cannot read the plane T={t}, C={c}, Z={z} of image {self._number}"
+        with self._source.java.calls(what, self._source.path):
+            self._reader.setSeries(self._number)
+            data = self._reader.openBytes(self._reader.getIndex(z, c, t), *box)
+        values = np.frombuffer(memoryview(data), np.uint8).view(self._stored)
+        if self._is_bit:
+            values = (values != 0).astype(np.uint8)
+        if self._is_interleaved:
+            return np.moveaxis(values.reshape(height, width, self.samples), -1, 0)
+        return values.reshape(self.samples, height, width)
