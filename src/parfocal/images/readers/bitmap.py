@@ -106,6 +106,8 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
         block5=(1, count, 1, y, x),
         reader=library("imagecodecs"),
         warnings=tuple(warn),
+        lossy=kind == "jpeg",
+        plane_file=lambda _t, _c, _z: (path, 0),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,7 @@ from parfocal.models.image import ImageMetadata
 __all__ = ["TiffSource", "list_series", "open_series", "other_files"]
 
 _BLOCK_BYTES = 8 * 2**20
+_LOSSY = {6, 7, 33003, 33005, 33007, 34712, 34892, 34927, 34933, 50001, 50002, 52546}
 _ASIDE = ("Thumbnail", "Label", "Macro")
 _DAMAGED = "The file is truncated or damaged: copy, download or save it again."
 
@@ -206,6 +208,8 @@ class TiffSource:
             reader=library("tifffile"),
             warnings=tuple(warn),
             original_metadata=described.texts,
+            lossy=int(series.keyframe.compression) in _LOSSY,
+            plane_file=_plane_file(series, layout),
             close=self.close,
         )
 
@@ -290,6 +294,25 @@ class TiffSource:
                 f"{self.path.name}, page {page.index}: {empty} strips or tiles are not stored; "
                 f"they are read as {page.keyframe.nodata}"
             )
+
+
+def _plane_file(
+    series: Any, layout: TiffLayout
+) -> Callable[[int, int, int], tuple[Path, int]] | None:
+    """Return what tells the file and the page of a plane, None where planes are not pages."""
+    samples = layout.size("S")
+    t, c, z, _, _ = layout.shape5
+    if len(series.pages) * samples != t * c * z or series.keyframe.imagedepth > 1:
+        return None
+
+    def find(t: int, c: int, z: int) -> tuple[Path, int]:
+        page = series.pages[layout.plane(t, c // samples, z)]
+        if isinstance(page.index, tuple):
+            what = "The plane is not in the main chain of pages"
+            raise InputError(what, where=f"{page.parent.filehandle.path}, page {page.index}")
+        return Path(page.parent.filehandle.path), int(page.index)
+
+    return find
 
 
 def _dtype(found: Any, path: Path, warn: list[str]) -> np.dtype[Any]:
