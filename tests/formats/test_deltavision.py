@@ -141,7 +141,8 @@ def patched(path, offset, content):
         (8, struct.pack("<i", 7), "do not fit together"),
         (0, struct.pack("<i", -5), "do not fit together"),
         (0, struct.pack("<i", 2**30), "ends before"),
-        (92, struct.pack("<i", -4), "ends before"),
+        (0, struct.pack("<i", 4), "more planes"),
+        (92, struct.pack("<i", -4), "extended header"),
         (180, struct.pack("<h", -3), "do not fit together"),
         (96, b"\0\0", "mark"),
     ],
@@ -165,7 +166,7 @@ def test_bytes_after_the_pixels_are_told(tmp_path):
     path = write_dv(tmp_path / "a.dv", numbered((1, 2, 3, 4, 5)))
     path.write_bytes(path.read_bytes() + b"abc")
     with open_image(path) as image:
-        assert image.warnings == ("a.dv has 3 bytes after its pixels, which are left out",)
+        assert image.warnings == ("a.dv has 3 bytes after its pixels, left out",)
 
 
 @pytest.mark.parametrize("order", "<>")

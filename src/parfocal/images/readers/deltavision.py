@@ -66,13 +66,10 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
     with ExitStack() as undo:
         file = RawFile(path)
         undo.callback(file.close)
-        header = read_header(file)
+        warn: list[str] = []
+        header = read_header(file, warn)
         layout = TiffLayout(header.axes, tuple(header.sizes[axis] for axis in header.axes))
         pixels = FlippedRows(ContiguousPixels(layout, header.dtype, file, header.offset))
-        warn: list[str] = []
-        rest = file.size() - header.offset - header.pixel_bytes
-        if rest:
-            warn.append(f"{path.name} has {rest} bytes after its pixels, which are left out")
         metadata = _describe(path, header, layout, warn)
         undo.pop_all()
     texts = {"deltavision.json": to_json({"header": header.fields, "sections": header.sections})}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from parfocal.errors import InputError
 from parfocal.images.rawfile import RawFile
+from parfocal.images.readers.dimensions import check_extent
 
 __all__ = ["HEADER_BYTES", "DeltaVisionHeader", "read_header"]
 
@@ -72,8 +73,8 @@ class DeltaVisionHeader:
         return int(np.prod([*self.sizes.values()], dtype=object)) * self.dtype.itemsize
 
 
-def read_header(file: RawFile) -> DeltaVisionHeader:
-    """Read both headers.
+def read_header(file: RawFile, warn: list[str]) -> DeltaVisionHeader:
+    """Read both headers; what is left out is added to `warn`.
 
     Raises
     ------
@@ -98,11 +99,12 @@ def read_header(file: RawFile) -> DeltaVisionHeader:
     dtype, axes = _kind(fields, file.path)
     sizes = _sizes(fields, axes, file.path)
     header = DeltaVisionHeader(fields, dtype.newbyteorder(order), axes, sizes, {})
-    needed, size = header.offset + header.pixel_bytes, file.size()
-    if fields["extended_bytes"] < 0 or needed > size:
-        what = "The DeltaVision file ends before its pixels do"
-        expected, found = f"at least {needed} bytes", f"{size} bytes"
-        raise InputError(what, where=file.path, expected=expected, found=found, remedy=_DAMAGED)
+    if fields["extended_bytes"] < 0:
+        what = "The header of the DeltaVision file is damaged"
+        found = f"an extended header of {fields['extended_bytes']} bytes"
+        raise InputError(what, where=file.path, found=found, remedy=_DAMAGED)
+    plane_bytes = header.pixel_bytes // fields["sections"]
+    check_extent(file, header.offset + header.pixel_bytes, plane_bytes, warn)
     header.sections.update(_sections(file, header, order))
     return header
 

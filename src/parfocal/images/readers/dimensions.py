@@ -11,9 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape
+from parfocal.errors import InputError
+from parfocal.images.rawfile import RawFile
 from parfocal.models.image import AXES
 
-__all__ = ["FlippedRows", "kept_axes", "positive", "regular_interval", "rows_block", "to_json"]
+__all__ = [
+    "FlippedRows",
+    "check_extent",
+    "kept_axes",
+    "positive",
+    "regular_interval",
+    "rows_block",
+    "to_json",
+]
 
 _EVEN = 0.01  # how far one interval may lie from the mean, as a part of it
 _BLOCK_BYTES = 8 * 2**20
@@ -57,6 +67,40 @@ def rows_block(shape5: Shape, itemsize: int) -> Shape:
     """Return a block (T, C, Z, Y, X) of whole rows of one plane, of some megabytes."""
     _, _, _, y, x = shape5
     return 1, 1, 1, max(1, min(y, _BLOCK_BYTES // (x * itemsize))), x
+
+
+def check_extent(file: RawFile, needed: int, plane_bytes: int, warn: list[str]) -> None:
+    """Refuse a file that is too short for its pixels, or longer by a plane or more.
+
+    Parameters
+    ----------
+    file : RawFile
+        The file, in which the pixels come last.
+    needed : int
+        Where the pixels end, by what its header states.
+    plane_bytes : int
+        Size of a plane.
+    warn : list of str
+        Where a few bytes after the pixels are told.
+
+    Raises
+    ------
+    InputError
+        If it is.
+    """
+    size = file.size()
+    if needed > size:
+        what = "The file ends before its pixels do"
+        expected, found = f"at least {needed} bytes", f"{size} bytes"
+        remedy = "The file is truncated or damaged: copy or download it again."
+        raise InputError(what, where=file.path, expected=expected, found=found, remedy=remedy)
+    if size - needed >= plane_bytes:
+        what = "The file holds more planes than its header states"
+        expected, found = f"{needed} bytes", f"{size} bytes"
+        remedy = "Its header is damaged, or was written too early: save or download it again."
+        raise InputError(what, where=file.path, expected=expected, found=found, remedy=remedy)
+    if size > needed:
+        warn.append(f"{file.path.name} has {size - needed} bytes after its pixels, left out")
 
 
 def positive(value: float | None) -> float | None:
