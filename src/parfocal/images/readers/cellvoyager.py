@@ -1,0 +1,198 @@
+"""Open plates of Yokogawa CellVoyager (CV7000, CV8000) by their measurement files."""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from parfocal.errors import InputError
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers.plane_files import list_set, open_in_set
+from parfocal.images.readers.plane_records import (
+    Index,
+    PlaneRecord,
+    elements,
+    local_name,
+    set_of_records,
+    unreadable,
+)
+from parfocal.images.readers.plane_set import PlaneSet
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.models.image import Channel
+
+__all__ = ["list_series", "open_series", "other_files"]
+
+_INDEX = "MeasurementData.mlf"
+_DETAIL = "MeasurementDetail.mrf"
+
+
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the fields of the wells of a plate.
+
+    Raises
+    ------
+    InputError
+        If a measurement file is damaged, or no field is whole.
+    """
+    return list_set(_read(path))
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
+    """Open one field of a well.
+
+    Parameters
+    ----------
+    path : Path
+        ``MeasurementData.mlf``, or the ``.wpi`` file beside it.
+    series : str
+        Well and field, such as ``B02/1``.
+    options : ReadOptions
+        Not needed: a plane is Y, X.
+
+    Raises
+    ------
+    InputError
+        If there is none such, or a plane of it is missing, doubled, damaged or of another size.
+    """
+    return open_in_set(_read(path), series)
+
+
+def other_files(path: Path) -> list[Path]:
+    """Return the TIFFs of a plate, there or missing, its settings, and its dark and flat fields.
+
+    Raises
+    ------
+    InputError
+        If a measurement file is damaged.
+    """
+    images = _read(path).images.values()
+    files = {file for image in images for file in image.files.values()}
+    settings = {".mlf", ".mrf", ".mes", ".wpi", ".wpp", ".ppf"}
+    for file in path.parent.iterdir():
+        corrections = file.name.startswith(("DC_", "SC_")) and file.suffix.lower() == ".tif"
+        if corrections or file.suffix.lower() in settings:
+            files.add(file)
+    return sorted(files - {path})
+
+
+def _read(path: Path) -> PlaneSet:
+    index = path if path.suffix.lower() == ".mlf" else path.with_name(_INDEX)
+    if not index.is_file():
+        what = "The plate has no index of its measurements"
+        remedy = "Copy the whole folder of the plate again."
+        raise InputError(what, where=path, expected=index, remedy=remedy)
+    beside = sorted(
+        file for file in path.parent.iterdir() if file.suffix.lower() in (".mrf", ".mes", ".wpi")
+    )
+    stamps = tuple((file, file.stat().st_mtime_ns) for file in [index, *beside])
+    return _parse(index, stamps)
+
+
+@functools.lru_cache(maxsize=2)
+def _parse(path: Path, stamps: tuple[tuple[Path, int], ...]) -> PlaneSet:
+    """Read an index; the latest are kept, since all images of a plate need the same one."""
+    index = Index(path, path.parent.name, [], {}, {}, {}, [])
+    tree = elements(path)
+    if local_name(next(tree)) != "MeasurementData":
+        raise unreadable(path, "no MeasurementData element")
+    errors: list[str] = []
+    try:
+        for element in tree:
+            if local_name(element) == "MeasurementRecord":
+                _take(index, element, errors)
+                element.clear()
+    except (KeyError, ValueError) as error:
+        raise unreadable(path, f"a record without a valid {error}") from error
+    if errors:
+        index.warnings.append(f"{path.name} tells {len(errors)} errors, the first: {errors[0]}")
+    _take_settings(index, [file for file, _ in stamps[1:]])
+    index.texts[path.name] = path.read_bytes()
+    return set_of_records(index)
+
+
+def _attributes(element: ET.Element) -> dict[str, str]:
+    """Return the attributes by their names without namespace."""
+    return {key.rpartition("}")[2]: value for key, value in element.items()}
+
+
+def _take(index: Index, element: ET.Element, errors: list[str]) -> None:
+    """Add what the index says about one plane, or the error that it tells in its place."""
+    values = _attributes(element)
+    text = (element.text or "").strip()
+    if values.get("Type") != "IMG":
+        errors.append(text or str(values.get("Type")))
+        return
+    if not text:
+        msg = "file name"
+        raise ValueError(msg)
+    index.records.append(
+        PlaneRecord(
+            well=(int(values["Row"]), int(values["Column"])),
+            field=int(values["FieldIndex"]),
+            time=int(values["TimePoint"]),
+            channel=int(values["Ch"]),
+            plane=int(values["ZIndex"]),
+            path=index.path.parent / text.replace("\\", "/"),
+            stage_um=(_number(values, "Z"), _number(values, "Y"), _number(values, "X")),
+            seconds=_seconds(values.get("Time", "")),
+        )
+    )
+
+
+def _number(values: dict[str, str], key: str) -> float | None:
+    try:
+        number = float(values[key])
+    except (KeyError, ValueError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _take_settings(index: Index, files: list[Path]) -> None:
+    """Add names, sizes and channels from the files beside the index."""
+    lights: dict[str, float] = {}
+    for file in files:
+        index.texts[file.name] = file.read_bytes()
+        for element in elements(file):
+            kind, values = local_name(element), _attributes(element)
+            if kind == "WellPlate" and values.get("Name"):
+                index.plate = values["Name"]
+            elif kind == "MeasurementChannel":
+                _take_sizes(index, values)
+            elif kind == "LightSource":
+                wavelength = _number(values, "WaveLength")
+                if wavelength:
+                    lights[values.get("Name", "")] = wavelength
+            elif kind == "Channel" and values.get("Ch", "").isdigit():
+                index.channels[int(values["Ch"])] = _channel(element, values, lights)
+    names = {file.name.lower() for file in files}
+    if _DETAIL.lower() not in names:
+        index.warnings.append(f"{_DETAIL} is not there: the size of pixels is left out")
+
+
+def _take_sizes(index: Index, values: dict[str, str]) -> None:
+    keys = {"y_um": "VerticalPixelDimension", "x_um": "HorizontalPixelDimension"}
+    for key, name in keys.items():
+        size = _number(values, name)
+        if size is not None and size > 0 and index.fields.setdefault(key, size) != size:
+            index.warnings.append(f"Channels differ in {name}: that of the first is taken")
+
+
+def _channel(element: ET.Element, values: dict[str, str], lights: dict[str, float]) -> Channel:
+    """Read a channel of the settings: its colour is #AARRGGBB."""
+    own = [(child.text or "").strip() for child in element]
+    waves = {lights[name] for name in own if name in lights}
+    color = values.get("Color", "").lstrip("#")[-6:].upper()
+    return Channel(
+        name=values.get("Target") or values.get("Acquisition") or None,
+        color=color if len(color) == 6 and not set(color) - set("0123456789ABCDEF") else None,
+        excitation_nm=waves.pop() if len(waves) == 1 else None,
+    )
