@@ -15,7 +15,7 @@ from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers.bioformats_java import BioFormats, start
-from parfocal.images.readers.bioformats_metadata import describe, find_wells
+from parfocal.images.readers.bioformats_metadata import describe, drop_forbidden, find_wells
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.readers.series import choose_series
 from parfocal.models.image import ImageMetadata
@@ -124,7 +124,7 @@ class BioFormatsSource:
             except BaseException:
                 self.reader.close()
                 raise
-            self.xml = str(metadata.dumpXML())
+            self.xml = drop_forbidden(str(metadata.dumpXML()))
             count = int(self.reader.getSeriesCount())
             self.names = [str(metadata.getImageName(n) or "") for n in range(count)]
             thumbnails = [n for n in range(count) if self._at(n).isThumbnailSeries()]
@@ -213,6 +213,12 @@ class BioFormatsPixels:
             int(reader.getSizeY()),
             int(reader.getSizeX()),
         )
+        if not all(self.shape5):
+            what = "The image has no pixels"
+            expected = "sizes T, C, Z, Y, X of at least 1"
+            raise InputError(
+                what, where=source.path, expected=expected, found=self.shape5, remedy=_DAMAGED
+            )
         self._is_interleaved = bool(reader.isInterleaved())
         kind = str(source.java.FormatTools.getPixelTypeString(reader.getPixelType()))
         self._is_bit = kind == "bit"
@@ -253,7 +259,7 @@ class BioFormatsPixels:
         """Return a block of whole rows, some of the reader's tiles high."""
         _, _, _, y, x = self.shape5
         rows = max(1, _BLOCK_BYTES // (x * self.samples * self.dtype.itemsize))
-        height = min(tile[0], y)
+        height = max(1, min(tile[0], y))
         return 1, self.samples, 1, min(y, max(height, rows - rows % height)), x
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -299,15 +305,51 @@ class BioFormatsPixels:
 
     def _plane(self, plane: tuple[int, int, int], box: tuple[int, int, int, int]) -> NDArray[Any]:
         """Return the samples (S, Y, X) of a box of a plane (T, C, Z); C counts pixels' samples."""
-        t, c, z = plane
         _, _, width, height = box
-        what = f"Bio-Formats cannot read the plane T={t}, C={c}, Z={z} of image {self._number}"
-        with self._source.java.calls(what, self._source.path):
-            self._reader.setSeries(self._number)
-            data = self._reader.openBytes(self._reader.getIndex(z, c, t), *box)
-        values = np.frombuffer(memoryview(data), np.uint8).view(self._stored)
+        values = self._values(plane, box, 0)
+        row = width * self.samples if self._is_interleaved else width
+        if not values[[0, row - 1, -row, -1]].all():
+            self._check_filled(plane, box, values)
         if self._is_bit:
             values = (values != 0).astype(np.uint8)
         if self._is_interleaved:
             return np.moveaxis(values.reshape(height, width, self.samples), -1, 0)
         return values.reshape(self.samples, height, width)
+
+    def _check_filled(
+        self, plane: tuple[int, int, int], box: tuple[int, int, int, int], values: NDArray[Any]
+    ) -> None:
+        """Refuse a box of which a part was not read but left at 0.
+
+        Where a file ends too early, many a reader of Bio-Formats leaves the end of its buffer as
+        it was, without an error.
+        """
+        again = self._values(plane, box, -1)
+        if not np.array_equal(values.view(np.uint8), again.view(np.uint8)):
+            what = "The source ends before its pixels do"
+            where = f"{self._source.path}, {self._name(plane)}"
+            found = "pixels that Bio-Formats does not read"
+            raise InputError(what, where=where, found=found, remedy=_DAMAGED)
+
+    def _name(self, plane: tuple[int, int, int]) -> str:
+        t, c, z = plane
+        return f"plane T={t}, C={c}, Z={z} of image {self._number}"
+
+    def _values(
+        self, plane: tuple[int, int, int], box: tuple[int, int, int, int], fill: int
+    ) -> NDArray[Any]:
+        """Return the values of a box as stored; bytes that are not read have the value `fill`."""
+        t, c, z = plane
+        java, path = self._source.java, self._source.path
+        what = f"Bio-Formats cannot read the {self._name(plane)}"
+        size = box[2] * box[3] * self.samples * self._stored.itemsize
+        with java.calls(what, path) as told:
+            self._reader.setSeries(self._number)
+            buffer = java.bytes(size)
+            java.fill_bytes(buffer, fill)
+            data = self._reader.openBytes(self._reader.getIndex(z, c, t), buffer, *box)
+            values = np.frombuffer(memoryview(data), np.uint8).view(self._stored)
+        if told:
+            # Such as "attempted to read beyond end of file", after which it goes on.
+            raise InputError(what, where=path, found="; ".join(told[:3]), remedy=_DAMAGED)
+        return values

@@ -45,7 +45,10 @@ _INSTALL_JAVA = (
     "openjdk=17. Or name the folder of another by the environment variable JAVA_HOME."
 )
 _DAMAGED = "The file is truncated or damaged, or of a kind that Bio-Formats cannot read."
-_MEMORY = "Give Java more memory, by the environment variable _JAVA_OPTIONS=-Xmx8g."
+_MEMORY = (
+    "Where the file is whole, give Java more memory than 2 GB, by the environment variable "
+    "_JAVA_OPTIONS=-Xmx8g."
+)
 
 
 def check_installed(path: Path) -> tuple[Path, str]:
@@ -121,7 +124,8 @@ class BioFormats:
         self.FormatTools = jpype.JClass("loci.formats.FormatTools")
         self.version = str(self.FormatTools.VERSION)
         self.bytes = jpype.JArray(jpype.JByte)
-        self.fill = jpype.JClass("java.util.Arrays").fill
+        self._arrays = jpype.JClass("java.util.Arrays")
+        self._byte = jpype.JByte
         self._thrown = jpype.JException
         self._log = self._keep_log()
         factory = jpype.JClass("loci.common.services.ServiceFactory")()
@@ -144,6 +148,10 @@ class BioFormats:
         system.setOut(jpype.JClass("java.io.PrintStream")(nowhere))
         system.setErr(jpype.JClass("java.io.PrintStream")(nowhere))
         return kept
+
+    def fill_bytes(self, buffer: Any, value: int) -> None:
+        """Set all elements of a Java array of bytes."""
+        self._arrays.fill(buffer, self._byte(value))
 
     def new_metadata(self) -> Any:
         """Return an empty store of OME-XML."""
@@ -178,7 +186,11 @@ class BioFormats:
             except self._thrown as error:
                 raise _translated(what, path, error) from None
             finally:
-                told += [_one_line(event.getFormattedMessage()) for event in self._log.list]
+                told += [
+                    _one_line(event.getFormattedMessage())
+                    for event in self._log.list
+                    if str(event.getLoggerName()).startswith("loci.")
+                ]
                 self._log.list.clear()
 
 

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from parfocal.images.ome_xml import parse_ome_xml
 from parfocal.models.image import Channel
 
-__all__ = ["describe", "find_wells"]
+__all__ = ["describe", "drop_forbidden", "find_wells"]
+
+_REFERENCE = re.compile(r"&#(?:x([0-9A-Fa-f]+)|([0-9]+));")
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _RGB = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"), ("Alpha", None))
+
+
+def drop_forbidden(xml: str) -> str:
+    """Return XML without the characters that no XML may hold.
+
+    Bio-Formats takes texts over from files as they are, NUL included.
+
+    Source: W3C, Extensible Markup Language 1.0, 2.2.
+    """
+
+    def kept(reference: re.Match[str]) -> str:
+        number = int(reference[1], 16) if reference[1] else int(reference[2])
+        allowed = number <= 0x10FFFF and not _FORBIDDEN.match(chr(number))
+        return reference[0] if allowed else ""
+
+    return _FORBIDDEN.sub("", _REFERENCE.sub(kept, xml))
 
 
 def describe(
