@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers.loading import choose_reader, find_named, load_reader
 from parfocal.images.readers.ome_zarr import is_zarr
 from parfocal.images.readers.registry import (
-    BIO_FORMATS,
-    FORMATS,
     HEAD_BYTES,
     OME_ZARR,
     Format,
     Reader,
     ReadOptions,
     find_format,
-    load_reader,
 )
 
 __all__ = [
@@ -67,7 +66,9 @@ def open_image(
         not one of its images, or empty while there are several.
     """
     path = Path(path)
-    return find_reader(path, reader).open_series(path, series, ReadOptions(axes, threads))
+    found, warning = _find(path, reader)
+    image = found.open_series(path, series, ReadOptions(axes, threads))
+    return replace(image, warnings=(warning, *image.warnings)) if warning else image
 
 
 def list_images(path: Path, *, reader: str | None = None) -> list[ImageEntry]:
@@ -110,12 +111,19 @@ def find_reader(path: Path, name: str | None = None) -> Reader:
     Raises
     ------
     InputError
-        If the path cannot be read, or its reader is not installed.
+        If the path cannot be read, there is no such reader, or it is not installed.
     """
+    return _find(path, name)[0]
+
+
+def _find(path: Path, name: str | None) -> tuple[Reader, str | None]:
+    """Return the reader, and a warning where it is not the one of the format."""
     format_ = format_of(path)
-    if name is not None and (format_ is None or name != format_.module):
-        format_ = next((one for one in FORMATS if one.module == name), BIO_FORMATS)
-    return load_reader(format_ or BIO_FORMATS, path)
+    if name is None:
+        return choose_reader(path, format_)
+    if format_ is None or name != format_.module:
+        format_ = find_named(name)
+    return load_reader(format_, path), None
 
 
 def format_of(path: Path) -> Format | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 
 __all__ = [
@@ -21,7 +19,6 @@ __all__ = [
     "ReadOptions",
     "Reader",
     "find_format",
-    "load_reader",
 ]
 
 HEAD_BYTES = 512
@@ -168,8 +165,8 @@ FORMATS = (
         (".dcm",),
         ((128, b"DICM"),),
         extra="dicom",
-        needs=("wsidicom", "pydicom"),
-        library="wsidicom (Apache-2.0)",
+        needs=("pydicom",),
+        library="pydicom (MIT)",
         second=("openslide", "bioformats"),
     ),
     Format(
@@ -275,7 +272,7 @@ BIO_FORMATS = Format(
     library="Bio-Formats (GPL-2.0-or-later)",
     second=(),
 )
-"""What reads all other formats."""
+"""What is asked about all other files."""
 
 
 def find_format(path: Path, head: bytes) -> Format | None:
@@ -303,20 +300,3 @@ def find_format(path: Path, head: bytes) -> Format | None:
 def _special(formats: Sequence[Format]) -> Sequence[Format]:
     """Return those that are known by their names alone."""
     return [one for one in formats if not one.signatures]
-
-
-def load_reader(format_: Format, path: Path) -> Reader:
-    """Return the reader of a format.
-
-    Raises
-    ------
-    InputError
-        If what it needs is not installed.
-    """
-    if not format_.installed:
-        what = f"The reader of {format_.name} is not installed"
-        remedy = f"Install it: pip install 'parfocal[{format_.extra}]'."
-        expected = f"the library {format_.library}"
-        raise InputError(what, where=path, expected=expected, remedy=remedy)
-    reader: Reader = import_module(f"parfocal.images.readers.{format_.module}")
-    return reader
