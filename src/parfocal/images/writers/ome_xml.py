@@ -25,6 +25,7 @@ PIXEL_TYPES = {
 }
 """What OME calls the data types that it has."""
 
+_NEAREST = {"int64": "int32", "uint64": "uint32", "float16": "float"}
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"
 _ORIGINALS = "parfocal/original-metadata"
@@ -78,7 +79,7 @@ def ome_xml(
 ) -> bytes:
     """Describe images in OME-XML.
 
-    Text is ASCII with character references, so that it may stand in a tag of a TIFF too.
+    Text is UTF-8, without references such as ``&#181;``, which Bio-Formats does not understand.
     Characters that XML cannot hold are written as U+FFFD.
 
     Parameters
@@ -87,7 +88,8 @@ def ome_xml(
         In their order; their planes are in the order Z, C, T, Z fastest.
     tiff : bool
         Whether the pixels are the pages of this very TIFF, one image after the other; otherwise
-        they are not in the file (MetadataOnly).
+        they are not in the file (MetadataOnly), and for a data type that OME has not the
+        nearest is stated, and said to be that.
     plate : OmePlate, optional
         The plate that the images are fields of.
     originals : mapping of str to bytes, optional
@@ -121,7 +123,7 @@ def ome_xml(
         page += _add_image(root, number, image, page if tiff else None)
     if originals:
         _add_originals(root, originals)
-    text: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=False)
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=False)
     return b'<?xml version="1.0" encoding="UTF-8"?>' + text
 
 
@@ -158,6 +160,9 @@ def _add_plate(root: ET.Element, plate: OmePlate) -> None:
 def _add_image(root: ET.Element, number: int, image: ImageMetadata, page: int | None) -> int:
     """Add one image, whose first page is `page`; return how many pages it has."""
     element = ET.SubElement(root, "Image", ID=f"Image:{number}", Name=_text(image.name))
+    if image.dtype in _NEAREST and page is None:
+        text = f"The pixels are {image.dtype}, which OME-XML cannot say: the nearest type is stated"
+        ET.SubElement(element, "Description").text = text
     pixels = ET.SubElement(element, "Pixels", _pixels(number, image, tiff=page is not None))
     _add_channels(pixels, number, image)
     planes = image.size("T") * image.size("Z") * (1 if has_samples(image) else image.size("C"))
@@ -171,12 +176,11 @@ def _add_image(root: ET.Element, number: int, image: ImageMetadata, page: int | 
 
 def _pixels(number: int, image: ImageMetadata, *, tiff: bool) -> dict[str, str]:
     """Return the attributes of Pixels."""
-    # Without pixels the type is a mere statement, and the nearest that OME has is stated.
-    nearest = {"int64": "int32", "uint64": "uint32", "float16": "float"} if not tiff else {}
+    types = PIXEL_TYPES if tiff else PIXEL_TYPES | _NEAREST
     attributes = {
         "ID": f"Pixels:{number}",
         "DimensionOrder": "XYZCT",
-        "Type": nearest.get(image.dtype) or PIXEL_TYPES[image.dtype],
+        "Type": types[image.dtype],
     }
     if tiff:
         attributes |= {"BigEndian": "false"}
