@@ -113,13 +113,13 @@ def test_other_files_are_passed_over_and_told(tmp_path, data):
     tiff(data / "a.tif")
     tiff(data / "disguised.dat")
     tiff(data / "sub" / "b.tif")
-    for name in ("notes.txt", "a.companion.ome", "plate.HTD"):
+    for name in ("notes.txt", "table.csv", "index-of-all.xml"):
         (data / name).write_bytes(b"text")
     rows, context = run(tmp_path, "data")
     assert [row.source for row in rows] == ["data/a.tif", "data/disguised.dat"]
     ignored, unsearched = context.warnings
     assert "3 file(s)" in ignored
-    assert "data/plate.HTD" in ignored
+    assert "data/index-of-all.xml" in ignored
     assert "data/sub" in unsearched
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,6 @@ from parfocal.errors import InputError
 
 __all__ = ["Candidate", "Listing", "expand_path", "home_of_glob"]
 
-# Formats that no reader is here for yet stay in the list, so that the run reports them.
-_SUFFIXES = (
-    *(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".gif"),
-    *(".nd2", ".czi", ".zvi", ".lif", ".lsm", ".stk", ".oib", ".oif", ".vsi", ".dv", ".r3d"),
-    *(".ims", ".sld", ".flex", ".mvd2", ".mrc", ".dcm", ".svs", ".ndpi", ".scn", ".mrxs", ".bif"),
-)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -51,7 +45,9 @@ class Listing:
     unsearched: list[str] = field(default_factory=list)
 
 
-def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
+def expand_path(
+    text: str, *, recursive: bool, pattern: str, is_image_name: Callable[[str], bool]
+) -> Listing:
     """Find the images that `text` names.
 
     Parameters
@@ -63,6 +59,8 @@ def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
         Whether to search folders in folders.
     pattern : str
         Which names to take from folders.
+    is_image_name : callable
+        Tells whether a file of a name should hold an image. TIFFs are known without it.
 
     Returns
     -------
@@ -81,12 +79,12 @@ def expand_path(text: str, *, recursive: bool, pattern: str) -> Listing:
             listing.candidates.append(Candidate(path, str(path.parent), path.name))
         elif path.is_dir():
             for file in _walk(path, listing, recursive=recursive):
-                _sort_in(file, path, pattern, listing)
+                _sort_in(file, path, pattern, listing, is_image_name)
         elif glob.has_magic(text):
             home = home_of_glob(text)
             for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207
                 if not _is_hidden(Path(match).name) and not _is_inside_zarr(Path(match), home):
-                    _sort_in(Path(match), home, "*", listing)
+                    _sort_in(Path(match), home, "*", listing, is_image_name)
         else:
             what = "There is no such file or folder"
             remedy = "Check the path; a relative one starts at the working folder."
@@ -111,10 +109,12 @@ def _walk(folder: Path, listing: Listing, *, recursive: bool) -> Iterator[Path]:
             listing.unsearched.append(str(path))
 
 
-def _sort_in(path: Path, home: Path, pattern: str, listing: Listing) -> None:
+def _sort_in(
+    path: Path, home: Path, pattern: str, listing: Listing, is_image_name: Callable[[str], bool]
+) -> None:
     if path.is_dir() and not is_zarr(path):
         listing.unsearched.append(str(path))
-    elif not _is_image(path):
+    elif not (path.is_dir() or is_image_name(path.name) or _is_tiff(path)):
         listing.ignored.append(str(path))
     elif fnmatch.fnmatchcase(path.name, pattern):
         name = path.relative_to(home).as_posix()
@@ -132,9 +132,7 @@ def _is_inside_zarr(path: Path, home: Path) -> bool:
     return any(is_zarr(home / folder) for folder in between if folder.name)
 
 
-def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in _SUFFIXES or path.is_dir():
-        return True
+def _is_tiff(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as stream:

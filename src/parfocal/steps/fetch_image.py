@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from parfocal.remote.site import Download
 
 __all__ = ["STEP", "FetchImageParams", "run"]
+
+_TOLD = 10
+_MANY_FILES = 500
+_LOOK_S = 10.0
+_looks: dict[Path, tuple[float, str]] = {}
+"""The latest look at a source of many files, which its images share, and until when it counts."""
 
 
 class FetchImageParams(Parameters):
@@ -96,16 +104,30 @@ def _leave_in_place(text: str, path: Path, context: Context) -> Manifest:
         remedy = "Let 'parfocal list-images' write a row for each image in it."
         expected = "a file, or a folder with zarr.json, .zgroup or .zattrs"
         raise InputError(what, where=path, expected=expected, remedy=remedy)
-    files = tuple(_entry(file, str(file), context) for file in _with_named(path))
+    there = [path, *(file for file in _other_files(path, context) if file.is_file())]
+    files = tuple(_entry(file, str(file), context) for file in there)
     return Manifest(source=text, files=files, primary=str(path))
 
 
-def _with_named(path: Path) -> list[Path]:
-    """Return a file and the others of its set that are there."""
-    from parfocal.remote.filesets import named_files
+def _other_files(path: Path, context: Context) -> list[Path]:
+    """Return the other files of a set, there or not; the latter are told."""
+    from parfocal.images import other_files
 
-    named = (path.with_name(name) for name in named_files(path))
-    return [path, *(file for file in named if file.is_file())]
+    if is_zarr(path):
+        return []
+    try:
+        files = other_files(path)
+    except InputError as error:
+        context.warn(f"The source cannot be read: only the file itself is kept: {error}")
+        return []
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+        context.warn(
+            f"{path}: {len(missing)} files of the set are missing, and their images will fail: "
+            f"{', '.join(missing[:_TOLD])}{more}"
+        )
+    return files
 
 
 def _entry(path: Path, shown: str, context: Context) -> ManifestFile:
@@ -146,14 +168,40 @@ def _downloaded(name: str, file: Download) -> ManifestFile:
 def _download_named(source: HttpSource, path: Path, context: Context) -> Iterator[ManifestFile]:
     """Download the other files of a set; what the server does not have, the reader will miss."""
     from parfocal.remote.fetch import fetch_beside
-    from parfocal.remote.filesets import named_files
 
-    for name in named_files(path):
+    asked = {path.name}
+    for name in _names_beside(path):
+        if name in asked:
+            continue
+        asked.add(name)
+        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
         file = fetch_beside(source, name, path.parent)
         if file is None:
             context.warn(f"{source.url} names the file {name}, which the server does not have")
         else:
             yield _downloaded(name, file)
+
+
+def _names_beside(path: Path) -> Iterator[str]:
+    """Iterate over the names of other files of a set, below the folder of `path`."""
+    from parfocal.images import other_files
+    from parfocal.images.candidates import leads
+    from parfocal.remote.filesets import named_files
+
+    for name in named_files(path):
+        yield name
+        # The file that a TIFF names may be the one that describes the set.
+        yield from named_files(path.with_name(name))
+    if leads(path):
+        try:
+            files = other_files(path)
+        except InputError:
+            return  # its reader will tell why
+        yield from (
+            file.relative_to(path.parent).as_posix()
+            for file in files
+            if path.parent in file.parents and ".." not in file.parts
+        )
 
 
 def _state(params: FetchImageParams, row: Row | None) -> str:
@@ -166,13 +214,32 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
     if isinstance(source, HttpSource):
         return text
     path = source.path.absolute()
+    known = _looks.get(path)
+    if known and time.monotonic() < known[0]:
+        return known[1]
+    count, state = _look(path)
+    _looks.clear()
+    if count >= _MANY_FILES:
+        _looks[path] = (time.monotonic() + _LOOK_S, state)
+    return state
+
+
+def _look(path: Path) -> tuple[int, str]:
+    """Return how many files a source has, and their state."""
+    from parfocal.images import other_files
+
     try:
-        keys = [path / key for key in zarr_keys(path)] if is_zarr(path) else _with_named(path)
-        stats = [key.stat() for key in keys]
+        if is_zarr(path):
+            stats = [(path / key).stat() for key in zarr_keys(path)]
+        else:
+            stats = [path.stat()]
+            with suppress(InputError):
+                stats += [file.stat() for file in other_files(path) if file.is_file()]
     except OSError as error:
-        return f"{path} {os.strerror(error.errno or 0)}"
+        return 0, f"{path} {os.strerror(error.errno or 0)}"
     newest = max(stat.st_mtime_ns for stat in stats)
-    return f"{path} {len(stats)} files {sum(stat.st_size for stat in stats)} bytes {newest}"
+    size = sum(stat.st_size for stat in stats)
+    return len(stats), f"{path} {len(stats)} files {size} bytes {newest}"
 
 
 STEP = Step(

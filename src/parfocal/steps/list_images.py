@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
@@ -17,6 +19,9 @@ from parfocal.models.naming import earlier_names, image_id_of
 from parfocal.models.sheet import Row, read_sheet, write_sheet
 from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source
 from parfocal.steps import SUMMARIES
+
+if TYPE_CHECKING:
+    from parfocal.remote.folders import Listing
 
 __all__ = ["STEP", "ListImagesParams", "run"]
 
@@ -64,25 +69,45 @@ def run(
     """
     home = _home(params.source[0])
     rows: list[Row] = []
-    parts: set[Path] = set()
+    known = _Known(home)
     for text in params.source:
-        found = list(_rows(text, home, params, context))
-        if not found:
+        found = list(_rows(text, params, known, context))
+        if not found and not known.dropped:
             what = "The source holds no image"
             remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
             raise InputError(what, where=text, expected=params.pattern, remedy=remedy)
-        rows += found if text.endswith(".tsv") else _without_parts(found, parts, context)
-    rows = _unique(rows, context)
+        rows += found
+    rows = _tell_plates_apart(_unique(rows, context), context)
     write_sheet(outputs["sheet"], rows)
     context.details["images"] = len(rows)
     logger.info("%d row%s in %s", len(rows), "s" * (len(rows) != 1), outputs["sheet"].name)
 
 
-def _rows(text: str, home: str, params: ListImagesParams, context: Context) -> Iterator[Row]:
+@dataclass
+class _Known:
+    """What is known of the sources so far.
+
+    Attributes
+    ----------
+    home : str
+        The folder whose images are called by their mere names.
+    parts : set of Path
+        Files that belong to an image which another file stands for.
+    dropped : list of str
+        Those of the latest source.
+    """
+
+    home: str
+    parts: set[Path] = field(default_factory=set)
+    dropped: list[str] = field(default_factory=list)
+
+
+def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) -> Iterator[Row]:
+    known.dropped.clear()
     source = parse_source(text)
     if isinstance(source, HttpSource):
         taken = not set(earlier_names(text)).isdisjoint(params.source)
-        at_home = _home(text) == home
+        at_home = _home(text) == known.home
         draft = Row(
             image_id=image_id_of(source.name, text, at_home=at_home, keep_suffix=taken),
             name=source.name,
@@ -92,21 +117,26 @@ def _rows(text: str, home: str, params: ListImagesParams, context: Context) -> I
     if text.endswith(".tsv"):
         return _rows_of_sheet(source.path, context)
     path = str(source.path) if is_uri(text) else text
-    return _rows_of_path(path, home, params, context)
+    return _rows_of_path(path, params, known, context)
 
 
 def _rows_of_path(
-    text: str, home: str, params: ListImagesParams, context: Context
+    text: str, params: ListImagesParams, known: _Known, context: Context
 ) -> Iterator[Row]:
+    from parfocal.images.candidates import is_image_name
     from parfocal.remote.folders import expand_path
 
-    listing = expand_path(text, recursive=params.recursive, pattern=params.pattern)
-    _tell(context, "file(s) that are not images were ignored", listing.ignored)
-    how = "linked" if params.recursive else "set 'recursive'"
-    _tell(context, f"folder(s) were not searched ({how})", listing.unsearched)
+    listing = expand_path(
+        text, recursive=params.recursive, pattern=params.pattern, is_image_name=is_image_name
+    )
+    _add_parts(known.parts, (candidate.path for candidate in listing.candidates))
+    _tell_passed_over(listing, known.parts, params, context)
     labels, strange = [], []
     for candidate in listing.candidates:
         shown = str(candidate.path)
+        if candidate.path.absolute() in known.parts:
+            known.dropped.append(shown)
+            continue
         if shown != text and _is_label_image(candidate.path):
             labels.append(shown)
             continue
@@ -114,7 +144,7 @@ def _rows_of_path(
         if place is None:
             strange.append(repr(shown))
             continue
-        at_home = candidate.home == home
+        at_home = candidate.home == known.home
         taken = _has_earlier_name(candidate.path)
         draft = Row(
             image_id=image_id_of(candidate.name, place, at_home=at_home, keep_suffix=taken),
@@ -122,6 +152,8 @@ def _rows_of_path(
             source=place,
         )
         yield from _rows_of_file(draft, candidate.path, candidate.name, context)
+        known.parts |= _other_files(candidate.path)
+    _tell(context, "file(s) are parts of an image that another file stands for", known.dropped)
     _tell(context, "label image(s) are no images to analyse and were left out", labels)
     why = "have a tab, a line break or no UTF-8 in their names and were left out (rename them)"
     _tell(context, f"file(s) {why}", strange, at_most=len(strange))
@@ -185,31 +217,32 @@ def _rows_of_url(draft: Row, source: HttpSource) -> Iterator[Row]:
         )
 
 
-@dataclass(frozen=True)
-class _Entry:
-    series: str
-    name: str = ""
-
-
 def _rows_of_file(draft: Row, path: Path, name: str, context: Context) -> Iterator[Row]:
-    entries = _entries(path, context)
-    if len(entries) == 1:
-        yield draft
-        return
-    plate = _plate_name(path)
+    entries = [_on_plate(entry, path) for entry in _entries(path, context)]
     labels = [entry.name for entry in entries]
     for entry in entries:
         usable = entry.name and labels.count(entry.name) == 1
         update = {
-            "image_id": image_id_of(name, draft.source, series=entry.series),
-            "name": f"{draft.name or path.name} [{entry.name if usable else entry.series}]",
-            "series": entry.series,
+            "plate": entry.plate or draft.plate,
+            "well": entry.well or draft.well,
+            "field": entry.site or draft.field,
         }
-        if plate is not None:
-            well = PurePosixPath(entry.series).parent
-            update |= {"plate": plate, "well": "".join(well.parts)}
-            update["field"] = PurePosixPath(entry.series).name
+        if len(entries) > 1:
+            update |= {
+                "image_id": image_id_of(name, draft.source, series=entry.series),
+                "name": f"{draft.name or path.name} [{entry.name if usable else entry.series}]",
+                "series": entry.series,
+            }
         yield draft.model_copy(update=update)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    series: str
+    name: str = ""
+    plate: str = ""
+    well: str = ""
+    site: str = ""
 
 
 def _entries(path: Path, context: Context) -> Sequence[_Entry]:
@@ -223,38 +256,69 @@ def _entries(path: Path, context: Context) -> Sequence[_Entry]:
         context.warn(f"An image cannot be read and will fail: {error}")
     else:
         aside = [f"{path.name}: {name}" for image in images for name in image.aside]
-        _tell(context, "picture(s) of a slide, not of the sample, were left out", aside)
-        return [_Entry(image.series, _in_one_line(image.metadata.name)) for image in images]
+        what = "picture(s) beside images, such as a slide's label or projections, were left out"
+        _tell(context, what, aside)
+        doubts = [f"{image.series}: {text}" for image in images for text in image.warnings]
+        _tell(context, f"warning(s) about images of {path.name}", doubts)
+        return [
+            _Entry(
+                image.series,
+                *(
+                    _in_one_line(text)
+                    for text in (image.metadata.name, image.plate, image.well, image.field)
+                ),
+            )
+            for image in images
+        ]
     try:
         return [_Entry(series) for series in ome_zarr.series_names(path)]
     except InputError:
         return [_Entry("")]
 
 
-def _without_parts(rows: Sequence[Row], parts: set[Path], context: Context) -> list[Row]:
-    """Drop files that belong to an image which an earlier row names; add to `parts`."""
-    from parfocal.remote.filesets import named_files
+def _add_parts(parts: set[Path], paths: Iterable[Path]) -> None:
+    """Add the files that indexes of plates and other sets stand for; none of them is opened."""
+    from parfocal.images.candidates import leads
 
-    kept, dropped = [], []
-    for row in rows:
-        source = parse_source(row.source)
-        if isinstance(source, LocalSource):
-            path = source.path.absolute()
-            if path in parts:
-                dropped.append(row.source)
-                continue
-            parts |= {path.with_name(name) for name in named_files(path)}
-        kept.append(row)
-    _tell(context, "file(s) are parts of an image that another file stands for", dropped)
-    return kept
+    # The index of a plate stands for its copies further down, too.
+    for path in sorted(filter(leads, paths), key=lambda path: len(path.parts)):
+        if path.absolute() not in parts:
+            parts |= _other_files(path)
 
 
-def _plate_name(path: Path) -> str | None:
-    """Return the name of the plate that an OME-Zarr is, or None if it is none."""
+def _other_files(path: Path) -> set[Path]:
+    """Return the other files of an image; none where it is damaged, which its row will tell."""
+    from parfocal.images import other_files
+
+    try:
+        return set(other_files(path.absolute()))
+    except InputError:
+        return set()
+
+
+def _tell_passed_over(
+    listing: Listing, parts: AbstractSet[Path], params: ListImagesParams, context: Context
+) -> None:
+    ignored = [path for path in listing.ignored if Path(path).absolute() not in parts]
+    _tell(context, "file(s) that are not images were ignored", ignored)
+    inside = {folder for path in parts for folder in path.parents}
+    folders = [path for path in listing.unsearched if Path(path).absolute() not in inside]
+    how = "linked" if params.recursive else "set 'recursive'"
+    _tell(context, f"folder(s) were not searched ({how})", folders)
+
+
+def _on_plate(entry: _Entry, path: Path) -> _Entry:
+    """Add where an image of an OME-Zarr lies, if that is a plate."""
     from parfocal.images.readers import ome_zarr
 
-    plate = ome_zarr.read_attributes(path)["ome"].get("plate") if is_zarr(path) else None
-    return None if plate is None else _in_one_line(str(plate.get("name") or path.name))
+    if entry.plate or not is_zarr(path):
+        return entry
+    plate = ome_zarr.read_attributes(path)["ome"].get("plate")
+    if plate is None:
+        return entry
+    place = PurePosixPath(entry.series)
+    name = _in_one_line(str(plate.get("name") or path.name))
+    return replace(entry, plate=name, well="".join(place.parent.parts), site=place.name)
 
 
 def _in_one_line(text: str) -> str:
@@ -298,6 +362,27 @@ def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
         twice.append(f"{row.source} {row.series}".strip())
     _tell(context, "image(s) that were named twice are listed once", twice)
     return list(kept.values())
+
+
+def _tell_plates_apart(rows: Sequence[Row], context: Context) -> list[Row]:
+    """Add the folder to the names of plates that have the same one."""
+    sources: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        if row.plate:
+            sources.setdefault((row.plate, row.well, row.field), set()).add(row.source)
+    twice = {
+        (key[0], one) for key, several in sources.items() if len(several) > 1 for one in several
+    }
+    if not twice:
+        return list(rows)
+    names = sorted({plate for plate, _ in twice})
+    _tell(context, "plate name(s) stand for several plates: their folders were added", names)
+    return [
+        row.model_copy(update={"plate": f"{row.plate} {PurePosixPath(row.source).parent.name}"})
+        if (row.plate, row.source) in twice
+        else row
+        for row in rows
+    ]
 
 
 STEP = Step(

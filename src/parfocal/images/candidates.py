@@ -1,0 +1,37 @@
+"""Tell by its name whether a file should hold an image, and whether others belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parfocal.images.readers.registry import FORMATS
+
+__all__ = ["is_image_name", "leads"]
+
+# Formats that only Bio-Formats reads; it reads more, whose names say less.
+_OTHERS = (
+    *(".jp2", ".bmp", ".gif", ".zvi", ".vsi", ".sld", ".flex", ".mvd2", ".mrc", ".1sc", ".ids"),
+    *(".ics", ".lei", ".obf", ".msr", ".oir", ".pic", ".sif", ".spe", ".ipl", ".ipw", ".xdce"),
+)
+_SETS = ("imagexpress", "operetta", "cellvoyager", "fileset")
+_LEADERS = (
+    *(end for format_ in FORMATS if format_.module in _SETS for end in format_.suffixes),
+    *(".companion.ome", ".oif", ".vsi", ".mrxs", ".vms", ".vmu", ".xlef", ".mvd2", ".lei", ".xdce"),
+)
+_SUFFIXES = (*(end for format_ in FORMATS for end in format_.suffixes), *_OTHERS)
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file of this name should hold an image, or be the index of a set."""
+    return _has(name, _SUFFIXES)
+
+
+def leads(path: Path) -> bool:
+    """Tell whether a file stands for others, which are no images of their own."""
+    return _has(path.name, _LEADERS)
+
+
+def _has(name: str, endings: tuple[str, ...]) -> bool:
+    """Tell whether a name has one of the endings; those without a dot are whole names."""
+    low = name.lower()
+    return any(low.endswith(end) if end.startswith(".") else low == end for end in endings)
