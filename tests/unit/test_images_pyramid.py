@@ -18,8 +18,8 @@ SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))
 def exact_mean_half_up(pixels, *, along_z=False):
     """Average by definition: Python's integers, odd ends repeated."""
     step = (2 if along_z else 1, 2, 2)
-    out = np.empty([-(-size // by) for size, by in zip(pixels.shape, step, strict=True)])
-    out = out.astype(pixels.dtype)
+    shape = [-(-size // by) for size, by in zip(pixels.shape, step, strict=True)]
+    out = np.empty(shape, pixels.dtype)
     for place in np.ndindex(out.shape):
         of = [
             [min(by * index + k, size - 1) for k in range(by)]
