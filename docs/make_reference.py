@@ -1,4 +1,4 @@
-"""Write docs/reference/steps.md from the steps themselves: ``python docs/make_reference.py``."""
+"""Write pages of docs/reference from the code itself: ``python docs/make_reference.py``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,50 @@ from typing import Any
 
 from parfocal.core.step import Step
 from parfocal.engine.schema import step_schema
+from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format
 from parfocal.steps import STEPS
 
-PAGE = Path(__file__).parent / "reference" / "steps.md"
+REFERENCE = Path(__file__).parent / "reference"
+_PROVERS = {"pillow": "Pillow (MIT-CMU)", "zarr_python": "zarr-python (MIT)"}
 
 
-def page() -> str:
-    """Return the whole page."""
+def pages() -> dict[Path, str]:
+    """Return the text of each page."""
+    return {REFERENCE / "steps.md": _steps(), REFERENCE / "formats.md": _formats()}
+
+
+def _formats() -> str:
+    head = """# Formats that are read
+
+Made from the code by `python docs/make_reference.py`; do not edit.
+
+A file is known by its first bytes, then by the end of its name. The extra of a row brings its
+library: `pip install 'parfocal[nd2]'`; `parfocal[formats]` brings all but the last row's. The licence is that of the library, which is a work of its own: Parfocal's is
+BSD-3-Clause. *Proven by* names the libraries that can read the source again to prove a conversion,
+the best first; without one a certificate says `self-consistent`.
+
+| format | names end with | extra | library (licence) | proven by |
+|---|---|---|---|---|
+"""
+    tail = """
+`parfocal[bioformats]` is JPype (Apache-2.0), the bridge to Java; the jar and Java come apart:
+[How to read other formats with Bio-Formats](../howto/bio-formats.md).
+Where the extra of a format is not installed and Bio-Formats is, it reads the format and warns.
+"""
+    every = (OME_ZARR, *FORMATS, BIO_FORMATS)
+    return head + "".join(_format_row(one) for one in every) + tail
+
+
+def _format_row(one: Format) -> str:
+    libraries = _PROVERS | {known.module: known.library for known in (*FORMATS, BIO_FORMATS)}
+    names = ", ".join(f"`{end}`" for end in one.suffixes) or "any other"
+    names = "a folder" if one is OME_ZARR else names
+    second = ", ".join(libraries[name] for name in one.second) or "no other"
+    extra = f"`{one.extra}`" if one.extra else ""
+    return f"| {one.name} | {names} | {extra} | {one.library} | {second} |\n"
+
+
+def _steps() -> str:
     head = (
         "# Steps\n\nMade from the code by `python docs/make_reference.py`; do not edit.\n"
         "`parfocal schema STEP` gives the same as JSON Schema.\n"
@@ -83,4 +120,5 @@ def _type(field: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

@@ -250,9 +250,7 @@ FORMATS = (
         "deltavision",
         (".dv", ".r3d", ".r3d_d3d"),
         ((96, b"\xa0\xc0"), (96, b"\xc0\xa0")),
-        extra="dv",
-        needs=("mrc",),
-        library="mrc (BSD-3-Clause)",
+        library="Parfocal itself (BSD-3-Clause)",
     ),
 )
 
