@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def _image(
         block5=pixels.block5,
         reader=library("pydicom"),
         warnings=tuple(warn),
-        original_metadata={"dicom.json": _json(files[0].header)},
+        original_metadata={"dicom.json": _json(files[0].json)},
         close=close,
     )
 
@@ -170,6 +170,5 @@ def _rescaling(header: Any) -> tuple[float, float]:
     return 1, 0
 
 
-def _json(header: Any) -> bytes:
-    content = header.to_json_dict(suppress_invalid_tags=True)
+def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"

@@ -65,7 +65,7 @@ class DicomFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header, self.warnings, self._start = _read_header(path)
+        self.header, self.json, self.warnings, self._start = _read_header(path)
         with ExitStack() as undo:
             undo.callback(self.close)
             try:
@@ -273,8 +273,8 @@ class DicomFile:
             offset += 8 + length
 
 
-def _read_header(path: Path) -> tuple[Dataset, list[str], int]:
-    """Return the header, what pydicom warns of, and where the pixels begin."""
+def _read_header(path: Path) -> tuple[Dataset, dict[str, Any], list[str], int]:
+    """Return the header, also as DICOM JSON, what is wrong with it, and where the pixels begin."""
     import pydicom
 
     with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
@@ -286,8 +286,36 @@ def _read_header(path: Path) -> tuple[Dataset, list[str], int]:
         except (pydicom.errors.InvalidDicomError, OSError, *DAMAGE) as error:
             what = "The DICOM file cannot be read"
             raise InputError(what, where=path, found=error, remedy=DAMAGED) from error
+        content, damaged = _parse(header)
     if deflated:
         what = "The DICOM file is deflated as a whole"
         raise InputError(what, where=path, found=_DEFLATED, remedy=READ_OTHERWISE)
     texts = {f"{path.name}: {one.message}" for one in caught}
-    return header, sorted(texts), start
+    if damaged:
+        texts.add(f"{path.name}: invalid values are left out of the header: {', '.join(damaged)}")
+    return header, content, sorted(texts), start
+
+
+def _parse(header: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """Return all of a header as DICOM JSON, and the tags that are invalid.
+
+    pydicom reads values when they are asked for; those that it cannot are taken away.
+    """
+    from pydicom.errors import BytesLengthException
+
+    content, damaged = {}, []
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+        except (BytesLengthException, *DAMAGE):
+            del header[tag]
+            damaged.append(str(tag))
+            continue
+        try:
+            content[f"{tag:08X}"] = element.to_json_dict(None, 0)
+        except BytesLengthException:  # of an item that pydicom could not read later either
+            del header[tag]
+            damaged.append(str(tag))
+        except DAMAGE:
+            damaged.append(str(tag))
+    return content, damaged
