@@ -26,9 +26,10 @@ def _formats() -> str:
 Made from the code by `python docs/make_reference.py`; do not edit.
 
 A file is known by its first bytes, then by the end of its name. The extra of a row brings its
-library: `pip install 'parfocal[nd2]'`; `parfocal[formats]` brings all but the last row's. The licence is that of the library, which is a work of its own: Parfocal's is
-BSD-3-Clause. *Proven by* names the libraries that can read the source again to prove a conversion,
-the best first; without one a certificate says `self-consistent`.
+library: `pip install 'parfocal[nd2]'`; `parfocal[formats]` brings all but the last row's. The
+licence is that of the library, which is a work of its own: Parfocal's is BSD-3-Clause. *Proven by*
+names the libraries that can read the source again to prove a conversion, the best first; without
+one a certificate says `self-consistent`.
 
 | format | names end with | extra | library (licence) | proven by |
 |---|---|---|---|---|
