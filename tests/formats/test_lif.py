@@ -298,3 +298,51 @@ def test_text_that_is_called_lif_is_refused(tmp_path):
     path.write_text("no image at all " * 100)
     with pytest.raises(InputError, match="Leica file cannot be read"):
         list_images(path)
+
+
+STEPS = {"X": 0.25, "Y": 0.5, "Z": 0.7}
+
+
+@pytest.mark.parametrize("axes", ["YX", "CYX", "ZCYX", "CZYX", "ZX", "YZX", "CZX"])
+def test_bio_formats_agrees_on_all_axes(tmp_path, assert_same_as_bio_formats, axes):
+    image = LifImage("a", axes, noise(range(2, 2 + len(axes))), steps=STEPS)
+    assert_same_as_bio_formats(write_lif(tmp_path / "a.lif", [image]))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_bio_formats_agrees_on_types(tmp_path, assert_same_as_bio_formats, dtype):
+    image = LifImage("a", "CYX", noise((2, 5, 7), dtype), steps=STEPS)
+    assert_same_as_bio_formats(write_lif(tmp_path / "a.lif", [image]))
+
+
+def test_bio_formats_agrees_on_many_images_tiles_and_colour(tmp_path, assert_same_as_bio_formats):
+    colour = LifImage("rgb", "YXS", noise((8, 12, 3), "uint8"), tags=(3, 2, 1))
+    images = [
+        LifImage("one", "YX", noise((6, 8)), children=(LifImage("inner", "YX", noise((4, 4))),)),
+        ("folder", LifImage("one", "ZYX", noise((2, 3, 4), seed=2), steps=STEPS), colour),
+        LifImage("scan", "MZCYX", noise((2, 3, 2, 6, 8)), extra=TILES, steps=STEPS),
+    ]
+    assert_same_as_bio_formats(write_lif(tmp_path / "a.lif", images))
+
+
+@pytest.mark.parametrize(
+    ("image", "explained"),
+    [
+        # It takes time stamps only, not the plan of the experiment.
+        (LifImage("t", "TYX", noise((3, 4, 8)), steps={"T": 2}), {"time_increment_s"}),
+        # It takes the seconds of a line scan along X and T for micrometres along Y.
+        (LifImage("xt", "TX", noise((3, 4)), steps={"T": 2}), {"y_um"}),
+        # It takes wavelengths for time points.
+        (LifImage("waves", "LYX", noise((2, 3, 4))), {"shape", "channels"}),
+        # It takes all pixels of 32 bits for floats; the file says that they are integers.
+        (LifImage("wide", "YX", noise((3, 4), "uint32")), {"dtype", "pixels"}),
+        # It takes blue to be first always; the file says that red is.
+        (LifImage("rgb", "YXS", noise((4, 8, 3), "uint8"), tags=(1, 2, 3)), {"pixels"}),
+        # It does not read the names of dyes there.
+        (LifImage("named", "CYX", noise((2, 3, 4)), dyes=("GFP", "RFP")), {"channels"}),
+    ],
+    ids=lambda value: value.name if isinstance(value, LifImage) else "",
+)
+def test_where_bio_formats_differs_and_why(tmp_path, assert_same_as_bio_formats, image, explained):
+    path = write_lif(tmp_path / "a.lif", [image])
+    assert_same_as_bio_formats(path, explained=explained)
