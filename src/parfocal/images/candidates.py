@@ -16,7 +16,8 @@ _OTHERS = (
 _SETS = ("imagexpress", "operetta", "cellvoyager", "fileset")
 _LEADERS = (
     *(end for format_ in FORMATS if format_.module in _SETS for end in format_.suffixes),
-    *(".companion.ome", ".oif", ".vsi", ".mrxs", ".vms", ".vmu", ".xlef", ".mvd2", ".lei", ".xdce"),
+    *(".companion.ome", ".dcm", ".oif", ".vsi", ".mrxs", ".vms", ".vmu", ".xlef", ".mvd2"),
+    *(".lei", ".xdce"),
 )
 _SUFFIXES = (*(end for format_ in FORMATS for end in format_.suffixes), *_OTHERS)
 

@@ -132,6 +132,7 @@ def _image(
         pyramid=(pixels,),
         block5=pixels.block5,
         reader=library("pydicom"),
+        lossy=is_lossy(files[0].syntax),
         warnings=tuple(warn),
         original_metadata={"dicom.json": _json(files[0].json)},
         close=close,

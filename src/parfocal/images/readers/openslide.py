@@ -35,6 +35,7 @@ _CHANNELS = (
     Channel(name="Blue", color="0000FF"),
 )
 _HAMAMATSU = (".vms", ".vmu")
+_LOSSY = ("hamamatsu", "leica", "mirax", "ventana")  # whose scanners write JPEG
 
 
 class _SlidePixels:
@@ -122,6 +123,7 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
         pyramid=(pixels,),
         block5=_block(properties, height, width),
         reader=library("openslide-bin", "OpenSlide"),
+        lossy=properties.get("openslide.vendor") in _LOSSY,
         warnings=tuple(warn),
         original_metadata={"openslide.json": _json(properties)},
         close=slide.close,
