@@ -25,6 +25,7 @@ _JAR = "jars/bioformats_package.jar"
 _HEAP = "2g"
 _OPTIONS = (
     f"-Xmx{_HEAP}",
+    "-Xss8m",  # Java guards the end of the stack, and other libraries need more than 1 MB
     "-Xrs",  # signals stay Python's
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",  # no file in the folder for temporary files
