@@ -95,8 +95,6 @@ def _describe(
 ) -> ImageMetadata:
     fields = header.fields
     sizes = {f"{axis}_um": positive(fields[f"d{axis}"]) for axis in "xyz"}
-    if layout.size("Z") == 1:
-        del sizes["z_um"]
     return ImageMetadata(
         name=path.name,
         dtype=header.dtype.name,

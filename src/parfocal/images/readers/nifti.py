@@ -172,7 +172,7 @@ def _describe(
         known = {
             f"{axis}_um": step * header.unit_um
             for axis, step in zip("xyz", steps, strict=False)
-            if step is not None and (axis != "z" or layout.size("Z") > 1)
+            if step is not None
         }
     elif any(step not in (0, 1) for step in header.steps[:3]):
         sizes = ", ".join(f"{step:g}" for step in header.steps[:3])
