@@ -1,0 +1,276 @@
+"""Open Olympus OIB and OIF (FluoView): settings, and a TIFF for each plane."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path, PureWindowsPath
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Region, Shape, region_shape
+from parfocal.errors import InputError
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.libraries import library
+from parfocal.images.readers.olympus_metadata import OlympusSettings
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
+from parfocal.models.image import ImageMetadata
+
+__all__ = ["OlympusPixels", "OlympusSource", "list_series", "open_series", "other_files"]
+
+_PLANE = re.compile(r"(?:.*_)?((?:[A-Z]\d{3,})*)\.tif", re.IGNORECASE)
+_INDEX = re.compile(r"([A-Z])(\d{3,})", re.IGNORECASE)
+_CACHE_BYTES = 32 * 2**20
+_REMEDY = (
+    "Copy the whole acquisition again, or export it as OME-TIFF in the software that wrote it."
+)
+
+
+def list_series(path: Path) -> list[ImageEntry]:
+    """List the one image of an OIB or OIF.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, planes are missing, or it has axes that cannot be kept.
+    """
+    with OlympusSource(path) as opened:
+        return [ImageEntry("0", opened.image().metadata, opened.aside)]
+
+
+def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
+    """Open an OIB or OIF.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, planes are missing, or `series` is neither empty nor ``0``.
+    """
+    choose_series(path, series, ["0"])
+    with ExitStack() as undo:
+        image = undo.enter_context(OlympusSource(path)).image()
+        undo.pop_all()
+    return image
+
+
+def other_files(path: Path) -> list[Path]:
+    """Return the files in the folder of an OIF; an OIB has none.
+
+    Raises
+    ------
+    InputError
+        If `path` is damaged, or the folder is missing.
+    """
+    with OlympusSource(path) as opened:
+        if path.suffix.lower() == ".oib":
+            return []
+        folder = path.with_name(f"{path.name}.files")
+        return sorted(folder / name for name in {*opened.files.names, *opened.listed})
+
+
+class OlympusSource:
+    """An OIB or OIF whose planes are known.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or no file of Olympus.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from parfocal.images.readers.olympus_files import open_files
+
+        self.path = path
+        self.files = open_files(path)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._text = self.files.read(self.files.main)
+            self._settings = OlympusSettings(self._text, self.files.main, path)
+            undo.pop_all()
+        self.listed = self._settings.listed()
+        found = {name: _PLANE.fullmatch(name) for name in self.files.names}
+        pictures = {name for name in found if name.lower().endswith(".tif")}
+        planes = {name: match[1].upper() for name, match in found.items() if match}
+        self._planes = planes
+        self.aside = tuple(sorted(pictures - planes.keys()))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def image(self) -> Image:
+        """Return the image, whose pixels can be read until `close`."""
+        warn: list[str] = []
+        places = self._places(warn)
+        pixels = OlympusPixels(self.files, self.path, places)
+        t, c, z, y, x = pixels.shape5
+        self._settings.check_plane((y, x), self.path, warn)
+        kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
+        if self.aside:
+            names = ", ".join(self.aside)
+            warn.append(f"{self.path.name} holds pictures beside its planes, left out: {names}")
+        fields = self._settings.fields(pixels.shape5, warn)
+        metadata = ImageMetadata(
+            name=self.path.name,
+            axes="".join(axis for axis, _ in kept),
+            shape=tuple(size for _, size in kept),
+            dtype=pixels.dtype.name,
+            channels=self._settings.channels(c, warn),
+            **fields,
+        )
+        return Image(
+            metadata=metadata,
+            pyramid=(pixels,),
+            block5=(1, 1, 1, y, x),
+            reader=library("oiffile"),
+            warnings=tuple(warn),
+            original_metadata={"olympus.oif": self._text},
+            close=self.close,
+        )
+
+    def _places(self, warn: list[str]) -> Mapping[tuple[int, int, int], str]:
+        """Return the file of each plane T, C, Z, counted from 0."""
+        wanted = self._settings.plane_axes()
+        letters = {axis: self._settings.letter(axis, warn) for axis in "TCZ"}
+        places: dict[tuple[int, int, int], str] = {}
+        for name, text in self._planes.items():
+            index = {letter: int(number) - 1 for letter, number in _INDEX.findall(text)}
+            if any(index[letter] for letter in index.keys() - set(letters.values())):
+                what = "The planes have axes that the result cannot keep"
+                expected = f"only {', '.join(wanted)}"
+                raise InputError(
+                    what, where=self.path, expected=expected, found=name, remedy=_REMEDY
+                )
+            t, c, z = (index.get(letters[axis], 0) for axis in "TCZ")
+            if (t, c, z) in places or min(t, c, z) < 0:
+                what = "Two files are the same plane"
+                found = f"{places.get((t, c, z))} and {name}"
+                raise InputError(what, where=self.path, found=found, remedy=_REMEDY)
+            places[t, c, z] = name
+        self._check_complete(places, letters, warn)
+        return places
+
+    def _check_complete(
+        self,
+        places: Mapping[tuple[int, int, int], str],
+        letters: Mapping[str, str],
+        warn: list[str],
+    ) -> None:
+        """Refuse missing planes; warn where fewer were taken than planned."""
+        stems = {PureWindowsPath(name).stem for name in self.files.names if name in self._planes}
+        lost = sorted(name for name in self.listed if PureWindowsPath(name).stem not in stems)
+        sizes = [max((place[n] for place in places), default=-1) + 1 for n in range(3)]
+        if lost or not places or len(places) != np.prod(sizes):
+            what = "Planes of the image are missing"
+            expected = f"{max(int(np.prod(sizes)), len(self.listed), 1)} planes"
+            found = f"{len(places)} planes" + f", not {lost[0]} and others" * bool(lost)
+            raise InputError(what, where=self.path, expected=expected, found=found, remedy=_REMEDY)
+        for axis, size in zip("TCZ", sizes, strict=True):
+            planned = self._settings.size(letters[axis])
+            if planned > size and self._settings.is_plane_axis(letters[axis]):
+                warn.append(
+                    f"{self.path.name} was to have {planned} along {axis} and has {size}: the "
+                    "acquisition was stopped before its end"
+                )
+
+
+class OlympusPixels:
+    """Planes that are TIFFs, each decoded whole; the latest are kept.
+
+    Parameters
+    ----------
+    files : OlympusFiles
+        Where the planes lie.
+    path : Path
+        The source, for errors.
+    places : mapping of (int, int, int) to str
+        The file of each plane T, C, Z.
+    """
+
+    def __init__(self, files: Any, path: Path, places: Mapping[tuple[int, int, int], str]) -> None:
+        self._files = files
+        self._path = path
+        self._places = places
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[tuple[int, int, int], NDArray[Any]] = OrderedDict()
+        first = self._decode((0, 0, 0))
+        t, c, z = (max(place[n] for place in places) + 1 for n in range(3))
+        height, width = first.shape
+        self.shape5: Shape = (t, c, z, height, width)
+        self.dtype = first.dtype
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` as an array (T, C, Z, Y, X).
+
+        Raises
+        ------
+        InputError
+            If a plane is missing or damaged.
+        """
+        ts, cs, zs, ys, xs = region
+        out = np.empty(region_shape(region), self.dtype)
+        for t in range(ts.start, ts.stop):
+            for c in range(cs.start, cs.stop):
+                for z in range(zs.start, zs.stop):
+                    plane = self._plane((t, c, z))
+                    out[t - ts.start, c - cs.start, z - zs.start] = plane[ys, xs]
+        return out
+
+    def _plane(self, place: tuple[int, int, int]) -> NDArray[Any]:
+        with self._lock:
+            if place in self._cache:
+                self._cache.move_to_end(place)
+                return self._cache[place]
+        plane = self._decode(place)
+        if plane.shape != self.shape5[3:] or plane.dtype != self.dtype:
+            what = "A plane of the image is unlike the first one"
+            expected = f"{self.shape5[3:]} {self.dtype}"
+            found = f"{plane.shape} {plane.dtype}"
+            where = f"{self._path}, {self._places[place]}"
+            raise InputError(what, where=where, expected=expected, found=found, remedy=_REMEDY)
+        with self._lock:
+            self._cache[place] = plane
+            while len(self._cache) > 1 and len(self._cache) * plane.nbytes > _CACHE_BYTES:
+                self._cache.popitem(last=False)
+        return plane
+
+    def _decode(self, place: tuple[int, int, int]) -> NDArray[Any]:
+        """Return a plane (Y, X)."""
+        import tifffile
+
+        from parfocal.images.readers.tiff_pixels import DAMAGE
+
+        name = self._places[place]
+        content = self._files.read(name)
+        try:
+            with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+                pages = len(tiff.pages)
+                page: NDArray[Any] = tiff.pages[0].asarray()
+        except (tifffile.TiffFileError, *DAMAGE) as error:
+            what = "A plane of the image cannot be decoded"
+            where = f"{self._path}, {name}"
+            raise InputError(what, where=where, found=error, remedy=_REMEDY) from error
+        if pages != 1 or page.ndim != 2 or page.dtype.kind not in "uif":
+            what = "A plane of the image is not one of grey values"
+            found = f"{pages} pages {page.shape} {page.dtype}"
+            where = f"{self._path}, {name}"
+            raise InputError(what, where=where, expected="1 page (Y, X)", found=found)
+        return page.astype(page.dtype.newbyteorder("="), copy=False)
