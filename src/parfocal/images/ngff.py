@@ -66,21 +66,14 @@ def image_attributes(
         To be placed under ``ome`` for 0.5, at the root for 0.4.
     """
     labels = windows is None
-    method = {
-        "description": "mean of 2 by 2 pixels, halves rounded up",
-        "method": "parfocal.images.pyramid.halve",
-    }
-    if labels:
-        method = {
-            "description": "upper left of 2 by 2 labels",
-            "method": "parfocal.images.pyramid.halve_labels",
-        }
     multiscale: dict[str, Any] = {
         "name": metadata.name,
         "type": "nearest" if labels else "mean",
-        "metadata": method,
+        "metadata": _method(levels, labels=labels),
         "axes": [_axis(metadata, axis) for axis in metadata.axes],
-        "datasets": [_dataset(metadata, n, labels=labels) for n in range(len(levels))],
+        "datasets": [
+            _dataset(metadata, levels[: n + 1], labels=labels) for n in range(len(levels))
+        ],
     }
     attributes: dict[str, Any] = {"multiscales": [multiscale]}
     if version == "0.4":
@@ -92,6 +85,21 @@ def image_attributes(
     else:
         attributes["omero"] = {"channels": _channels(metadata, windows)}
     return attributes
+
+
+def _method(levels: Sequence[LevelLayout], *, labels: bool) -> dict[str, str]:
+    along_z = levels[0].shape[2] != levels[-1].shape[2]
+    block = "2 by 2 by 2" if along_z else "2 by 2"
+    if labels:
+        first = "first" if along_z else "upper left"
+        return {
+            "description": f"{first} of {block} labels",
+            "method": "parfocal.images.pyramid.halve_labels",
+        }
+    return {
+        "description": f"mean of {block} pixels, halves rounded up",
+        "method": "parfocal.images.pyramid.halve",
+    }
 
 
 def _axis(metadata: ImageMetadata, axis: str) -> dict[str, str]:
@@ -113,11 +121,17 @@ def _pixel_size(metadata: ImageMetadata, axis: str) -> float | None:
     return sizes.get(axis)
 
 
-def _dataset(metadata: ImageMetadata, level: int, *, labels: bool) -> dict[str, Any]:
+def _dataset(
+    metadata: ImageMetadata, levels: Sequence[LevelLayout], *, labels: bool
+) -> dict[str, Any]:
+    """Describe the last of `levels`, which are those from the full resolution on."""
+    level = len(levels) - 1
+    depths = [layout.shape[2] for layout in levels]
+    halvings = {"Y": level, "X": level, "Z": len(set(depths)) - 1}
     scale, translation = [], []
     for axis in metadata.axes:
         size = _pixel_size(metadata, axis) or 1.0
-        factor = 2**level if axis in "YX" else 1
+        factor = 2 ** halvings.get(axis, 0)
         scale.append(size * factor)
         # The upper left pixel of 2 by 2 stands where it stood; their mean, in the middle.
         translation.append(0.0 if labels else size * (factor - 1) / 2)

@@ -1,4 +1,4 @@
-"""Zarr arrays by tensorstore: open those that exist, make new ones."""
+"""Zarr arrays by tensorstore: read those that exist, make new ones without chunks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.rawfile import storage_error
+from parfocal.images.writers.codecs import BLOSC
 from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES
 from parfocal.models.zarr_options import ZarrOptions
 
 __all__ = ["ZarrLevel", "create_level", "open_level"]
-
-_BLOSC = {"blosc-zstd": "zstd", "lz4": "lz4"}
 
 
 @functools.lru_cache(maxsize=4)
@@ -39,7 +38,7 @@ def _context(threads: int) -> Any:
 
 
 class ZarrLevel:
-    """One array of an OME-Zarr, read and written in the axes (T, C, Z, Y, X).
+    """One array of an OME-Zarr, read in the axes (T, C, Z, Y, X).
 
     Parameters
     ----------
@@ -89,22 +88,6 @@ class ZarrLevel:
             raise InputError(what, where=self._path, found=error, remedy=remedy) from error
         return np.asarray(pixels, self.dtype).reshape(region_shape(region))
 
-    def write(self, region: Region, block: NDArray[Any]) -> None:
-        """Store `block` (T, C, Z, Y, X) at `region`, and wait until it is on disk.
-
-        Raises
-        ------
-        StorageError
-            If the disk does not take it.
-        """
-        target = self._select(region)
-        try:
-            target.write(
-                block.reshape(target.shape), can_reference_source_data_indefinitely=True
-            ).result()
-        except ValueError as error:
-            raise storage_error(_os_error(error), self._path) from error
-
 
 def _os_error(error: ValueError) -> OSError:
     """Return what tensorstore tells of a failed write, with its number where it tells one."""
@@ -148,9 +131,7 @@ def create_level(
     options: ZarrOptions,
     threads: int = 1,
 ) -> ZarrLevel:
-    """Make an array, of which nothing is written yet; encoding takes `threads` threads.
-
-    Chunks that are all zero are stored too, so that a lost file can be told from them.
+    """Make an array, of which no chunk is written yet; decoding takes `threads` threads.
 
     Raises
     ------
@@ -173,7 +154,6 @@ def create_level(
         "driver": "zarr" if options.ngff == "0.4" else "zarr3",
         "kvstore": {"driver": "file", "path": f"{path}/"},
         "metadata": metadata,
-        "store_data_equal_to_fill_value": True,
     }
     if options.ngff == "0.4":
         spec["dtype"] = dtype.name
@@ -211,10 +191,10 @@ def _metadata_3(
 
 
 def _codec_3(dtype: np.dtype[Any], options: ZarrOptions) -> list[dict[str, Any]]:
-    if options.codec in _BLOSC:
+    if options.codec in BLOSC:
         shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
         blosc: dict[str, Any] = {
-            "cname": _BLOSC[options.codec],
+            "cname": BLOSC[options.codec],
             "clevel": options.level,
             "shuffle": shuffle,
             "typesize": dtype.itemsize,
@@ -223,6 +203,8 @@ def _codec_3(dtype: np.dtype[Any], options: ZarrOptions) -> list[dict[str, Any]]
         return [{"name": "blosc", "configuration": blosc}]
     if options.codec == "zstd":
         return [{"name": "zstd", "configuration": {"level": options.level, "checksum": True}}]
+    if options.codec == "gzip":
+        return [{"name": "gzip", "configuration": {"level": options.level}}]
     return []
 
 
@@ -230,16 +212,18 @@ def _metadata_2(
     shape: list[int], chunk: list[int], dtype: np.dtype[Any], options: ZarrOptions
 ) -> dict[str, Any]:
     compressor: dict[str, Any] | None = None
-    if options.codec in _BLOSC:
+    if options.codec in BLOSC:
         compressor = {
             "id": "blosc",
-            "cname": _BLOSC[options.codec],
+            "cname": BLOSC[options.codec],
             "clevel": options.level,
             "shuffle": 1 if dtype.itemsize > 1 else 0,
             "blocksize": 0,
         }
     elif options.codec == "zstd":
         compressor = {"id": "zstd", "level": options.level}
+    elif options.codec == "gzip":
+        compressor = {"id": "gzip", "level": options.level}
     return {
         "shape": shape,
         "chunks": chunk,

@@ -21,7 +21,7 @@ class ZarrOptions(Parameters):
     ngff: Annotated[Literal["0.5", "0.4"], BeforeValidator(number_as_text)] = Field(
         default="0.5", description="OME-NGFF version; 0.4 is Zarr 2 and has no shards."
     )
-    codec: Literal["blosc-zstd", "zstd", "lz4", "none"] = Field(
+    codec: Literal["blosc-zstd", "zstd", "lz4", "gzip", "none"] = Field(
         default="blosc-zstd",
         description="Compression of chunks, all lossless; lz4 is that of Blosc.",
     )

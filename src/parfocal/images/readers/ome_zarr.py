@@ -191,6 +191,7 @@ def _open(path: Path, series: str, threads: int) -> Image:
         y_um=sizes.get("Y"),
         x_um=sizes.get("X"),
         time_increment_s=sizes.get("T"),
+        **_stage(own),
         channels=channels,
         rgb=_is_rgb(own, channels, base.dtype),
     )
@@ -237,6 +238,12 @@ def _channels(
     if len(described) == count:
         return tuple(Channel.model_validate(row) for row in described)
     return read_channels(omero, count, warn)
+
+
+def _stage(own: Mapping[str, Any]) -> dict[str, float]:
+    """Return the place of the stage, which NGFF has no words for, where Parfocal wrote it."""
+    stage = own.get("stage_um") or {}
+    return {f"stage_{axis}_um": float(stage[axis]) for axis in "zyx" if axis in stage}
 
 
 def _is_rgb(own: Mapping[str, Any], channels: tuple[Channel, ...], dtype: np.dtype[Any]) -> bool:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
-from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
+from parfocal.core.blocks import Readable
 from parfocal.errors import InputError
 from parfocal.images.ngff import image_attributes
 from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.rawfile import storage_error
-from parfocal.images.stores import create_level
+from parfocal.images.stores import ZarrLevel, create_level
+from parfocal.images.writers.codecs import make_encoder
 from parfocal.images.writers.layout import LevelLayout, plan_levels
-from parfocal.images.writers.windows import Windows
+from parfocal.images.writers.passes import Progress, write_levels
+from parfocal.images.writers.shards import TEMPORARY, LevelWriter
+from parfocal.images.writers.windows import channel_windows
 from parfocal.models.image import ImageMetadata
 from parfocal.models.zarr_options import ZarrOptions
 
@@ -27,7 +29,6 @@ __all__ = ["write_ome_zarr"]
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 _KINDS = {"i", "u", "f"}
 
 
@@ -42,15 +43,17 @@ def write_ome_zarr(
     original_metadata: Mapping[str, bytes] | None = None,
     threads: int = 1,
     progress: Progress | None = None,
-) -> None:
+    resume: bool = False,
+) -> int:
     """Write an image with its pyramid as OME-Zarr.
 
-    The same input gives the same bytes, whatever the `threads`. Memory is a few shards a thread.
+    The same input gives the same bytes, whatever the `threads`, and whether or not it was
+    interrupted and resumed. Memory is a few planes a thread, of at most 4 by 4 chunks.
 
     Parameters
     ----------
     path : Path
-        The folder to make; it must not exist.
+        The folder to make; it must not exist, unless with `resume`.
     metadata : ImageMetadata
         What to write about the image; its shape and dtype are those of `source`.
     source : Readable
@@ -67,6 +70,14 @@ def write_ome_zarr(
         How many threads read, average and compress.
     progress : callable, optional
         Called as ``progress(done, total)``, in pixels of all levels.
+    resume : bool
+        Whether to go on where an interrupted writer of the same image with the same options
+        stopped: its whole shards are kept.
+
+    Returns
+    -------
+    int
+        How many shards (or chunks, where there are none) were kept.
 
     Raises
     ------
@@ -77,20 +88,56 @@ def write_ome_zarr(
     _check(metadata, source, path)
     levels = plan_levels(source.shape5, source.dtype.itemsize, options, rgb=metadata.rgb)
     try:
-        path.mkdir(parents=True)
+        _prepare(path, resume=resume)
         _write_group(path, {}, options.ngff)
         stores = [
-            create_level(path / str(n), layout, source.dtype, metadata.axes, options, threads)
+            _create(path / str(n), layout, source.dtype, metadata.axes, options, threads)
             for n, layout in enumerate(levels)
         ]
-        windows = None if labels else Windows(source.shape5[1])
-        _write_pixels(source, stores, levels, windows, threads, progress)
+        encode = make_encoder(options, source.dtype)
+        sharded = options.ngff == "0.5" and options.shard_mib > 0
+        writers = [
+            LevelWriter(
+                path / str(n), layout, metadata.axes, encode, version=options.ngff, sharded=sharded
+            )
+            for n, layout in enumerate(levels)
+        ]
+        shrink = halve_labels if labels else halve
+        kept = write_levels(source, writers, stores, shrink, threads=threads, progress=progress)
         _write_originals(path, original_metadata or {}, options.ngff)
-        shown = windows.shown() if windows else None
-        ngff = image_attributes(metadata, levels, options.ngff, windows=shown)
+        windows = None if labels else channel_windows(stores[-1], levels[-1].shard)
+        ngff = image_attributes(metadata, levels, options.ngff, windows=windows)
         _write_group(path, _group_attributes(ngff, metadata, attributes, options), options.ngff)
     except OSError as error:
         raise storage_error(error, path) from error
+    return kept
+
+
+def _prepare(path: Path, *, resume: bool) -> None:
+    """Make the folder, or remove the files that an interrupted writer had not finished."""
+    path.mkdir(parents=True, exist_ok=resume)
+    for pattern in (f"*{TEMPORARY}", "*.__lock"):  # ours, and tensorstore's
+        for file in path.rglob(pattern):
+            file.unlink()
+
+
+def _create(
+    path: Path,
+    layout: LevelLayout,
+    dtype: np.dtype[Any],
+    axes: str,
+    options: ZarrOptions,
+    threads: int,
+) -> ZarrLevel:
+    """Make an array; keep the chunks that are there if they are of the very same."""
+    document = path / ("zarr.json" if options.ngff == "0.5" else ".zarray")
+    before = document.read_bytes() if document.is_file() else None
+    document.unlink(missing_ok=True)
+    level = create_level(path, layout, dtype, axes, options, threads)
+    if before in (None, document.read_bytes()):
+        return level
+    shutil.rmtree(path)
+    return create_level(path, layout, dtype, axes, options, threads)
 
 
 def _check(metadata: ImageMetadata, source: Readable, path: Path) -> None:
@@ -107,108 +154,6 @@ def _check(metadata: ImageMetadata, source: Readable, path: Path) -> None:
         raise InputError(what, where=path, expected=expected, found=source.dtype, remedy=remedy)
 
 
-Halve = Callable[[NDArray[Any]], NDArray[Any]]
-
-
-def _write_pixels(
-    source: Readable,
-    stores: list[Any],
-    levels: list[LevelLayout],
-    windows: Windows | None,
-    threads: int,
-    progress: Progress | None,
-) -> None:
-    """Write all levels, in as few passes over the pixels as shards allow.
-
-    A pass takes each shard of its first level in memory through all the levels of which a
-    shard comes from one shard of the level before. The next pass reads the last of them.
-    """
-    shrink = halve if windows else halve_labels
-    sizes = [_pixels(layout.shape) for layout in levels]
-    total, done = sum(sizes), 0
-    first, reader = 0, source
-    while first < len(levels):
-        last = first
-        while last + 1 < len(levels) and levels[last].feeds(levels[last + 1]):
-            last += 1
-        regions = iter_blocks(whole(levels[first].shape), levels[first].shard)
-        chain: list[Writable] = stores[first : last + 1]
-        note = windows.note if windows and last + 1 == len(levels) else _ignore
-        work = _BlockWriter(reader, chain, shrink, note, halved=first > 0)
-        for count in _in_threads(work, regions, threads):
-            done += count
-            if progress:
-                progress(min(done, total), total)
-        first, reader = last + 1, stores[last]
-
-
-def _pixels(shape: Shape) -> int:
-    t, c, z, y, x = shape
-    return t * c * z * y * x
-
-
-def _ignore(_region: Region, _block: NDArray[Any]) -> None:
-    """Take no note of a block."""
-
-
-@dataclass(frozen=True)
-class _BlockWriter:
-    """Writes a region of the first level of `chain`, and what follows from it.
-
-    With `halved`, `reader` holds the level before the first one. `note` is told the
-    region and the pixels of the last level.
-    """
-
-    reader: Readable
-    chain: Sequence[Writable]
-    shrink: Halve
-    note: Callable[[Region, NDArray[Any]], None]
-    halved: bool = field(kw_only=True)
-
-    def __call__(self, region: Region) -> int:
-        """Write `region`; return how many pixels of all levels were written."""
-        block = self._first(region)
-        count = block.size
-        self.chain[0].write(region, block)
-        for store in self.chain[1:]:
-            block = self.shrink(block)
-            region = _halved(region)
-            store.write(region, block)
-            count += block.size
-        self.note(region, block)
-        return int(count)
-
-    def _first(self, region: Region) -> NDArray[Any]:
-        if not self.halved:
-            return self.reader.read(region)
-        t, c, z, y, x = region
-        height, width = self.reader.shape5[3:]
-        ys = slice(2 * y.start, min(2 * y.stop, height))
-        xs = slice(2 * x.start, min(2 * x.stop, width))
-        return self.shrink(self.reader.read((t, c, z, ys, xs)))
-
-
-def _halved(region: Region) -> Region:
-    t, c, z, y, x = region
-    half = [slice(part.start // 2, -(-part.stop // 2)) for part in (y, x)]
-    return t, c, z, half[0], half[1]
-
-
-def _in_threads(work: Callable[[Region], int], regions: Any, threads: int) -> Any:
-    """Yield what `work` returns for each region, with no more under way than `threads`."""
-    if threads <= 1:
-        yield from map(work, regions)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        running: set[Future[int]] = set()
-        for region in regions:
-            running.add(pool.submit(work, region))
-            if len(running) > threads:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        yield from (future.result() for future in running)
-
-
 def _group_attributes(
     ngff: dict[str, Any],
     metadata: ImageMetadata,
@@ -222,6 +167,9 @@ def _group_attributes(
         own["rgb"] = True
     if any(channel != type(channel)() for channel in metadata.channels):
         own["channels"] = [c.model_dump(exclude_none=True) for c in metadata.channels]
+    stage = {axis: getattr(metadata, f"stage_{axis}_um") for axis in "xyz"}
+    if any(place is not None for place in stage.values()):
+        own["stage_um"] = {axis: place for axis, place in stage.items() if place is not None}
     if own:
         extra["parfocal"] = own | dict(extra.get("parfocal", {}))
     return (ngff if options.ngff == "0.4" else {"ome": ngff}) | extra

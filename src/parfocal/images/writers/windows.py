@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.core.blocks import Region
+from parfocal.core.blocks import Readable, Shape, iter_blocks, whole
 
-__all__ = ["Windows"]
+__all__ = ["channel_windows"]
 
 
-class Windows:
-    """The lowest and highest finite value of each channel, gathered from several threads.
+def channel_windows(level: Readable, block: Shape) -> list[tuple[float, float]]:
+    """Find the lowest and highest finite value of each channel.
 
     Parameters
     ----------
-    channels : int
-        How many channels there are.
+    level : Readable
+        The smallest level of an image.
+    block : tuple of int
+        How much of it (T, C, Z, Y, X) to read at once.
+
+    Returns
+    -------
+    list of (low, high)
+        For each channel two different values; (0, 1) where none is finite.
     """
+    known: dict[int, tuple[Any, Any]] = {}
+    for region in iter_blocks(whole(level.shape5), block):
+        pixels = np.moveaxis(level.read(region), 1, 0)
+        for index, channel in enumerate(pixels, region[1].start):
+            found = _extremes(channel)
+            if found:
+                low, high = known.get(index, found)
+                known[index] = min(low, found[0]), max(high, found[1])
+    pairs = (known.get(index, (0, 1)) for index in range(level.shape5[1]))
+    return [(low, high if high > low else low + 1) for low, high in pairs]
 
-    def __init__(self, channels: int) -> None:
-        self._low: list[Any] = [None] * channels
-        self._high: list[Any] = [None] * channels
-        self._lock = threading.Lock()
 
-    def note(self, region: Region, block: NDArray[Any]) -> None:
-        """Take note of `block` (T, C, Z, Y, X) at `region`."""
-        for index, channel in enumerate(np.moveaxis(block, 1, 0), region[1].start):
-            values = channel[np.isfinite(channel)] if channel.dtype.kind == "f" else channel
-            if not values.size:
-                continue
-            low, high = values.min().item(), values.max().item()
-            with self._lock:
-                known = self._low[index] is not None
-                self._low[index] = min(low, self._low[index]) if known else low
-                self._high[index] = max(high, self._high[index]) if known else high
-
-    def shown(self) -> list[tuple[float, float]]:
-        """Return (low, high) for each channel, two different values; (0, 1) if there is none."""
-        pairs = zip(self._low, self._high, strict=True)
-        return [
-            (0, 1) if low is None else (low, high if high > low else low + 1) for low, high in pairs
-        ]
+def _extremes(values: NDArray[Any]) -> tuple[Any, Any] | None:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    return (finite.min().item(), finite.max().item()) if finite.size else None
