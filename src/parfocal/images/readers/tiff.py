@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,20 +13,23 @@ from parfocal.core.blocks import Readable, Shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
+from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.rawfile import RawFile
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.readers.series import choose_series
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_metadata import describe
-from parfocal.images.readers.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
+from parfocal.images.readers.tiff_open import DAMAGED, open_tiff
+from parfocal.images.readers.tiff_pixels import ContiguousPixels, PagePixels
+from parfocal.images.readers.tiff_vendors import vendor_axes
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["TiffSource", "list_series", "open_series", "other_files"]
 
 _BLOCK_BYTES = 8 * 2**20
 _LOSSY = {6, 7, 33003, 33005, 33007, 34712, 34892, 34927, 34933, 50001, 50002, 52546}
-_ASIDE = ("Thumbnail", "Label", "Macro")
-_DAMAGED = "The file is truncated or damaged: copy, download or save it again."
+_SLIDES = ("svs", "ndpi", "qpi", "philips", "bif", "avs")
+_ASIDE = ("Thumbnail", "Label", "Macro", "Map")
 
 
 def list_series(path: Path) -> list[ImageEntry]:
@@ -82,21 +83,6 @@ def other_files(path: Path) -> list[Path]:
         return opened.other_files()
 
 
-class _Listener(logging.Handler):
-    """Collects what tifffile logs in this thread, which tells damage by logging it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.thread = threading.get_ident()
-        self.warnings: list[str] = []
-        self.errors: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.thread:
-            kept = self.errors if record.levelno >= logging.ERROR else self.warnings
-            kept.append(record.getMessage())
-
-
 class TiffSource:
     """A TIFF file whose pages are known, and the files that its images lie in.
 
@@ -112,43 +98,35 @@ class TiffSource:
     """
 
     def __init__(self, path: Path) -> None:
-        import tifffile
-
         self.path = path
         self._files: dict[str, RawFile] = {}
-        listener = _Listener()
-        log = logging.getLogger("tifffile")
-        log.addHandler(listener)
-        propagate, log.propagate = log.propagate, False
-        self._tiff: Any = None
-        try:
-            self._tiff = tifffile.TiffFile(path)
-            found = list(self._tiff.series)
-            for one in found:
-                _ = one.dataoffset
-        except (tifffile.TiffFileError, OSError, *DAMAGE) as error:
-            self.close()
-            what = "The TIFF cannot be read"
-            raise InputError(what, where=path, found=error, remedy=_DAMAGED) from error
-        finally:
-            log.propagate = propagate
-            log.removeHandler(listener)
-        self.warnings = listener.warnings
-        if listener.errors or not found:
-            self.close()
-            what = "The TIFF is damaged"
-            text = "; ".join(listener.errors) or "no image in it"
-            raise InputError(what, where=path, found=text, remedy=_DAMAGED)
+        self._opened = open_tiff(path)
+        self._tiff = self._opened.tiff
+        found = self._opened.series
         full = [one for one in found if not one.keyframe.is_reduced] or found
-        # Aperio keeps pictures of the whole slide and of its paper label beside the scan.
-        pictures = [one for one in found if self._tiff.is_svs and one.name in _ASIDE]
+        # Scanners keep pictures of the whole slide and of its paper label beside the scan.
+        pictures = [one for one in found if one.kind in _SLIDES and one.name in _ASIDE]
         self.aside = tuple(one.name for one in pictures)
         self.series = [one for one in full if one not in pictures] or full
+        self.warnings = list(self._opened.warnings)
+        self._described: list[OmeImage] = []
+        if self._opened.ome_xml is not None:
+            self._described = parse_ome_xml(self._opened.ome_xml, self.warnings)
+            self._check_count()
+
+    def _check_count(self) -> None:
+        """Refuse a file of which images that the OME-XML describes cannot be made up."""
+        count = sum(one.kind == "ome" for one in self._opened.series)
+        if count < len(self._described):
+            self.close()
+            what = "Pages of images that the OME-XML describes are missing, or do not fit it"
+            expected, found = f"{len(self._described)} images", f"{count} images"
+            remedy = "Put all files of the set into one folder, or set reader=bioformats."
+            raise InputError(what, where=self.path, expected=expected, found=found, remedy=remedy)
 
     def close(self) -> None:
         """Close all files."""
-        if self._tiff is not None:
-            self._tiff.close()
+        self._tiff.close()
         for file in self._files.values():
             file.close()
 
@@ -170,14 +148,16 @@ class TiffSource:
         return choose_series(self.path, series, [str(n) for n in range(len(names))], names)
 
     def other_files(self) -> list[Path]:
-        """Return the other files in which pages of its images lie."""
-        names = {
-            str(page.parent.filehandle.path)
+        """Return the other files in which pages of its images lie, there or missing."""
+        found = {
+            Path(page.parent.filehandle.path)
             for one in self.series
             for page in one.pages
             if page is not None
         }
-        return sorted(Path(name) for name in names - {str(self.path), str(self.path.absolute())})
+        own = self.path.absolute()
+        named = {path.absolute() for path in (*found, *self._opened.named)}
+        return sorted(named - {own})
 
     def image(self, number: int, axes: str | None) -> Image:
         """Return the image `number`, whose pixels can be read until `close`."""
@@ -190,9 +170,10 @@ class TiffSource:
         if not all(sizes):
             what = "The image has no pixels"
             raise InputError(what, where=self.path, expected="sizes of at least 1", found=sizes)
-        layout = interpret_axes(series.get_axes(squeeze=False), sizes, axes, self.path, warn)
+        letters = vendor_axes(self._tiff, series.get_axes(squeeze=False))
+        layout = interpret_axes(letters, sizes, axes, self.path, warn)
         pixels, block5 = self._pixels(series, layout, warn)
-        described = describe(self._tiff, series.keyframe, (number, len(self.series)), layout, warn)
+        described = describe(self._opened, series, self._ome_image(number, warn), layout, warn)
         t, c, z, y, x = layout.shape5
         kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
         metadata = ImageMetadata(
@@ -212,6 +193,17 @@ class TiffSource:
             plane_file=_plane_file(series, layout),
             close=self.close,
         )
+
+    def _ome_image(self, number: int, warn: list[str]) -> OmeImage | None:
+        """Return what the OME-XML says of an image; both list them in the same order."""
+        if len(self._described) == len(self.series):
+            return self._described[number]
+        if self._described:
+            warn.append(
+                f"The OME-XML describes {len(self._described)} images and the file holds "
+                f"{len(self.series)}: sizes of pixels and names of channels are left out"
+            )
+        return None
 
     def _pixels(self, series: Any, layout: TiffLayout, warn: list[str]) -> tuple[Readable, Shape]:
         keyframe = series.keyframe
@@ -273,7 +265,7 @@ class TiffSource:
                 where=file.path,
                 expected=f"at least {needed} bytes",
                 found=f"{size} bytes",
-                remedy=_DAMAGED,
+                remedy=DAMAGED,
             )
 
     def _check_page(self, page: Any, file: RawFile, warn: list[str]) -> None:
@@ -283,9 +275,7 @@ class TiffSource:
         if len(offsets) < needed or len(counts) < needed:
             what = "A page of the TIFF has too few strips or tiles"
             where = f"{self.path}, page {page.index}"
-            raise InputError(
-                what, where=where, expected=needed, found=len(offsets), remedy=_DAMAGED
-            )
+            raise InputError(what, where=where, expected=needed, found=len(offsets), remedy=DAMAGED)
         ends = [o + n for o, n in zip(offsets, counts, strict=False)]
         self._check_extent(file, int(max(ends)))
         empty = sum(1 for count in counts[:needed] if not count)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from parfocal.images.ome_xml import OmeImage, parse_ome_xml
-from parfocal.images.readers.imagej import describe_imagej, ratio_of
+from parfocal.images.ome_xml import OmeImage
+from parfocal.images.readers.imagej import describe_imagej
 from parfocal.images.readers.tiff_axes import TiffLayout
+from parfocal.images.readers.tiff_open import OpenTiff
+from parfocal.images.readers.tiff_vendors import describe_vendor
 from parfocal.models.image import Channel
 
 __all__ = ["TiffDescription", "describe"]
 
-_DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _PALETTE, _CMYK, _WHITE_IS_ZERO = 3, 5, 0
 _COLORS = (2, 6)  # RGB and YCbCr, which is decoded to RGB
 
@@ -27,7 +27,11 @@ class TiffDescription:
 
 
 def describe(
-    tiff: Any, page: Any, place: tuple[int, int], layout: TiffLayout, warn: list[str]
+    opened: OpenTiff,
+    series: Any,
+    image: OmeImage | None,
+    layout: TiffLayout,
+    warn: list[str],
 ) -> TiffDescription:
     """Gather what the file says about one of its images.
 
@@ -37,12 +41,12 @@ def describe(
 
     Parameters
     ----------
-    tiff : tifffile.TiffFile
-        The open file.
-    page : tifffile.TiffPage
-        The first page of the image.
-    place : tuple of int
-        Which image it is, of how many.
+    opened : OpenTiff
+        The file.
+    series : tifffile.TiffPageSeries
+        The image.
+    image : OmeImage or None
+        What the OME-XML says about it.
     layout : TiffLayout
         Its axes.
     warn : list of str
@@ -51,16 +55,17 @@ def describe(
     fields: dict[str, Any] = {}
     texts: dict[str, bytes] = {}
     channels: tuple[Channel, ...] = ()
-    if tiff.is_ome and tiff.ome_metadata:
-        texts["METADATA.ome.xml"] = tiff.ome_metadata.encode()
-        image = _matching(parse_ome_xml(tiff.ome_metadata, warn), *place, warn)
+    tiff, page = opened.tiff, series.keyframe
+    if opened.ome_xml is not None:
+        texts["METADATA.ome.xml"] = opened.ome_xml.encode()
         if image is not None:
             fields, channels = dict(image.fields), image.channels
     elif tiff.is_imagej:
         stated = describe_imagej(page, layout, tiff.imagej_metadata or {}, warn)
         fields, channels, texts = stated.fields, stated.channels, stated.files
     else:
-        fields = _aperio(page) if tiff.is_svs else _centimetres(page)
+        of_vendor = describe_vendor(tiff, series, layout, warn)
+        fields, channels, texts = of_vendor.fields, of_vendor.channels, of_vendor.files
         if page.description:
             texts["ImageDescription.txt"] = page.description.encode()
     _warn_of_display(page, warn)
@@ -68,37 +73,6 @@ def describe(
     fields["rgb"] = bool(rgb)
     fields["channels"] = _with_samples(channels, page, layout)
     return TiffDescription(fields, texts)
-
-
-def _matching(images: list[OmeImage], number: int, count: int, warn: list[str]) -> OmeImage | None:
-    """Return the OME image of a series, which tifffile lists in the order of the OME-XML."""
-    if len(images) == count:
-        return images[number]
-    if images:
-        warn.append(
-            f"The OME-XML describes {len(images)} images and the file holds {count}: "
-            "sizes of pixels and names of channels are left out"
-        )
-    return None
-
-
-def _aperio(page: Any) -> dict[str, Any]:
-    """Return the pixel size of a slide: micrometres per pixel, among fields divided by ``|``.
-
-    Source: Aperio, Digital Slides and Third-Party Data Interchange, ``MPP``.
-    """
-    stated = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)\s*(?:\||$)", page.description)
-    size = float(stated[1]) if stated and _DECIMAL.fullmatch(stated[1]) else 0.0
-    return {"x_um": size, "y_um": size} if size > 0 else {}
-
-
-def _centimetres(page: Any) -> dict[str, Any]:
-    unit = page.tags.get("ResolutionUnit")
-    if unit is None or int(unit.value) != 3:
-        return {}
-    sizes = {"x_um": "XResolution", "y_um": "YResolution"}
-    ratios = {key: ratio_of(page.tags.get(tag)) for key, tag in sizes.items()}
-    return {key: 1e4 / ratio for key, ratio in ratios.items() if ratio}
 
 
 def _warn_of_display(page: Any, warn: list[str]) -> None:
