@@ -12,18 +12,56 @@ from typing import Any
 
 from parfocal.core.digest import fingerprint
 
-__all__ = ["Stamp", "partial_path", "publish", "remove_partials", "remove_tree", "write_json"]
+__all__ = [
+    "Stamp",
+    "adopt_partial",
+    "partial_path",
+    "publish",
+    "remove_partials",
+    "remove_tree",
+    "write_json",
+]
 
 logger = logging.getLogger(__name__)
 
 
-def partial_path(final: Path, token: str) -> Path:
+def partial_path(final: Path, token: str, key: str | None = None) -> Path:
     """Return where the writer called `token` prepares what will be published at `final`.
 
     It is a name of its own in a hidden folder beside `final`, on the same file system, and it
-    ends in the name of `final`, since writers go by suffixes.
+    ends in the name of `final`, since writers go by suffixes. With `key`, which stands for all
+    that decides the result, a later writer of the same can find it and go on with it.
     """
-    return final.parent / f".{final.name}.{token}.partial" / final.name
+    known = f"{_short(key)}.{token}" if key else token
+    return final.parent / f".{final.name}.{known}.partial" / final.name
+
+
+def adopt_partial(final: Path, token: str, key: str) -> bool:
+    """Take over the folder that a dead writer of the same left, and remove all other partials.
+
+    Its folder gets the name of the new writer, so that the old one, should it live on, no longer
+    finds it. The caller holds the lease of `final`.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+    """
+    mine = partial_path(final, token, key)
+    for entry in _partials(final):
+        named = entry.name.startswith(f".{final.name}.{_short(key)}.")
+        if named and (entry / final.name).is_dir() and not mine.parent.exists():
+            entry.rename(mine.parent)
+            for other in list(mine.parent.iterdir()):
+                if other != mine:  # scratch, or what was about to be replaced
+                    remove_tree(other)
+        else:
+            _remove_or_warn(entry)
+    return mine.exists()
+
+
+def _short(key: str) -> str:
+    return key[:12]
 
 
 def publish(partial: Path, final: Path) -> None:
@@ -40,11 +78,16 @@ def publish(partial: Path, final: Path) -> None:
 
 def remove_partials(final: Path) -> None:
     """Remove what dead writers of `final` left beside it. The caller holds its lease."""
-    if final.parent.is_dir():
-        prefix, suffix = f".{final.name}.", ".partial"
-        for entry in list(final.parent.iterdir()):
-            if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-                _remove_or_warn(entry)
+    for entry in _partials(final):
+        _remove_or_warn(entry)
+
+
+def _partials(final: Path) -> list[Path]:
+    if not final.parent.is_dir():
+        return []
+    prefix, suffix = f".{final.name}.", ".partial"
+    entries = sorted(final.parent.iterdir())
+    return [e for e in entries if e.name.startswith(prefix) and e.name.endswith(suffix)]
 
 
 def _remove_or_warn(entry: Path) -> None:

@@ -114,8 +114,8 @@ size and the modification time of a source that is not an input; part of the reu
 Run = Callable[[Mapping[str, Path], Mapping[str, Path], Any, Context], None]
 """``run(inputs, outputs, params, context)``: read the inputs, write the outputs.
 
-Each path of `outputs` does not exist yet and lies beside its final place. The caller
-publishes it by rename when `run` returns and removes it when `run` raises. Of an
+Each path of `outputs` does not exist yet (but see `Step.resumable`) and lies beside its final
+place. The caller publishes it by rename when `run` returns and removes it when `run` raises. Of an
 optional input that is not given, `inputs` has no entry.
 """
 
@@ -144,6 +144,9 @@ class Step:
         Whether it works on one image, or on the results of a whole run.
     state : callable, optional
         See `State`.
+    resumable : bool
+        Whether `run` may find at its first output, where that is a folder, what an interrupted
+        attempt at the very same work left there, and goes on with it.
     """
 
     name: str
@@ -156,6 +159,7 @@ class Step:
     exactness: Exactness = field(default_factory=exact)
     scope: Literal["image", "run"] = "image"
     state: State | None = None
+    resumable: bool = False
 
     @property
     def folder(self) -> str:

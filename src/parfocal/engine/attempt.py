@@ -9,7 +9,14 @@ from pathlib import Path
 
 from parfocal.core.digest import digest_json, digest_path, is_zarr
 from parfocal.core.lease import Lease
-from parfocal.core.publish import Stamp, partial_path, publish, remove_partials, remove_tree
+from parfocal.core.publish import (
+    Stamp,
+    adopt_partial,
+    partial_path,
+    publish,
+    remove_partials,
+    remove_tree,
+)
 from parfocal.engine.job import (
     Job,
     Result,
@@ -76,9 +83,7 @@ def _remove_torn(job: Job) -> None:
 
 def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:
     """Make the outputs and publish them all, or leave none of them behind."""
-    for final in job.outputs.values():
-        remove_partials(final)
-    partials = {name: partial_path(path, lease.token) for name, path in job.outputs.items()}
+    partials = _claim_partials(job, lease, key)
     try:
         attempt.run(partials)
     finally:
@@ -95,6 +100,20 @@ def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:
         stamp.write(key, digests, job.outputs)
         undo.pop_all()
     return digests
+
+
+def _claim_partials(job: Job, lease: Lease, key: str) -> dict[str, Path]:
+    """Return where to write the outputs; that of a resumable step may be half there already."""
+    partials = {}
+    for name, final in job.outputs.items():
+        if job.step.resumable and final == job.primary:
+            if adopt_partial(final, lease.token, key):
+                logger.info("Going on with what an interrupted attempt left of %s", final)
+            partials[name] = partial_path(final, lease.token, key)
+        else:
+            remove_partials(final)
+            partials[name] = partial_path(final, lease.token)
+    return partials
 
 
 def _input_digests(job: Job) -> dict[str, str]:

@@ -19,7 +19,7 @@ from parfocal.core.step import Context
 from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
 from parfocal.engine.usage import cpu_s, peak_memory_bytes, reset_peak_memory
-from parfocal.errors import StorageError
+from parfocal.errors import RemoteError, StorageError
 from parfocal.models.record import Record
 from parfocal.models.source import without_secret
 from parfocal.provenance.records import claim_attempt, write_record
@@ -85,7 +85,7 @@ class Attempt:
         job = self._job
         for partial in partials.values():
             self._partials.append(partial.parent)
-            partial.parent.mkdir(parents=True)
+            partial.parent.mkdir(parents=True, exist_ok=True)
         base = os.environ.get("PARFOCAL_SCRATCH") or self._partials[0]
         with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as scratch:
             self._context = Context(
@@ -113,19 +113,28 @@ class Attempt:
         trace: TracebackType | None,
     ) -> bool:
         """Record a failure of any kind; all but requests to stop are handed on in the result."""
-        for folder in self._partials:
-            try:
-                remove_tree(folder)
-            except OSError as left:
-                logger.warning("A partial output could not be removed: %s", left)
+        if error is not None:
+            error = explain(error, self._job.primary)
+        self._clean_up(error)
         if error is None:
             return False
-        error = explain(error, self._job.primary)
         if self._record is None:
             self.start(None, {})
         self._end(status="failed", outputs=(), error=failure_of(error))
         self._result.error = error
         return isinstance(error, Exception)
+
+    def _clean_up(self, error: BaseException | None) -> None:
+        """Remove what was being written, unless a later attempt can go on with it."""
+        resumable = self._job.step.resumable and _may_go_on(error)
+        for folder in self._partials:
+            if resumable and (folder / self._job.primary.name).is_dir():
+                logger.warning("The next attempt goes on with what is kept in %s", folder)
+                continue
+            try:
+                remove_tree(folder)
+            except OSError as left:
+                logger.warning("A partial output could not be removed: %s", left)
 
     def _end(self, **changes: Any) -> None:
         context, record = self._context, self._record
@@ -142,6 +151,12 @@ class Attempt:
             if path is not None and self._record is not None:
                 with record_at(path):
                     write_record(path, self._record)
+
+
+def _may_go_on(error: BaseException | None) -> bool:
+    """Tell whether the same attempt may end well another time: it was stopped, or lacked room."""
+    stopped = error is not None and not isinstance(error, Exception)
+    return stopped or isinstance(error, (StorageError, RemoteError))
 
 
 @contextmanager

@@ -30,13 +30,14 @@ def write_collection(
     original_metadata: Mapping[str, bytes] | None = None,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    resume: bool = False,
 ) -> list[ImageMetadata]:
     """Write images one after the other into the groups ``0``, ``1``, and so on.
 
     Parameters
     ----------
     path : Path
-        The folder to make; it must not exist.
+        The folder to make; it must not exist, unless with `resume`.
     entries : sequence of ImageEntry
         The images, as `list_images` lists them.
     open_one : callable
@@ -51,6 +52,8 @@ def write_collection(
         How many threads read, average and compress.
     progress : callable, optional
         Called as ``progress(done, total)``, in pixels.
+    resume : bool
+        Whether to go on where an interrupted writer of the same images stopped.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def write_collection(
                 labels=labels,
                 threads=threads,
                 progress=report.of(number),
+                resume=resume,
             )
             written.append(image.metadata)
     texts = dict(original_metadata or {})
