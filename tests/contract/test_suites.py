@@ -22,7 +22,8 @@ def project(tmp_path: Path) -> Path:
     shutil.copy(CONFTEST, tmp_path / "tests")
     (tmp_path / "tests/ready/setup.sh").write_text("echo installed\n", "utf-8")
     (tmp_path / "tests/missing/setup.sh").write_text("echo no engine here; exit 3\n", "utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n", "utf-8")
+    options = "--import-mode=importlib -p no:napari"  # as in pyproject.toml
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n", "utf-8")
     return tmp_path
 
 
