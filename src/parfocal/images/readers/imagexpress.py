@@ -16,6 +16,7 @@ from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers import metamorph
 from parfocal.images.readers.plane_files import list_set, open_in_set
 from parfocal.images.readers.plane_set import (
+    REMEDY,
     Plane,
     PlaneImage,
     PlaneSet,
@@ -229,6 +230,10 @@ def _set(path: Path, content: bytes, plan: _Plan, found: _Found, kind: str) -> P
     """Put the images of a plate together, of planes or of projections."""
     warn: list[str] = []
     there = [place for files in found.values() for place in files]
+    if not there:
+        what = "No images of the plate are there"
+        expected = f"{plan.stem}_B02_s1_w1.TIF or the like, in folders TimePoint_1 and so on"
+        raise InputError(what, where=path, expected=expected, remedy=REMEDY)
     times = _labels("time points", {t for t, _, _ in there}, plan.times, warn)
     steps = _labels("Z steps", {z for _, _, z in there} - {0}, 0 if kind else plan.steps, warn)
     waves = sorted({*plan.waves} & {w for _, w, _ in there}) or [1]
