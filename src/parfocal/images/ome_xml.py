@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -70,7 +71,7 @@ def parse_ome_xml(text: str, warn: list[str], *, all_images: bool = False) -> li
         pixels = element.find("{*}Pixels")
         if pixels is None or (pixels.find("{*}TiffData") is None and not all_images):
             continue
-        fields = _sizes(pixels, warn)
+        fields = _sizes(pixels, warn) | _stage(pixels)
         if element.get("Name"):
             fields["name"] = element.get("Name")
         images.append(OmeImage(fields, _channels(pixels, warn)))
@@ -89,6 +90,25 @@ def _sizes(pixels: ET.Element, warn: list[str]) -> dict[str, Any]:
         value = _quantity(pixels, name, default, table, warn)
         if value is not None:
             fields[key] = value
+    return fields
+
+
+def _stage(pixels: ET.Element) -> dict[str, float]:
+    """Return where the first plane was taken; the schema's reference frame is no length."""
+    planes = pixels.findall("{*}Plane")
+    if not planes:
+        return {}
+    first = min(planes, key=lambda plane: [plane.get(f"The{axis}", "").zfill(9) for axis in "TCZ"])
+    fields = {}
+    for axis in "ZYX":
+        unit = first.get(f"Position{axis}Unit", "reference frame")
+        factor = _UM.get(_ALIASES.get(unit, unit))
+        try:
+            place = float(first.get(f"Position{axis}", "nan"))
+        except ValueError:
+            continue
+        if factor is not None and math.isfinite(place):
+            fields[f"stage_{axis.lower()}_um"] = place * factor
     return fields
 
 
