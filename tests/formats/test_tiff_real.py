@@ -9,7 +9,7 @@ import tifffile
 
 from parfocal.core.blocks import whole
 from parfocal.errors import InputError
-from parfocal.images import list_images, open_image, other_files
+from parfocal.images import list_images, open_image, other_filesfrom parfocal.remote.filesets import named_files
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 RNG = np.random.default_rng(5)
@@ -181,6 +181,8 @@ def test_a_companion_file_stands_for_its_tiffs(tmp_path, assert_same_as_bio_form
     names = ["a.tif", "b.tif", "set.companion.ome"]
     assert other_files(companion) == [tmp_path / name for name in names[:2]]
     assert other_files(tmp_path / "a.tif") == [tmp_path / name for name in names[1:]]
+    assert named_files(companion) == ("a.tif", "b.tif")
+    assert named_files(tmp_path / "a.tif") == ("set.companion.ome", "b.tif")
     assert_same_as_bio_formats(companion)
 
 

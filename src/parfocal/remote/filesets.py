@@ -11,6 +11,7 @@ from typing import BinaryIO
 __all__ = ["named_files"]
 
 _NAMED = re.compile(r"<UUID\b[^>]*\bFileName\s*=\s*[\"']([^\"']+)[\"'][^>]*>([^<]*)<")
+_COMPANION = re.compile(r"<BinaryOnly\b[^>]*\bMetadataFile\s*=\s*[\"']([^\"']+)[\"']")
 _IMAGE_DESCRIPTION = 270
 _LONGEST = 1 << 26
 # By signature: byte order, where the offset of the first page stands, and the layouts of an
@@ -24,36 +25,51 @@ _LAYOUTS = {
 
 
 def named_files(path: Path) -> tuple[str, ...]:
-    """Return the names of the other files that the OME-XML of a TIFF names, in order.
+    """Return the names of the other files that the OME-XML of a TIFF or companion names, in order.
+
+    Where a TIFF names a companion that lies beside it, those that this names come too.
 
     Parameters
     ----------
     path : Path
-        Any file or folder; what is no TIFF, or damaged, names no files.
+        Any file or folder; what is no TIFF or companion, or damaged, names no files.
 
     Returns
     -------
     tuple of str
         Names without folder; the files lie beside `path`, or should.
 
-    Source: OME-TIFF specification, ``TiffData/UUID/@FileName``.
+    Source: OME-TIFF specification, ``TiffData/UUID/@FileName``, ``BinaryOnly/@MetadataFile``.
     """
     text = _description(path)
+    names = _names(text)
+    for companion in map(_base, _COMPANION.findall(text)):
+        names += [companion, *_names(_description(path.with_name(companion)))]
+    return tuple(dict.fromkeys(name for name in names if name not in ("", ".", "..", path.name)))
+
+
+def _names(text: str) -> list[str]:
+    """Return the names that an OME-XML gives to files other than its own."""
     own = re.search(r"<OME\b[^>]*\bUUID\s*=\s*[\"']([^\"']+)[\"']", text)
-    names = {
-        unescape(name).replace("\\", "/").rsplit("/", 1)[-1]: None
+    return [
+        _base(name)
         for name, uuid in _NAMED.findall(text)
         # A file that was renamed goes by its UUID.
         if not own or uuid.strip() != own[1].strip()
-    }
-    return tuple(name for name in names if name not in ("", ".", "..", path.name))
+    ]
+
+
+def _base(name: str) -> str:
+    return unescape(name).replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _description(path: Path) -> str:
-    """Return the description of the first page of a TIFF; empty for anything else."""
+    """Return the description of the first page of a TIFF, or a companion; else nothing."""
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
+        if path.name.lower().endswith(".companion.ome"):
+            return stream.read(_LONGEST).decode(errors="replace")
         layout = _LAYOUTS.get(stream.read(4))
         if layout is None:
             return ""
