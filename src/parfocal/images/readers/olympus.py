@@ -175,7 +175,7 @@ class OlympusSource:
         warn: list[str],
     ) -> None:
         """Refuse missing planes; warn where fewer were taken than planned."""
-        stems = {PureWindowsPath(name).stem for name in self.files.names if name in self._planes}
+        stems = {PureWindowsPath(name).stem for name in (*self._planes, *self.aside)}
         lost = sorted(name for name in self.listed if PureWindowsPath(name).stem not in stems)
         sizes = [max((place[n] for place in places), default=-1) + 1 for n in range(3)]
         if lost or not places or len(places) != np.prod(sizes):

@@ -61,9 +61,15 @@ class OlympusSettings:
         return self._sections.get(section, {})
 
     def listed(self) -> tuple[str, ...]:
-        """Return the names of the files of settings of all planes that were saved."""
+        """Return names of the settings of planes that were saved: all, or the first and last."""
         saved = self._get("ProfileSaveInfo")
-        names = [PureWindowsPath(str(v)).name for k, v in saved.items() if "IniFileName" in k]
+        keys = [
+            key
+            for key in saved
+            if (key.startswith("IniFileName") and "Thumb" not in key)
+            or key in ("PtyFileNameS", "PtyFileNameE")
+        ]
+        names = {PureWindowsPath(str(saved[key])).name for key in keys}
         return tuple(sorted(name for name in names if name.lower().endswith(".pty")))
 
     def size(self, axis: str) -> int:
