@@ -9,7 +9,8 @@ import tifffile
 
 from parfocal.core.blocks import whole
 from parfocal.errors import InputError
-from parfocal.images import list_images, open_image, other_filesfrom parfocal.remote.filesets import named_files
+from parfocal.images import list_images, open_image, other_files
+from parfocal.remote.filesets import named_files
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 RNG = np.random.default_rng(5)
