@@ -1,23 +1,30 @@
-"""Convert an image of any readable format to OME-Zarr, and certify the conversion."""
+"""Convert an image of any readable format to OME-Zarr or OME-TIFF, and certify the conversion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from parfocal.core.step import Context, Port, Step, exact
-from parfocal.errors import VerificationError
+from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.models.number_text import number_as_text
 from parfocal.models.zarr_options import ZarrOptions
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
-    from parfocal.images.proof.certificate import Certificate
+    from parfocal.images import Image, ImageEntry
+    from parfocal.images.proof.certificate import Certificate, Certificates
+    from parfocal.models.image import ImageMetadata
+    from parfocal.models.tiff_options import TiffOptions
 
-__all__ = ["STEP", "ConvertImageParams", "run"]
+__all__ = ["STEP", "ConvertImageParams", "conclude", "run"]
+
+_SUFFIXES = {"ome.zarr": (".zarr",), "ome.tiff": (".ome.tiff", ".ome.tif")}
+_OME_XML = "METADATA.ome.xml"
 
 
 class ConvertImageParams(ZarrOptions):
@@ -62,62 +69,261 @@ def run(
     params: ConvertImageParams,
     context: Context,
 ) -> None:
-    """Write the OME-Zarr, compare it with the source, and write the certificate.
+    """Write the result, compare it with the source, and write the certificate.
 
     Raises
     ------
     InputError
-        If the source cannot be read, or holds several images and none is stated.
+        If the source cannot be read, holds several images and none is stated, or the format
+        cannot hold it.
     StorageError
         If the disk does not take the result.
     VerificationError
         If the result differs from the source.
     """
-    from parfocal.images import open_image, write_ome_zarr
-    from parfocal.images.proof.verification import verify_image
+    from parfocal.images.opening import list_images
     from parfocal.models.manifest import primary_path
 
-    source = primary_path(inputs["source"])
+    source, target = primary_path(inputs["source"]), outputs["image"]
+    _check_name(target, params)
     series = (context.row.series if context.row else "") or params.series or ""
-    with open_image(
-        source, series, axes=params.axes, threads=context.threads, reader=params.reader
-    ) as image:
-        for warning in image.warnings:
-            context.warn(warning)
-        metadata = image.metadata
-        write_ome_zarr(
-            outputs["image"],
-            metadata,
-            image,
-            params,
-            original_metadata=image.original_metadata,
-            threads=context.threads,
-            progress=context.progress,
-        )
-        context.details |= {"reader": image.reader, "shape": list(metadata.shape5)}
-    context.details |= {"axes": metadata.axes, "dtype": metadata.dtype}
-    certificate = verify_image(
-        source, outputs["image"], series=series, axes=params.axes, threads=context.threads
-    )
-    _conclude(certificate, source, context)
+    if params.all_series and series:
+        what = "One image and all images are asked for at once"
+        remedy = "Leave out series, or all_series."
+        raise ConfigurationError(what, where=source, found=f"series {series}", remedy=remedy)
+    entries = list_images(source, reader=params.reader)
+    if params.all_series:
+        _convert_all(source, target, entries, params, context)
+    else:
+        _convert_one(source, target, series, params, context)
+    certificate = _prove(source, target, series, entries, params, context)
+    conclude(certificate, source, context)
     outputs["certificate"].write_text(certificate.as_text(), encoding="utf-8")
 
 
-def _conclude(certificate: Certificate, source: Path, context: Context) -> None:
-    """Put the verdict on record, and raise if it is bad."""
+def _check_name(target: Path, params: ConvertImageParams) -> None:
+    suffixes = _SUFFIXES[params.format]
+    if not target.name.lower().endswith(suffixes):
+        what = "The name of the image does not fit its format"
+        other = next(name for name in _SUFFIXES if name != params.format)
+        remedy = f"Name it so, or set format={other}."
+        expected = f"a name that ends in {' or '.join(suffixes)} for format {params.format}"
+        raise ConfigurationError(
+            what, where="--image", expected=expected, found=target.name, remedy=remedy
+        )
+
+
+def _convert_one(
+    source: Path, target: Path, series: str, params: ConvertImageParams, context: Context
+) -> None:
+    """Write one image."""
+    from parfocal import images
+    from parfocal.images.writers.ome_tiff import write_ome_tiff
+
+    with _open(source, series, params, context) as image:
+        _check_pixels(image.metadata, source, params)
+        metadata = image.metadata
+        context.details |= {"reader": image.reader, "shape": list(metadata.shape5)}
+        context.details |= {"axes": metadata.axes, "dtype": metadata.dtype}
+        if params.format == "ome.tiff":
+            written = write_ome_tiff(
+                target,
+                [(metadata, image)],
+                _tiff_options(params),
+                labels=params.labels,
+                original_metadata=image.original_metadata,
+                threads=context.threads,
+                progress=context.progress,
+            )
+            _tell_narrowed([metadata], written, context)
+            return
+        kept = images.write_ome_zarr(
+            target,
+            metadata,
+            image,
+            params,
+            labels=params.labels,
+            original_metadata=_with_ome_xml(image),
+            threads=context.threads,
+            progress=context.progress,
+            resume=True,
+        )
+        if kept:
+            context.details["resumed_shards"] = kept
+
+
+def _convert_all(
+    source: Path,
+    target: Path,
+    entries: list[ImageEntry],
+    params: ConvertImageParams,
+    context: Context,
+) -> None:
+    """Write all images of a source into one collection."""
+    from parfocal.images.writers.collection import write_collection
+    from parfocal.images.writers.ome_tiff import write_ome_tiff
+
+    for entry in entries:
+        _check_pixels(entry.metadata, source, params)
+    context.details |= {"images": len(entries)}
+    if params.format == "ome.zarr":
+        write_collection(
+            target,
+            entries,
+            lambda series: _open(source, series, params, context),
+            params,
+            labels=params.labels,
+            original_metadata=_all_originals(source, entries, params),
+            threads=context.threads,
+            progress=context.progress,
+            resume=True,
+        )
+        return
+    with ExitStack() as opened:
+        images = [
+            opened.enter_context(_open(source, entry.series, params, context)) for entry in entries
+        ]
+        written = write_ome_tiff(
+            target,
+            [(image.metadata, image) for image in images],
+            _tiff_options(params),
+            labels=params.labels,
+            original_metadata=_all_originals(source, entries, params),
+            threads=context.threads,
+            progress=context.progress,
+        )
+    _tell_narrowed([image.metadata for image in images], written, context)
+
+
+def _open(source: Path, series: str, params: ConvertImageParams, context: Context) -> Image:
+    """Open an image, and put on record what its reader warns of."""
+    from parfocal.images import open_image
+
+    image = open_image(
+        source, series, axes=params.axes, threads=context.threads, reader=params.reader
+    )
+    for warning in image.warnings:
+        if warning not in context.warnings:
+            context.warn(warning)
+    context.details["reader"] = image.reader
+    return image
+
+
+def _check_pixels(metadata: ImageMetadata, source: Path, params: ConvertImageParams) -> None:
+    """Refuse what the result cannot hold, before any work is done."""
+    if params.labels and metadata.dtype.startswith("float"):
+        what = "Labels are whole numbers"
+        remedy = "Leave out labels, or save the labels as integers."
+        raise InputError(what, where=source, found=metadata.dtype, remedy=remedy)
+    if params.format == "ome.tiff":
+        from parfocal.images.writers.ome_tiff import check_ome_tiff
+
+        _tiff_options(params)
+        check_ome_tiff(metadata, source, labels=params.labels)
+
+
+def _tiff_options(params: ConvertImageParams) -> TiffOptions:
+    from parfocal.models.tiff_options import TiffOptions
+
+    if params.chunk_px % 16:
+        what = "The tiles of a TIFF have sides that are multiples of 16"
+        remedy = "Set chunk_px to one, such as 512."
+        raise ConfigurationError(what, where="chunk_px", found=params.chunk_px, remedy=remedy)
+    return TiffOptions(codec=params.tiff_codec, level=params.level, tile_px=params.chunk_px)
+
+
+def _with_ome_xml(image: Image) -> dict[str, bytes]:
+    """Return the texts of an image, with an OME-XML if there is none among them."""
+    from parfocal.images.writers.ome_xml import ome_xml
+
+    texts = dict(image.original_metadata)
+    texts.setdefault(_OME_XML, ome_xml([image.metadata], tiff=False))
+    return texts
+
+
+def _all_originals(
+    source: Path, entries: list[ImageEntry], params: ConvertImageParams
+) -> dict[str, bytes]:
+    """Return the texts of all images; those of one name that differ get the image's number."""
+    from parfocal.images import open_image
+
+    texts: dict[str, bytes] = {}
+    for number, entry in enumerate(entries):
+        with open_image(source, entry.series, axes=params.axes, reader=params.reader) as image:
+            for name, content in image.original_metadata.items():
+                if texts.setdefault(name, content) != content:
+                    texts[f"{number}.{name}"] = content
+    return texts
+
+
+def _tell_narrowed(
+    before: list[ImageMetadata], after: list[ImageMetadata], context: Context
+) -> None:
+    """Put on record that labels of 64 bits are stored in 32, where all of them fit."""
+    narrowed = sorted(
+        {one.dtype for one, other in zip(before, after, strict=False) if one != other}
+    )
+    if narrowed:
+        context.details["narrowed_from"] = narrowed
+        context.warn(f"Labels of {', '.join(narrowed)} are stored as uint32, into which all fit")
+
+
+def _prove(
+    source: Path,
+    target: Path,
+    series: str,
+    entries: list[ImageEntry],
+    params: ConvertImageParams,
+    context: Context,
+) -> Certificate | Certificates:
+    """Read source and result again, and compare them."""
+    from parfocal.images.proof.collection import verify_collection
+    from parfocal.images.proof.verification import ProofOptions, verify_image
+
+    options = ProofOptions(
+        series=series,
+        axes=params.axes,
+        labels=params.labels,
+        reader=params.reader,
+        second_reader=params.second_reader,
+        threads=context.threads,
+    )
+    if params.all_series:
+        return verify_collection(source, target, options, entries=entries)
+    return verify_image(source, target, options, entries=entries)
+
+
+def conclude(certificate: Certificate | Certificates, where: Path, context: Context) -> None:
+    """Put the verdict on record, and raise if it is bad.
+
+    Raises
+    ------
+    VerificationError
+        If source and result differ.
+    """
+    from parfocal.images.proof.second_reader import READERS_DISAGREE
+
     context.details["verdict"] = certificate.verdict
-    details: dict[str, Any] = {"differences": [str(one) for one in certificate.differences]}
-    if certificate.verdict == "different":
-        context.details |= details
-        what = "The converted image differs from its source"
-        found = "; ".join(details["differences"][:3])
-        remedy = "Report it with the source: this should not happen."
-        raise VerificationError(what, where=source, found=found, remedy=remedy)
+    if certificate.verdict == "verified":
+        return
+    if certificate.verdict == "self-consistent":
+        context.details["reason"] = certificate.reason
+        return
+    context.details["differences"] = [str(one) for one in certificate.differences]
+    what = "The image differs from what it is compared with"
+    found = "; ".join(context.details["differences"][:3])
+    remedy = "Do not use it, and report it with the source: this should not happen."
+    if any(one.what == READERS_DISAGREE for one in certificate.differences):
+        remedy = (
+            "Look at the image: set reader=bioformats to convert what the other reader sees, or "
+            "second_reader=none to do without it."
+        )
+    raise VerificationError(what, where=where, found=found, remedy=remedy)
 
 
 STEP = Step(
     name="convert-image",
-    version="3",
+    version="4",
     summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(
@@ -134,4 +340,5 @@ STEP = Step(
     ),
     run=run,
     exactness=exact(),
+    resumable=True,
 )

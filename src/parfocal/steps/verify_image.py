@@ -1,18 +1,22 @@
-"""Compare an OME-Zarr with its source, or with an earlier certificate."""
+"""Compare an OME-Zarr or OME-TIFF with its source, or with an earlier certificate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
 from parfocal.core.step import Context, Port, Step, exact
-from parfocal.errors import InputError, VerificationError
+from parfocal.errors import InputError
 from parfocal.models.base import Parameters
 from parfocal.models.number_text import number_as_text
 from parfocal.steps import SUMMARIES
+from parfocal.steps.convert_image import conclude
+
+if TYPE_CHECKING:
+    from parfocal.images.proof.certificate import Certificate, Certificates
 
 __all__ = ["STEP", "VerifyImageParams", "run"]
 
@@ -23,8 +27,22 @@ class VerifyImageParams(Parameters):
     series: Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)] | None = Field(
         default=None, description="Which image of the source; the sheet's column comes first."
     )
+    all_series: bool = Field(
+        default=False, description="Whether all images were converted into one collection."
+    )
     axes: Annotated[str, Field(pattern="^[TCZYX]{2,5}$")] | None = Field(
-        default=None, description="The axes of a TIFF, as convert-image was told them."
+        default=None, description="The axes of the source, as convert-image was told them."
+    )
+    labels: bool = Field(
+        default=False, description="Whether pixels are labels, as convert-image was told."
+    )
+    reader: Annotated[str, Field(pattern="^[a-z0-9_]+$")] | None = Field(
+        default=None, description="Reader that convert-image was told to use."
+    )
+    second_reader: Annotated[str, Field(pattern="^[a-z0-9_]+$")] | None = Field(
+        default=None,
+        description="Reader that proves the conversion; the best that is installed if not given, "
+        "and none for no proof.",
     )
 
 
@@ -43,47 +61,58 @@ def run(
     VerificationError
         If there is a difference.
     """
-    from parfocal.images.proof.verification import check_certificate, read_certificate, verify_image
-    from parfocal.models.manifest import primary_path
+    from parfocal.images.proof.certificate import read_certificate
+    from parfocal.images.proof.check import check_certificate
 
     if not inputs.keys() & {"source", "certificate"}:
         what = "There is nothing to compare the image with"
         remedy = "Give --source, or --certificate, or both."
         raise InputError(what, where=inputs["image"], remedy=remedy)
-    found = []
     if "certificate" in inputs:
         earlier = read_certificate(inputs["certificate"])
-        found.append(check_certificate(earlier, inputs["image"], threads=context.threads))
+        found = check_certificate(
+            earlier, inputs["image"], threads=context.threads, progress=context.progress
+        )
+        conclude(found, inputs["image"], context)
     if "source" in inputs:
-        found.append(
-            verify_image(
-                primary_path(inputs["source"]),
-                inputs["image"],
-                series=(context.row.series if context.row else "") or params.series or "",
-                axes=params.axes,
-                threads=context.threads,
-                progress=context.progress,
-            )
-        )
-    differences = [str(one) for certificate in found for one in certificate.differences]
-    context.details["verdict"] = "different" if differences else found[-1].verdict
-    if differences:
-        context.details["differences"] = differences
-        what = "The image differs from what it is compared with"
-        remedy = "Do not use it; convert the source again."
-        raise VerificationError(
-            what, where=inputs["image"], found="; ".join(differences[:3]), remedy=remedy
-        )
-    outputs["verification"].write_text(found[-1].as_text(), encoding="utf-8")
+        found = _compare_with_source(inputs, params, context)
+        conclude(found, inputs["image"], context)
+    outputs["verification"].write_text(found.as_text(), encoding="utf-8")
+
+
+def _compare_with_source(
+    inputs: Mapping[str, Path], params: VerifyImageParams, context: Context
+) -> Certificate | Certificates:
+    from parfocal.images.proof.collection import verify_collection
+    from parfocal.images.proof.verification import ProofOptions, verify_image
+    from parfocal.models.manifest import primary_path
+
+    options = ProofOptions(
+        series=(context.row.series if context.row else "") or params.series or "",
+        axes=params.axes,
+        labels=params.labels,
+        reader=params.reader,
+        second_reader=params.second_reader,
+        threads=context.threads,
+    )
+    verify = verify_collection if params.all_series else verify_image
+    return verify(
+        primary_path(inputs["source"]), inputs["image"], options, progress=context.progress
+    )
 
 
 STEP = Step(
     name="verify-image",
-    version="1",
+    version="2",
     summary=SUMMARIES["verify-image"],
     params=VerifyImageParams,
     inputs=(
-        Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The OME-Zarr to check."),
+        Port(
+            "image",
+            "image",
+            "images/{image_id}/image.ome.zarr",
+            "The OME-Zarr or OME-TIFF to check.",
+        ),
         Port(
             "source",
             "file",
@@ -95,7 +124,7 @@ STEP = Step(
             "certificate",
             "json",
             "images/{image_id}/image.certificate.json",
-            "An earlier certificate of the OME-Zarr.",
+            "An earlier certificate of the image.",
             required=False,
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
 from parfocal.images.proof.certificate import Difference, Plane
-from parfocal.images.pyramid import halve
+from parfocal.images.pyramid import halve, halve_labels
 
-__all__ = ["Comparison", "compare_images", "plane_digests"]
+__all__ = ["PIXELS_DIFFER", "Comparison", "compare_images", "plane_digests"]
+
+PIXELS_DIFFER = "Pixels differ"
 
 _BLOCK_BYTES = 8 * 2**20
 _WIDEST_BYTES = 32 * 2**20
@@ -25,33 +28,56 @@ _BAND = 512  # rows; a multiple of the usual height of chunks, and even
 _MOST = 20  # differences of one kind that are told
 
 Progress = Callable[[int, int], None]
-Halve = Callable[[NDArray[Any]], NDArray[Any]]
+Key = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The planes of the result, of the source where they differ, and the differences."""
+    """The planes of the result, of the source where they differ, and the differences.
+
+    Parameters
+    ----------
+    planes : tuple of Plane
+        Those of the full resolution of the result.
+    source_digests : tuple of str
+        The digests that these planes have in the source.
+    differences : tuple of Difference
+        Of the full resolution with the source, and of levels with the rule.
+    largest : float
+        The largest difference of a pixel from the source.
+    """
 
     planes: tuple[Plane, ...] = ()
     source_digests: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
+    largest: float = 0.0
 
 
 @dataclass
 class _Findings:
     """What one block of planes gave."""
 
-    found: dict[tuple[int, int, int], str] = field(default_factory=dict)
-    expected: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    found: dict[Key, str] = field(default_factory=dict)
+    expected: dict[Key, str] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
+    largest: float = 0.0
     pixels: int = 0
+
+    def add(self, part: _Findings) -> None:
+        """Take over what another block gave."""
+        self.found |= part.found
+        self.expected |= part.expected
+        self.differences += part.differences
+        self.largest = max(self.largest, part.largest)
+        self.pixels += part.pixels
 
 
 def compare_images(
     source: Readable | None,
     levels: Sequence[Readable],
     *,
-    shrink: Halve = halve,
+    labels: bool = False,
+    together: int = 1,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -65,8 +91,10 @@ def compare_images(
         What the full resolution should be; None to take digests and check levels only.
     levels : sequence of Readable
         The image, the full resolution first.
-    shrink : callable
-        The rule of the pyramid.
+    labels : bool
+        Whether they are labels, which have another rule of the pyramid.
+    together : int
+        How many channels are stored side by side, such as those of a colour picture.
     threads : int
         How many blocks are compared at once.
     progress : callable, optional
@@ -77,20 +105,14 @@ def compare_images(
     Comparison
     """
     total = sum(math.prod(level.shape5) for level in levels)
-    done = 0
     findings = _Findings()
-    for number, level in enumerate(levels):
-        smaller = levels[number + 1] if number + 1 < len(levels) else None
-        if number and smaller is None:
-            break
-        work = _Work(source if number == 0 else None, level, smaller, number, shrink)
-        for part in _in_threads(work, _plane_blocks(level), threads):
-            findings.found |= part.found
-            findings.expected |= part.expected
-            findings.differences += part.differences
-            done += part.pixels
+    shrink = halve_labels if labels else halve
+    for first, last in _passes(levels):
+        work = _Work(None if first else source, levels[first : last + 1], first, shrink)
+        for part in _in_threads(work, _plane_blocks(levels[first], together, work.pairs), threads):
+            findings.add(part)
             if progress:
-                progress(min(done, total), total)
+                progress(min(findings.pixels, total), total)
     if progress:
         progress(total, total)
     return _summary(findings)
@@ -109,16 +131,35 @@ def _summary(findings: _Findings) -> Comparison:
     for difference in findings.differences:
         if sum(1 for other in told if other.what == difference.what) < _MOST:
             told.append(difference)
-    return Comparison(planes, expected, tuple(told))
+    return Comparison(planes, expected, tuple(told), findings.largest)
 
 
-def _plane_blocks(level: Readable) -> Iterator[Region]:
-    """Divide an image into blocks of whole planes."""
+def _passes(levels: Sequence[Readable]) -> Iterator[tuple[int, int]]:
+    """Divide the levels into passes, each from one to another that follows from it.
+
+    Small planes are taken through all levels at once, each of which is then read only once.
+    """
+    first = 0
+    while True:
+        _, _, z, y, x = levels[first].shape5
+        small = y * x * levels[first].dtype.itemsize <= _BLOCK_BYTES
+        flat = all(level.shape5[2] == z for level in levels[first:])
+        last = len(levels) - 1 if small and flat else min(first + 1, len(levels) - 1)
+        yield first, last
+        if last == len(levels) - 1:
+            return
+        first = last
+
+
+def _plane_blocks(level: Readable, together: int, pairs: bool) -> Iterator[Region]:
+    """Divide an image into blocks of whole planes; with `pairs` of an even number along Z."""
     t, c, z, y, x = level.shape5
     room = max(1, _BLOCK_BYTES // (y * x * level.dtype.itemsize))
-    planes = min(z, room)
-    channels = min(c, max(1, room // planes)) if planes == z else 1
-    times = min(t, max(1, room // (planes * channels))) if channels == c and planes == z else 1
+    planes = min(z, max(1, room // together))
+    if pairs:
+        planes = max(2, planes - planes % 2)
+    channels = min(c, max(together, room // planes)) if planes >= z else together
+    times = min(t, max(1, room // (planes * channels))) if channels == c and planes >= z else 1
     block: Shape = (times, channels, planes, y, x)
     yield from iter_blocks(whole(level.shape5), block)
 
@@ -134,97 +175,158 @@ def _in_threads(work: _Work, regions: Iterator[Region], threads: int) -> Iterato
 
 @dataclass(frozen=True)
 class _Work:
-    """The comparison of one level: with the source, and with the level after it."""
+    """The comparison of a level with the source, and with the levels that follow from it."""
 
     source: Readable | None
-    level: Readable
-    smaller: Readable | None
+    levels: Sequence[Readable]
     number: int
-    shrink: Halve
+    shrink: Callable[..., NDArray[Any]]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the next level is halved along Z."""
+        return len(self.levels) > 1 and self._along_z(0)
+
+    def _along_z(self, place: int) -> bool:
+        return self.levels[place + 1].shape5[2] != self.levels[place].shape5[2]
 
     def __call__(self, region: Region) -> _Findings:
         """Compare the planes of `region`, band of rows by band of rows."""
-        t, c, z, _y, x = region
-        keys = list(
-            itertools.product(
-                range(t.start, t.stop), range(c.start, c.stop), range(z.start, z.stop)
-            )
-        )
-        found = [hashlib.sha256() for _ in keys]
-        expected: list[Any] = [None] * len(keys)  # only for planes that differ
-        wrong = np.zeros(len(keys), np.int64)
-        wrong_below = np.zeros(len(keys), np.int64)
+        planes = _Planes(region)
         findings = _Findings()
+        wrong: Counter[tuple[int, Key]] = Counter()
         for rows in self._bands(region):
-            band = (t, c, z, rows, x)
-            pixels = self.level.read(band)
+            band = (*region[:3], rows, region[4])
+            pixels = self.levels[0].read(band)
             findings.pixels += pixels.size
-            flat = _bytes_of_planes(pixels)
-            if self.source is not None:
-                truth = _bytes_of_planes(self.source.read(band))
-                different = _count_different(truth, flat, pixels.dtype.itemsize)
-                _update_expected(expected, found, truth, different)
-                wrong += different
-            if self.number == 0:
-                _update(found, flat)
-            if self.smaller is not None:
-                wrong_below += self._below(band, pixels)
-        self._conclude(findings, keys, (found, expected), (wrong, wrong_below))
+            if not self.number:
+                planes.note(pixels, self.source.read(band) if self.source is not None else None)
+            self._follow(band, pixels, findings, wrong)
+        if not self.number:
+            planes.conclude(findings)
+        for (number, key), count in sorted(wrong.items()):
+            findings.differences.append(
+                Difference(
+                    what="A level does not follow from the one before",
+                    where=f"level {number}, plane {_place(key)}",
+                    expected="0 pixels that differ",
+                    found=f"{count} pixels",
+                )
+            )
         return findings
 
     def _bands(self, region: Region) -> Iterator[slice]:
         """Divide rows evenly into bands, each of which starts at an even row."""
         t, c, z, y, x = region
         row = (t.stop - t.start) * (c.stop - c.start) * (z.stop - z.start) * x.stop
-        row *= self.level.dtype.itemsize
+        row *= self.levels[0].dtype.itemsize
         rows = _BLOCK_BYTES // row
-        if rows < _BAND:  # whole chunks, unless the image is very wide
+        if len(self.levels) > 2:
+            rows = y.stop  # small planes
+        elif rows < _BAND:  # whole chunks, unless the image is very wide
             rows = min(_BAND, max(2, _WIDEST_BYTES // row))
-        rows -= rows % (_BAND if rows >= _BAND else 2)
+            rows -= rows % 2
+        elif rows < y.stop:
+            rows -= rows % _BAND
         for start in range(0, y.stop, rows):
             yield slice(start, min(y.stop, start + rows))
 
-    def _below(self, band: Region, pixels: NDArray[Any]) -> NDArray[np.int64]:
-        """Count pixels of the next level that do not follow from `pixels` by the rule."""
-        assert self.smaller is not None
-        t, c, z, y, x = band
-        half = (slice(y.start // 2, -(-y.stop // 2)), slice(0, -(-x.stop // 2)))
-        found = self.smaller.read((t, c, z, *half))
-        expected = self.shrink(pixels)
-        return _count_different(
-            _bytes_of_planes(expected), _bytes_of_planes(found), found.dtype.itemsize
-        )
-
-    def _conclude(
+    def _follow(
         self,
+        band: Region,
+        pixels: NDArray[Any],
         findings: _Findings,
-        keys: list[tuple[int, int, int]],
-        hashes: tuple[list[Any], list[Any]],
-        wrong: tuple[NDArray[np.int64], NDArray[np.int64]],
+        wrong: Counter[tuple[int, Key]],
     ) -> None:
-        for n, key in enumerate(keys):
-            place = "t={} c={} z={}".format(*key)
-            if self.number == 0:
-                findings.found[key] = f"sha256:{hashes[0][n].hexdigest()}"
-            if hashes[1][n] is not None:
-                findings.expected[key] = f"sha256:{hashes[1][n].hexdigest()}"
-                findings.differences.append(
-                    Difference(
-                        what="Pixels differ",
-                        where=f"plane {place} ({wrong[0][n]} pixels)",
-                        expected=findings.expected[key],
-                        found=findings.found[key],
-                    )
+        """Compare each level with what follows from the one before; count in `wrong`."""
+        for place, level in enumerate(self.levels[1:]):
+            along_z = self._along_z(place)
+            expected = self.shrink(pixels, along_z=True) if along_z else self.shrink(pixels)
+            band = _halved(band, along_z=along_z)
+            pixels = level.read(band)
+            if place + 2 < len(self.levels):
+                findings.pixels += pixels.size
+            counts = _count_different(
+                _bytes_of_planes(expected), _bytes_of_planes(pixels), pixels.dtype.itemsize
+            )
+            for key, count in zip(_keys(band), counts, strict=True):
+                if count:
+                    wrong[self.number + place + 1, key] += int(count)
+
+
+class _Planes:
+    """The digests of the planes of a block, which grow band by band, and what differs.
+
+    Parameters
+    ----------
+    region : Region
+        The block.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self._keys = _keys(region)
+        self._found = [hashlib.sha256() for _ in self._keys]
+        # Of the source from the first band on in which it differs.
+        self._expected: list[Any] = [None] * len(self._keys)
+        self._wrong = np.zeros(len(self._keys), np.int64)
+        self._largest = 0.0
+
+    def note(self, pixels: NDArray[Any], truth: NDArray[Any] | None) -> None:
+        """Take note of a band of the result, and of the source where it is given."""
+        flat = _bytes_of_planes(pixels)
+        if truth is not None:
+            expected = _bytes_of_planes(truth)
+            different = _count_different(expected, flat, pixels.dtype.itemsize)
+            self._wrong += different
+            if different.any():
+                self._largest = max(self._largest, _largest_difference(truth, pixels))
+            for n, plane in enumerate(expected):
+                if self._expected[n] is None and different[n]:
+                    self._expected[n] = self._found[n].copy()
+                if self._expected[n] is not None:
+                    self._expected[n].update(plane.data)
+        for one, plane in zip(self._found, flat, strict=True):
+            one.update(plane.data)
+
+    def conclude(self, findings: _Findings) -> None:
+        """Add the digests and differences to `findings`."""
+        findings.largest = self._largest
+        for n, key in enumerate(self._keys):
+            findings.found[key] = f"sha256:{self._found[n].hexdigest()}"
+            if self._expected[n] is None:
+                continue
+            findings.expected[key] = f"sha256:{self._expected[n].hexdigest()}"
+            findings.differences.append(
+                Difference(
+                    what=PIXELS_DIFFER,
+                    where=f"plane {_place(key)} ({self._wrong[n]} pixels)",
+                    expected=findings.expected[key],
+                    found=findings.found[key],
                 )
-            if wrong[1][n]:
-                findings.differences.append(
-                    Difference(
-                        what="A level does not follow from the one before",
-                        where=f"level {self.number + 1}, plane {place}",
-                        expected="0 pixels that differ",
-                        found=f"{wrong[1][n]} pixels",
-                    )
-                )
+            )
+
+
+def _keys(region: Region) -> list[Key]:
+    t, c, z = (range(part.start, part.stop) for part in region[:3])
+    return list(itertools.product(t, c, z))
+
+
+def _place(key: Key) -> str:
+    return "t={} c={} z={}".format(*key)
+
+
+def _halved(region: Region, *, along_z: bool) -> Region:
+    t, c, z, y, x = region
+    y, x = (slice(part.start // 2, -(-part.stop // 2)) for part in (y, x))
+    if along_z:
+        z = slice(z.start // 2, -(-z.stop // 2))
+    return t, c, z, y, x
+
+
+def _largest_difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    """Return the largest difference of two pixels; infinite where one is no number."""
+    apart = np.abs(expected.astype(np.float64) - found.astype(np.float64)).max()
+    return float(apart) if np.isfinite(apart) else math.inf
 
 
 def _bytes_of_planes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -234,30 +336,16 @@ def _bytes_of_planes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return little.reshape(planes, -1).view(np.uint8)
 
 
-def _update(hashes: list[Any], planes: NDArray[np.uint8]) -> None:
-    for one, plane in zip(hashes, planes, strict=True):
-        one.update(plane.data)
-
-
-def _update_expected(
-    expected: list[Any],
-    found: list[Any],
-    truth: NDArray[np.uint8],
-    different: NDArray[np.int64],
-) -> None:
-    """Hash the source apart from the result from the first band on in which they differ."""
-    for n, plane in enumerate(truth):
-        if expected[n] is None and different[n]:
-            expected[n] = found[n].copy()
-        if expected[n] is not None:
-            expected[n].update(plane.data)
-
-
 def _count_different(
     expected: NDArray[np.uint8], found: NDArray[np.uint8], itemsize: int
 ) -> NDArray[np.int64]:
     """Count for each plane the pixels whose bytes differ."""
-    if np.array_equal(expected, found):
+    if np.array_equal(_wide(expected), _wide(found)):
         return np.zeros(len(expected), np.int64)
     unequal = (expected != found).reshape(len(expected), -1, itemsize).any(axis=2)
     return np.asarray(unequal.sum(axis=1), np.int64)
+
+
+def _wide(planes: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return the bytes eight by eight, which are compared faster, where they divide so."""
+    return planes.view(np.uint64) if planes.shape[1] % 8 == 0 else planes

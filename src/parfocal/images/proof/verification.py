@@ -1,81 +1,107 @@
-"""Prove that an OME-Zarr holds what its source holds, or that it is what was certified."""
+"""Prove that a result holds what its source holds, or that it is what was certified."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from parfocal.core.blocks import Readable
-from parfocal.errors import InputError
-from parfocal.images.libraries import library
-from parfocal.images.ngff import read_axes, read_scales
-from parfocal.images.opening import open_image
-from parfocal.images.proof.certificate import Certificate, Difference, Side, pixels_digest
-from parfocal.images.proof.compare import Comparison, compare_images
-from parfocal.images.proof.independent import OtherReader, read_otherwise, zarr_python_levels
-from parfocal.images.readers.ome_zarr import read_attributes
-from parfocal.models.image import ImageMetadata
+from parfocal.core.digest import digest_path
+from parfocal.images.image import Image, ImageEntry
+from parfocal.images.opening import check_readable, list_images, open_image
+from parfocal.images.proof.certificate import (
+    Certificate,
+    Difference,
+    Side,
+    described,
+    unreadable,
+)
+from parfocal.images.proof.compare import PIXELS_DIFFER, Comparison, compare_images
+from parfocal.images.proof.metadata import metadata_differences, whole_levels
+from parfocal.images.proof.result import Result, ResultError, open_result
+from parfocal.images.proof.second_reader import (
+    READERS_DISAGREE,
+    SecondReader,
+    SecondReaderError,
+    second_readers,
+)
+from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.writers.narrow import NarrowedLabels
 
-__all__ = ["check_certificate", "read_certificate", "verify_image"]
+__all__ = ["ProofOptions", "verify_image"]
 
 Progress = Callable[[int, int], None]
 
+_ROUNDING = 2  # counts by which decoders of lossy compression may differ
 
-class _Result:
-    """An OME-Zarr as zarr-python and the JSON of its metadata show it."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self.ome: Mapping[str, Any] = read_attributes(path)["ome"]
-        try:
-            self.multiscale = self.ome["multiscales"][0]
-            self.datasets = [str(dataset["path"]) for dataset in self.multiscale["datasets"]]
-        except (KeyError, IndexError, TypeError) as error:
-            what = "The result is no OME-Zarr image"
-            expected = "multiscales with datasets"
-            raise InputError(what, where=path, expected=expected, found=repr(error)) from error
-        self.axes, self.units = read_axes(self.multiscale, path)
-        self.levels = zarr_python_levels(path, self.datasets, self.axes, threads)
+@dataclass(frozen=True)
+class ProofOptions:
+    """What was converted, and how it is to be proven.
 
-    def side(self, comparison: Comparison) -> Side:
-        """Describe the result for the certificate."""
-        name, _, number = library("zarr", "zarr-python").rpartition(" ")
-        digest = pixels_digest(plane.digest for plane in comparison.planes)
-        return Side(reader=name, version=number, independent=True, digest=digest)
+    Parameters
+    ----------
+    series, axes, labels, reader
+        As the conversion was told.
+    second_reader : str, optional
+        The reader that proves; the best that is installed where None, and none for ``none``.
+    threads : int
+        How many blocks are compared at once.
+    """
 
-    def shape(self) -> tuple[int, ...]:
-        """Return its size along each of its axes."""
-        sizes = zip("TCZYX", self.levels[0].shape5, strict=True)
-        return tuple(size for axis, size in sizes if axis in self.axes)
+    series: str = ""
+    axes: str | None = None
+    labels: bool = False
+    reader: str | None = None
+    second_reader: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What came of the comparison of pixels, and the reader of the source that it is owed to."""
+
+    comparison: Comparison
+    library: str
+    independent: bool
+    reason: str | None = None
+    differences: tuple[Difference, ...] = ()
 
 
 def verify_image(
     source: Path,
     image: Path,
+    options: ProofOptions,
     *,
-    series: str = "",
-    axes: str | None = None,
-    threads: int = 1,
+    part: str = "",
+    entries: list[ImageEntry] | None = None,
+    digest: str | None = None,
     progress: Progress | None = None,
 ) -> Certificate:
-    """Compare an OME-Zarr with the source that it was converted from.
+    """Compare an OME-Zarr or OME-TIFF with the source that it was converted from.
 
-    Compared are axes, sizes, data type, sizes of pixels, number and names of channels,
-    each pixel of the full resolution, and each pixel of each further level with the rule
-    of the pyramid.
+    Compared are axes, sizes, data type, sizes of pixels, place of the stage, number, order,
+    names, colours and wavelengths of channels, the texts of the source, each pixel of the
+    full resolution, and each pixel of each further level with the rule of the pyramid.
 
     Parameters
     ----------
     source : Path
         As for `open_image`.
     image : Path
-        The OME-Zarr.
-    series, axes : str
-        As the conversion was told.
-    threads : int
-        How many blocks are compared at once.
+        The result.
+    options : ProofOptions
+        What was converted, and how it is to be proven.
+    part : str
+        Which image of the result, where it holds several.
+    entries : list of ImageEntry, optional
+        All images of the source, where the caller has listed them.
+    digest : str, optional
+        Digest of the result, where the caller has it.
     progress : callable, optional
         Called as ``progress(done, total)``.
 
@@ -88,178 +114,171 @@ def verify_image(
     Raises
     ------
     InputError
-        If one of the two cannot be read.
+        If the source cannot be read, or the result is missing.
     """
-    with open_image(source, series, axes=axes, threads=threads) as opened:
-        result = _Result(image, threads)
-        other = read_otherwise(source, series, axes, opened, threads)
+    check_readable(image)
+    entries = entries or list_images(source, reader=options.reader)
+    with open_image(
+        source, options.series, axes=options.axes, threads=options.threads, reader=options.reader
+    ) as opened:
+        asked = _Asked(source, opened, entries, options)
+        digest = digest or digest_path(image, options.threads)
         try:
-            differences = _metadata_differences(opened.metadata, result)
-            same_shape = opened.shape5 == result.levels[0].shape5
-            comparable = same_shape and opened.dtype == result.levels[0].dtype
-            truth = other.pixels if comparable else None
-            comparison = compare_images(
-                truth, _whole_levels(result.levels), threads=threads, progress=progress
-            )
-        finally:
-            other.close()
-    return _certificate(result, comparison, _source_side(other, comparison), differences)
+            with closing(open_result(image, part, options.threads)) as result:
+                return _compare(asked, result, digest, progress)
+        except ResultError as error:
+            return _unreadable(asked, error, digest)
 
 
-def check_certificate(
-    certificate: Certificate,
-    image: Path,
-    *,
-    threads: int = 1,
-    progress: Progress | None = None,
-) -> Certificate:
-    """Compare an OME-Zarr with a certificate that was made of it before.
+@dataclass(frozen=True)
+class _Asked:
+    """The source as the converter reads it, and what is asked about it."""
 
-    Parameters
-    ----------
-    certificate : Certificate
-        The earlier one.
-    image : Path
-        The OME-Zarr.
-    threads : int
-        How many blocks are compared at once.
-    progress : callable, optional
-        Called as ``progress(done, total)``.
+    path: Path
+    image: Image
+    entries: list[ImageEntry]
+    options: ProofOptions
 
-    Returns
-    -------
-    Certificate
-        With the source and at most the verdict of the earlier one.
+    @property
+    def place(self) -> int:
+        """Which of the images of the source it is."""
+        names = [entry.series for entry in self.entries]
+        return names.index(self.options.series) if self.options.series in names else 0
 
-    Raises
-    ------
-    InputError
-        If the image cannot be read.
-    """
-    result = _Result(image, threads)
-    comparison = compare_images(
-        None, _whole_levels(result.levels), threads=threads, progress=progress
-    )
-    known = {(plane.t, plane.c, plane.z): plane.digest for plane in certificate.planes}
-    found = {(plane.t, plane.c, plane.z): plane.digest for plane in comparison.planes}
-    differences = [
-        Difference(
-            what="A plane is not the certified one",
-            where="t={} c={} z={}".format(*key),
-            expected=known.get(key, "no such plane"),
-            found=found.get(key, "no such plane"),
-        )
-        for key in sorted(known.keys() | found.keys())
-        if known.get(key) != found.get(key)
-    ]
-    differences += _level_sizes(result.levels)
-    for what, expected, value in (
-        ("The axes differ", certificate.axes, result.axes),
-        ("The shape differs", certificate.shape, result.shape()),
-        ("The data type differs", certificate.dtype, result.levels[0].dtype.name),
-        ("The number of levels differs", certificate.levels, len(result.levels)),
-    ):
-        differences += _unequal(what, "image", expected, value)
-    again = _certificate(result, comparison, certificate.source, differences)
-    if again.verdict == "different" or certificate.verdict == "verified":
-        return again
-    return again.model_copy(update={"verdict": certificate.verdict})
+    def truth(self, pixels: Readable, result: Result) -> Readable:
+        """Return what the result should hold: labels of 64 bits in 32 where these are in it."""
+        base = result.levels[0]
+        narrow = self.options.labels and not result.is_zarr and base.dtype == np.uint32
+        if narrow and pixels.dtype in (np.int64, np.uint64):
+            return NarrowedLabels(pixels, self.path)
+        return pixels
 
 
-def read_certificate(path: Path) -> Certificate:
-    """Read a certificate.
-
-    Raises
-    ------
-    InputError
-        If it is missing or not valid.
-    """
-    try:
-        return Certificate.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        what = "The certificate cannot be read"
-        expected = "what convert-image or verify-image wrote"
-        raise InputError(what, where=path, expected=expected, found=error) from error
-
-
-def _certificate(
-    result: _Result, comparison: Comparison, source: Side, differences: Sequence[Difference]
-) -> Certificate:
-    every = (*differences, *comparison.differences)
-    side = result.side(comparison)
-    independent = source.independent and side.independent
-    verdict = "verified" if independent else "self-consistent"
-    return Certificate.model_validate(
-        {
-            "verdict": "different" if every else verdict,
-            "source": source,
-            "result": side,
-            "axes": result.axes,
-            "shape": result.shape(),
-            "dtype": result.levels[0].dtype.name,
-            "levels": len(result.levels),
-            "planes": comparison.planes,
-            "differences": every,
-        }
-    )
-
-
-def _source_side(other: OtherReader, comparison: Comparison) -> Side:
-    name, _, number = other.library.rpartition(" ")
-    digest = pixels_digest(comparison.source_digests)
-    return Side(reader=name, version=number, independent=other.independent, digest=digest)
-
-
-def _whole_levels(levels: Sequence[Readable]) -> Sequence[Readable]:
-    """Return the levels up to the first whose size does not follow, which is told apart."""
-    wrong = _level_sizes(levels)
-    return levels[:1] if wrong else levels
-
-
-def _level_sizes(levels: Sequence[Readable]) -> list[Difference]:
-    differences: list[Difference] = []
-    for number, (level, smaller) in enumerate(itertools.pairwise(levels)):
-        t, c, z, y, x = level.shape5
-        expected = (t, c, z, -(-y // 2), -(-x // 2))
-        what = "The size of a level does not follow from the one before"
-        differences += _unequal(what, f"level {number + 1}", expected, smaller.shape5)
-        differences += _unequal(
-            "The data type of a level differs", f"level {number + 1}", level.dtype, smaller.dtype
-        )
-    return differences
-
-
-def _metadata_differences(metadata: ImageMetadata, result: _Result) -> list[Difference]:
-    """Compare what the source says about the image with what the result says."""
+def _compare(asked: _Asked, result: Result, digest: str, progress: Progress | None) -> Certificate:
+    truth = asked.truth(asked.image, result)
+    differences = metadata_differences(asked.image, result, truth.dtype.name)
     base = result.levels[0]
-    differences = _unequal("The axes differ", "image", metadata.axes, result.axes)
-    differences += _unequal("The shape differs", "image", metadata.shape5, base.shape5)
-    differences += _unequal("The data type differs", "image", metadata.dtype, base.dtype.name)
-    sizes = read_scales(result.multiscale, result.axes, result.units, [])
-    stated = {
-        "Z": metadata.z_um,
-        "Y": metadata.y_um,
-        "X": metadata.x_um,
-        "T": metadata.time_increment_s,
-    }
-    for axis, size in stated.items():
-        if axis in result.axes and not _close(size, sizes.get(axis)):
-            what = "The size of pixels differs"
-            differences += _unequal(what, f"axis {axis}", size, sizes.get(axis))
-    if metadata.channels:
-        found = [row.get("label") for row in (result.ome.get("omero") or {}).get("channels", ())]
-        what = "The names of channels differ"
-        differences += _unequal(what, "omero", metadata.channel_names(), found)
-    return differences + _level_sizes(result.levels)
+    if (truth.shape5, truth.dtype) == (base.shape5, base.dtype):
+        proof = _prove(asked, result, progress)
+    else:
+        proof = _Proof(_levels_only(asked, result), asked.image.reader, independent=False)
+    every = (*proof.differences, *differences, *proof.comparison.differences)
+    verdict = "verified" if proof.independent else "self-consistent"
+    metadata = result.metadata
+    return Certificate(
+        verdict="different" if every else verdict,
+        reason=proof.reason,
+        series=asked.options.series,
+        source_images=len(asked.entries),
+        source=Side.of(proof.library, proof.comparison.source_digests, proof.independent),
+        result=Side.of(result.library, [one.digest for one in proof.comparison.planes], True),
+        result_digest=digest,
+        shape=result.shape,
+        dtype=base.dtype.name,
+        labels=asked.options.labels,
+        levels=len(result.levels),
+        **described(metadata),
+        planes=proof.comparison.planes,
+        differences=every,
+    )
 
 
-def _close(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=1e-9)
+def _unreadable(asked: _Asked, error: ResultError, digest: str) -> Certificate:
+    """Return the certificate of a result that cannot be read."""
+    image = asked.image
+    return Certificate(
+        verdict="different",
+        series=asked.options.series,
+        source_images=len(asked.entries),
+        source=Side.of(image.reader, (), False),
+        result=Side(reader="none", version="", independent=True, digest=""),
+        result_digest=digest,
+        shape=image.metadata.shape,
+        dtype=image.metadata.dtype,
+        labels=asked.options.labels,
+        levels=0,
+        **described(image.metadata),
+        planes=(),
+        differences=(unreadable(error),),
+    )
 
 
-def _unequal(what: str, where: str, expected: object, found: object) -> list[Difference]:
-    if expected == found:
-        return []
-    return [Difference(what=what, where=where, expected=str(expected), found=str(found))]
+def _levels_only(asked: _Asked, result: Result) -> Comparison:
+    options = asked.options
+    levels = whole_levels(result.levels)
+    return compare_images(None, levels, labels=options.labels, threads=options.threads)
+
+
+def _prove(asked: _Asked, result: Result, progress: Progress | None) -> _Proof:
+    """Compare pixels with the source as a second reader shows it, or else as the converter does."""
+    options = asked.options
+    wanted = options.second_reader
+    reading = ReadOptions(options.axes, options.threads)
+    reasons = []
+    for found in second_readers(
+        asked.path, asked.image, asked.entries, asked.place, reading, wanted
+    ):
+        if isinstance(found, str):
+            reasons.append(found)
+            continue
+        try:
+            if found.differences:
+                return _Proof(Comparison(), found.library, True, None, found.differences)
+            comparison = _pixels(asked, result, found.pixels, progress)
+        except SecondReaderError as error:
+            reasons.append(str(error))
+            continue
+        finally:
+            found.close()
+        if not _only_rounding(asked, comparison):
+            return _told_apart(asked, result, found, comparison)
+        reasons.append(
+            f"{found.library} decodes the lossy compression with other rounding, "
+            f"by {comparison.largest:g} at most"
+        )
+    if wanted not in (None, "none"):
+        what = f"The second reader {wanted} cannot prove the conversion"
+        remedy = "Name another one, or none at all."
+        raise SecondReaderError(what, where=asked.path, found="; ".join(reasons), remedy=remedy)
+    comparison = _pixels(asked, result, asked.image, progress)
+    return _Proof(comparison, asked.image.reader, False, "; ".join(reasons))
+
+
+def _pixels(
+    asked: _Asked, result: Result, pixels: Readable, progress: Progress | None
+) -> Comparison:
+    return compare_images(
+        asked.truth(pixels, result),
+        whole_levels(result.levels),
+        labels=asked.options.labels,
+        together=3 if asked.image.metadata.rgb else 1,
+        threads=asked.options.threads,
+        progress=progress,
+    )
+
+
+def _only_rounding(asked: _Asked, comparison: Comparison) -> bool:
+    """Tell whether pixels differ only as decoders of lossy compression do."""
+    differ = any(one.what == PIXELS_DIFFER for one in comparison.differences)
+    return differ and asked.image.lossy and comparison.largest <= _ROUNDING
+
+
+def _told_apart(
+    asked: _Asked, result: Result, second: SecondReader, comparison: Comparison
+) -> _Proof:
+    """Tell a wrong result from two readers of the source that disagree."""
+    proof = _Proof(comparison, second.library, independent=True)
+    if not any(one.what == PIXELS_DIFFER for one in comparison.differences):
+        return proof
+    own = compare_images(
+        asked.truth(asked.image, result), result.levels[:1], threads=asked.options.threads
+    )
+    if own.differences:
+        return proof
+    told = Difference(
+        what=READERS_DISAGREE,
+        where=f"pixels of {asked.path.name}",
+        expected=f"those of {second.library}",
+        found=f"those of {asked.image.reader}",
+    )
+    return replace(proof, differences=(told,))
