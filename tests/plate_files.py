@@ -150,12 +150,12 @@ def write_cellvoyager(folder: Path, *, times: int = 1, channels: int = 2, planes
     for (row, column), field, t, c, z in product(
         WELLS, FIELDS, range(1, times + 1), range(1, channels + 1), range(1, planes + 1)
     ):
-        name = f"P_{name_of(row, column)}_T{t:04}F{field:03}L01A01Z{z:02}C{c:02}.tif"
+        name = f"P_{name_of(row, column)}_T{t:04}F{field:03}L01A{c:02}Z{z:02}C{c:02}.tif"
         save(folder / name, pixels_of(row, column, field, t, c, z))
         records.append(
             f'<bts:MeasurementRecord bts:Time="2024-01-02T03:{t:02}:00.000+01:00" '
             f'bts:Column="{column}" bts:Row="{row}" bts:FieldIndex="{field}" bts:TimePoint="{t}" '
-            f'bts:TimelineIndex="1" bts:ActionIndex="1" bts:X="{field * 100}" bts:Y="-50" '
+            f'bts:TimelineIndex="1" bts:ActionIndex="{c}" bts:X="{field * 100}" bts:Y="-50" '
             f'bts:Z="{z * 3}" bts:ZIndex="{z}" bts:Ch="{c}" bts:Action="3D" bts:Type="IMG">{name}'
             "</bts:MeasurementRecord>"
         )
@@ -187,7 +187,13 @@ def write_cellvoyager(folder: Path, *, times: int = 1, channels: int = 2, planes
         f'bts:MaxLevel="100"><bts:LightSourceName>{400 + c}nm</bts:LightSourceName></bts:Channel>'
         for c in range(1, channels + 1)
     )
+    actions = "".join(
+        f'<bts:ActionAcquire3D bts:XOffset="0" bts:YOffset="0"><bts:Ch>{c}</bts:Ch>'
+        "</bts:ActionAcquire3D>"
+        for c in range(1, channels + 1)
+    )
     lists = [
+        f'<bts:Timeline bts:Name="T"><bts:ActionList>{actions}</bts:ActionList></bts:Timeline>',
         f"<bts:LightSourceList>{lights}</bts:LightSourceList>",
         f"<bts:ChannelList>{described}</bts:ChannelList>",
     ]

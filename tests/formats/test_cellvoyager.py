@@ -26,7 +26,10 @@ def test_pixels(tmp_path, times, channels, planes):
 
 def test_agrees_with_bio_formats(tmp_path, assert_same_as_bio_formats):
     write_cellvoyager(tmp_path, times=2, channels=3, planes=3)
-    assert_same_as_bio_formats(tmp_path / "P.wpi")
+    # Bio-Formats says where each plane was and when, not how far they are apart; it numbers
+    # channels, of which the settings have names.
+    explained = ("z_um", "time_increment_s", "channels")
+    assert_same_as_bio_formats(tmp_path / "P.wpi", explained=explained)
 
 
 def test_metadata(tmp_path):
@@ -69,7 +72,7 @@ def test_without_the_other_files_it_is_read_with_a_warning(tmp_path):
 
 def test_problems_are_told(tmp_path):
     index = write_cellvoyager(tmp_path)
-    file = tmp_path / "P_B03_T0001F002L01A01Z02C02.tif"
+    file = tmp_path / "P_B03_T0001F002L01A02Z02C02.tif"
     assert_problems_are_told(index, file, "B03", "field 2", "channel Dye 2", "plane 2")
 
 
@@ -77,14 +80,14 @@ def test_a_plane_that_is_there_twice(tmp_path):
     index = write_cellvoyager(tmp_path)
     text = index.read_text()
     lines = text.splitlines(keepends=True)
-    line = next(one for one in lines if "P_B03_T0001F002L01A01Z02C02.tif" in one)
+    line = next(one for one in lines if "P_B03_T0001F002L01A02Z02C02.tif" in one)
     index.write_text(text.replace(line, line + line))
-    assert_fails(index, "B03/2", "twice", "P_B03_T0001F002L01A01Z02C02.tif")
+    assert_fails(index, "B03/2", "twice", "P_B03_T0001F002L01A02Z02C02.tif")
 
 
 def test_an_error_in_place_of_a_plane(tmp_path):
     index = write_cellvoyager(tmp_path)
-    name = "P_B03_T0001F002L01A01Z02C02.tif"
+    name = "P_B03_T0001F002L01A02Z02C02.tif"
     edit(index, (f'bts:Type="IMG">{name}', 'bts:Type="ERR">no focus'))
     assert_fails(index, "B03/2", "missing", "field 2", "Dye 2", "plane 2")
     with open_image(index, "B02/1") as image:
@@ -99,7 +102,7 @@ def test_an_error_in_place_of_a_plane(tmp_path):
         ("MeasurementData.mlf", 'bts:Row="2"', 'bts:Row="B"'),
         ("MeasurementData.mlf", 'bts:Row="2"', 'bts:Row="-2"'),
         ("MeasurementData.mlf", 'bts:Ch="2"', ""),
-        ("MeasurementData.mlf", "P_B03_T0001F002L01A01Z02C02.tif", ""),
+        ("MeasurementData.mlf", "P_B03_T0001F002L01A02Z02C02.tif", ""),
         ("MeasurementDetail.mrf", "</bts:MeasurementDetail>", ""),
         ("s.mes", "<bts:ChannelList>", "<"),
     ],

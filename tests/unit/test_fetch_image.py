@@ -16,6 +16,7 @@ from parfocal.models.manifest import read_manifest
 from parfocal.models.sheet import Row
 from parfocal.remote.filesets import named_files
 from parfocal.steps.fetch_image import STEP, FetchImageParams
+from plate_files import write_cellvoyager, write_harmony, write_imagexpress
 from webserver import serve
 
 
@@ -130,6 +131,48 @@ def test_all_files_of_a_set_stand_in_the_manifest(tmp_path):
     before = state()
     os.utime(files[0], ns=(1, 2**62))
     assert state() != before
+
+
+@pytest.mark.parametrize("write", [write_imagexpress, write_harmony, write_cellvoyager])
+def test_all_files_of_a_plate_stand_in_the_manifest(tmp_path, write):
+    index = write(tmp_path / "plate")
+    tiffs = [str(file) for file in index.parent.rglob("*.[Tt][Ii]*")]
+    assert len(tiffs) >= 8
+    _, manifest, context = fetch(str(index), tmp_path)
+    assert manifest.primary == str(index)
+    assert {file.path for file in manifest.files} >= {str(index), *tiffs}
+    assert context.warnings == []
+
+    def state():
+        return STEP.state(FetchImageParams(), Row(image_id="a", source=str(index)))
+
+    before = state()
+    os.utime(tiffs[3], ns=(1, 2**62))
+    assert state() != before
+
+
+def test_missing_files_of_a_plate_are_told(tmp_path):
+    index = write_harmony(tmp_path / "plate")
+    lost = next(index.parent.glob("*.tiff"))
+    lost.unlink()
+    _, manifest, context = fetch(str(index), tmp_path)
+    assert str(lost) not in [file.path for file in manifest.files]
+    (told,) = context.warnings
+    assert "1 files of the set are missing" in told
+    assert str(lost) in told
+
+
+def test_a_plate_on_a_server_comes_whole(tmp_path):
+    index = write_harmony(tmp_path / "site" / "plate")
+    lost = sorted(index.parent.glob("*.tiff"))[2]
+    lost.unlink()
+    with serve(tmp_path / "site") as web:
+        out, manifest, context = fetch(f"{web.url}/plate/{index.name}", tmp_path)
+    assert len(manifest.files) == 16
+    for file in index.parent.iterdir():
+        assert (out / file.name).read_bytes() == file.read_bytes()
+    (told,) = context.warnings
+    assert lost.name in told
 
 
 def test_a_renamed_file_of_a_set_of_one_names_no_other(tmp_path):

@@ -13,6 +13,7 @@ from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.sheet import read_sheet
 from parfocal.steps.list_images import STEP, ListImagesParams
+from plate_files import write_cellvoyager, write_harmony, write_imagexpress
 from webserver import serve
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -214,6 +215,75 @@ def test_the_files_of_a_set_are_one_image(tmp_path, data, sources):
     rows, context = run(tmp_path, *sources)
     assert [row.source for row in rows] == ["data/z0.ome.tif"]
     assert "data/z1.ome.tif" in context.warnings[0]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("write", [write_imagexpress, write_harmony, write_cellvoyager])
+def test_a_plate_of_files_has_a_row_for_each_field(tmp_path, data, write, recursive):
+    index = write(data)
+    tiff(data / "Notes.tif")
+    rows, context = run(tmp_path, "data", recursive=recursive)
+    assert {row.source for row in rows} == {"data/Notes.tif", f"data/{index.name}"}
+    fields = [row for row in rows if row.plate]
+    assert len(rows) == 5
+    assert len(set(ids(rows))) == 5
+    assert [(row.series, row.well, row.field) for row in fields] == [
+        ("B02/1", "B02", "1"),
+        ("B02/2", "B02", "2"),
+        ("B03/1", "B03", "1"),
+        ("B03/2", "B03", "2"),
+    ]
+    assert not any("not searched" in warning for warning in context.warnings)
+    assert not any("will fail" in warning for warning in context.warnings)
+
+
+def test_copies_of_an_index_are_parts_of_the_plate(tmp_path, data):
+    index = write_imagexpress(data / "z" / "plate", steps=2)
+    (index.parent / "TimePoint_1" / index.name).write_bytes(index.read_bytes())
+    (index.parent / "TimePoint_1" / "ZStep_1" / index.name).write_bytes(index.read_bytes())
+    rows, _ = run(tmp_path, "data", recursive=True)
+    assert {row.source for row in rows} == {"data/z/plate/plate.HTD"}
+    assert len(rows) == 4
+
+
+def test_a_plate_that_is_not_whole_keeps_its_rows(tmp_path, data):
+    index = write_imagexpress(data)
+    (data / "TimePoint_1" / "plate_B03_s2_w1.TIF").unlink()
+    rows, context = run(tmp_path, str(index))
+    assert len(rows) == 4
+    (told,) = context.warnings
+    assert "will fail" in told
+    assert "plate_B03_s2_w1.TIF" in told
+
+
+def test_plates_of_one_name_are_told_apart(tmp_path, data):
+    for name in ("one", "two"):
+        write_imagexpress(data / name, waves=1, fields=1)
+    rows, context = run(tmp_path, "data", recursive=True)
+    assert {row.plate for row in rows} == {"plate one", "plate two"}
+    assert len(set(ids(rows))) == len(rows) == 4
+    assert any("several plates" in warning for warning in context.warnings)
+
+
+def test_one_field_alone_is_on_its_plate(tmp_path, data):
+    index = write_imagexpress(data, waves=1, fields=1)
+    text = index.read_text()
+    index.write_text(text.replace("FALSE, TRUE, TRUE", "FALSE, TRUE, FALSE"))
+    for file in (data / "TimePoint_1").glob("plate_B03*"):
+        file.unlink()
+    (row,) = run(tmp_path, str(index))[0]
+    assert (row.series, row.plate, row.well, row.field) == ("", "plate", "B02", "1")
+
+
+def test_a_file_set_is_listed_by_its_description(tmp_path, data):
+    for well in ("A1", "A2"):
+        tiff(data / f"{well}.tif")
+    (data / "my.fileset.yaml").write_text('pattern: "{well}.tif"\n')
+    rows, _ = run(tmp_path, "data")
+    assert [(row.source, row.series) for row in rows] == [
+        ("data/my.fileset.yaml", "A01"),
+        ("data/my.fileset.yaml", "A02"),
+    ]
 
 
 def test_an_ome_zarr_is_one_image_and_is_not_searched(tmp_path, data):
