@@ -103,6 +103,11 @@ class Image:
         """Number of resolutions."""
         return len(self.pyramid)
 
+    @property
+    def halves_z(self) -> bool:
+        """Whether the second resolution has fewer planes than the full one."""
+        return self.levels > 1 and self.pyramid[1].shape5[2] < self.shape5[2]
+
     def level(self, number: int) -> Readable:
         """Return resolution `number`, 0 being the full one.
 

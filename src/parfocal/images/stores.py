@@ -48,6 +48,10 @@ class ZarrLevel:
         The open array, whose axes are `axes`.
     axes : str
         Its axes, a part of TCZYX in that order.
+
+    Notes
+    -----
+    `dtype` is that of the pixels as they are read: true and false are 1 and 0 of uint8.
     """
 
     def __init__(self, path: Path, store: Any, axes: str) -> None:
@@ -57,7 +61,8 @@ class ZarrLevel:
         sizes = dict(zip(axes, store.shape, strict=True))
         t, c, z, y, x = (int(sizes.get(axis, 1)) for axis in AXES)
         self.shape5: Shape = (t, c, z, y, x)
-        self.dtype = np.dtype(store.dtype.numpy_dtype).newbyteorder("=")
+        self.stored_dtype = np.dtype(store.dtype.numpy_dtype).newbyteorder("=")
+        self.dtype = np.dtype(np.uint8) if self.stored_dtype == np.bool_ else self.stored_dtype
 
     @property
     def chunk5(self) -> Shape:

@@ -166,7 +166,7 @@ def run(
     from parfocal.analysis.channels import find_channel
     from parfocal.analysis.segment import segment
     from parfocal.core.digest import digest_path
-    from parfocal.images import ScratchVolume, open_image, write_ome_zarr
+    from parfocal.images import ScratchVolume, ZarrOptions, open_image, write_ome_zarr
 
     with ExitStack() as stack:
         image = stack.enter_context(open_image(inputs["image"]))
@@ -192,6 +192,7 @@ def run(
             outputs["labels"],
             _label_metadata(metadata, params.label_name, dtype.name),
             found.table.image(dtype),
+            ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
             labels=True,
             attributes={"parfocal": {"source": {"digest": digest_path(inputs["image"])}}},
             threads=context.threads,

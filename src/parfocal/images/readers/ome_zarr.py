@@ -178,6 +178,8 @@ def _open(path: Path, series: str, threads: int) -> Image:
     pyramid = tuple(open_level(where / name, axes, threads) for name in datasets)
     base = pyramid[0]
     _check_dtype(base.dtype, where / datasets[0])
+    if base.stored_dtype == np.bool_:
+        warn.append(f"{where} holds true and false: they are read as 1 and 0 of uint8")
     own = attributes.get("parfocal") or {}
     channels = _channels(ome.get("omero") or {}, own, base.shape5[1], warn)
     sizes = read_scales(multiscale, axes, units, warn)

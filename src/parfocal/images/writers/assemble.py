@@ -109,12 +109,15 @@ class _Group:
         """The paths of the levels."""
         return [str(level["path"]) for level in self.ngff["multiscales"][0]["datasets"]]
 
-    def shape(self) -> dict[str, int]:
-        """Return the size of the full resolution by axis."""
+    def shapes(self) -> list[dict[str, int]]:
+        """Return the size of each level by axis."""
         name = "zarr.json" if self.zarr_format == 3 else ".zarray"
-        sizes = read_document(self.path / self.levels[0] / name)["shape"]
         axes = [axis["name"] for axis in self.ngff["multiscales"][0]["axes"]]
-        return dict(zip(axes, sizes, strict=True))
+        shapes = []
+        for level in self.levels:
+            sizes = read_document(self.path / level / name)["shape"]
+            shapes.append(dict(zip(axes, sizes, strict=True)))
+        return shapes
 
     def write(self, target: Path) -> None:
         """Write the group's documents, without a copy of those below it, which is out of date."""
@@ -145,15 +148,18 @@ class _Group:
 
 
 def _check_fit(image: _Group, labels: _Group) -> None:
-    checks = [
+    without_c = [{k: v for k, v in level.items() if k != "c"} for level in image.shapes()]
+    shapes = without_c, labels.shapes()
+    checks: list[tuple[str, object, object]] = [
         ("versions of NGFF", image.version, labels.version),
-        ("sizes", {k: v for k, v in image.shape().items() if k != "c"}, labels.shape()),
-        ("numbers of levels", len(image.levels), len(labels.levels)),
+        ("sizes", shapes[0][0], shapes[1][0]),
+        ("numbers of levels", len(shapes[0]), len(shapes[1])),
+        ("sizes of levels", shapes[0], shapes[1]),
     ]
     for name, expected, found in checks:
         if expected != found:
             what = f"The {name} of image and label image differ"
-            remedy = "Segment this very image, with the same NGFF version and chunks."
+            remedy = "Segment this very image, with the same NGFF version, chunks and halve_z."
             raise InputError(what, where=labels.path, expected=expected, found=found, remedy=remedy)
 
 
