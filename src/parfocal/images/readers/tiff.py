@@ -170,7 +170,7 @@ class TiffSource:
         if not all(sizes):
             what = "The image has no pixels"
             raise InputError(what, where=self.path, expected="sizes of at least 1", found=sizes)
-        letters = vendor_axes(self._tiff, series.get_axes(squeeze=False))
+        letters = vendor_axes(self._tiff, series)
         layout = interpret_axes(letters, sizes, axes, self.path, warn)
         pixels, block5 = self._pixels(series, layout, warn)
         described = describe(self._opened, series, self._ome_image(number, warn), layout, warn)

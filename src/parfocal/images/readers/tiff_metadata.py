@@ -69,9 +69,9 @@ def describe(
         if page.description:
             texts["ImageDescription.txt"] = page.description.encode()
     _warn_of_display(page, warn)
-    rgb = page.photometric in _COLORS and layout.size("S") == layout.shape5[1] == 3
-    fields["rgb"] = bool(rgb)
-    fields["channels"] = _with_samples(channels, page, layout)
+    colored = page.photometric in _COLORS and not tiff.is_lsm  # its three dyes are no colours
+    fields["rgb"] = colored and layout.size("S") == layout.shape5[1] == 3
+    fields["channels"] = _with_samples(channels, colored, layout)
     return TiffDescription(fields, texts)
 
 
@@ -97,15 +97,15 @@ def _is_gray(colormap: Any) -> bool:
 
 
 def _with_samples(
-    channels: tuple[Channel, ...], page: Any, layout: TiffLayout
+    channels: tuple[Channel, ...], colored: bool, layout: TiffLayout
 ) -> tuple[Channel, ...]:
     """Describe each channel of the image where samples of pixels are channels too."""
     samples = layout.size("S")
-    if samples == 1:
+    if samples == 1 or len(channels) == layout.shape5[1]:
         return channels if len(channels) == layout.shape5[1] else ()
     names = [f"sample_{n}" for n in range(samples)]
     colors: list[str | None] = [None] * samples
-    if page.photometric in _COLORS and samples in (3, 4):
+    if colored and samples in (3, 4):
         names = ["Red", "Green", "Blue", "Alpha"][:samples]
         colors = ["FF0000", "00FF00", "0000FF", None][:samples]
     count = layout.size("C")

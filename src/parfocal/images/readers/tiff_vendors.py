@@ -33,22 +33,26 @@ class VendorDescription:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def vendor_axes(tiff: Any, axes: str) -> str:
-    """Return the axes of a series, unknown (``I``) where tifffile takes MetaMorph's for T or Z.
+def vendor_axes(tiff: Any, series: Any) -> str:
+    """Return the letters of the axes of a series, as tifffile names them but for two makers.
 
-    That is so where the planes were taken at several wavelengths.
+    The channels of Zeiss LSM are samples (S) where a page holds several. Where MetaMorph's planes
+    were taken at several wavelengths, they are unknown (I), which tifffile takes for T or Z.
 
     Parameters
     ----------
     tiff : tifffile.TiffFile
         The open file.
-    axes : str
-        Letters as tifffile names them.
+    series : tifffile.TiffPageSeries
+        The image.
     """
-    if not tiff.is_stk or axes[0] not in "TZ":
-        return axes
-    waves = np.atleast_1d((tiff.stk_metadata or {}).get("Wavelengths", ()))
-    return axes if len({float(wave) for wave in waves}) < 2 else f"I{axes[1:]}"
+    axes: str = series.get_axes(squeeze=False)
+    if tiff.is_lsm and series.keyframe.samplesperpixel > 1:
+        return axes.replace("C", "S")
+    if tiff.is_stk and axes[0] in "TZ":
+        waves = np.atleast_1d((tiff.stk_metadata or {}).get("Wavelengths", ()))
+        return axes if len({float(wave) for wave in waves}) < 2 else f"I{axes[1:]}"
+    return axes
 
 
 def describe_vendor(
@@ -124,7 +128,7 @@ def _zeiss(stated: Mapping[str, Any], layout: TiffLayout) -> VendorDescription:
     colors = stated.get("ChannelColors") or {}
     names, tints = colors.get("ColorNames") or [], colors.get("Colors") or []
     count = layout.size("C") * layout.size("S")
-    channels: tuple[Channel, ...] = ()
+    channels = (Channel(),) * count
     if len(names) == len(tints) == count:
         channels = tuple(
             Channel(name=str(name) or None, color="".join(f"{int(one):02X}" for one in tint[:3]))
