@@ -149,6 +149,9 @@ class TiffPlanes:
                 rows = slice(max(top, ys.start), min(top + page.part_height, ys.stop))
                 columns = slice(max(left, xs.start), min(left + page.part_width, xs.stop))
                 inside = slice(rows.start - top, rows.stop - top)
+                if _is_plain_rows(page, window):
+                    _read_rows(file, page, number, inside, targets[0, rows.start - ys.start :])
+                    continue
                 part = self._part(file, page, number, (i, inside))
                 pixels = part[:, columns.start - left : columns.stop - left, side]
                 targets[
@@ -170,7 +173,9 @@ class TiffPlanes:
         try:
             offset, count = page.offsets[number], page.counts[number]
             if page.compression in _PLAIN:
-                return _read_rows(file, page, shape, (offset, count, inside))
+                pixels = np.empty((inside.stop - inside.start, *shape[1:]), page.dtype)
+                _read_rows(file, page, number, inside, pixels)
+                return pixels
             key = (page.path, offset)
             if getattr(self._latest, "key", None) != key:
                 self._latest.part = _decode(page, file.read_bytes(offset, count), shape)
@@ -198,19 +203,21 @@ def _check(page: TiffPage) -> None:
         raise InputError(what, where=page.path, found=found)
 
 
-def _read_rows(
-    file: RawFile, page: TiffPage, shape: tuple[int, int, int], place: tuple[int, int, slice]
-) -> NDArray[Any]:
-    """Read rows of a part that is not compressed."""
-    offset, count, rows = place
-    _, width, samples = shape
-    row = width * samples * page.dtype.itemsize
-    if count < rows.stop * row:
-        msg = f"{count} bytes instead of {shape[0] * row}"
-        raise ValueError(msg)
-    pixels = np.empty((rows.stop - rows.start, width, samples), page.dtype)
-    file.read_into(pixels, offset + rows.start * row)
-    return pixels
+def _is_plain_rows(page: TiffPage, window: tuple[slice, slice]) -> bool:
+    """Tell whether rows of a window lie in the file as they lie in memory."""
+    whole = window[1] == slice(0, page.width) and page.part_width == page.width
+    single = page.samples == 1 or page.planar
+    return whole and single and page.compression in _PLAIN and page.dtype.isnative
+
+
+def _read_rows(file: RawFile, page: TiffPage, number: int, rows: slice, into: NDArray[Any]) -> None:
+    """Read rows of a part that is not compressed into the first rows of `into`."""
+    row = page.part_width * page.dtype.itemsize * (1 if page.planar else page.samples)
+    if page.counts[number] < rows.stop * row:
+        what = "A part of the TIFF is too short"
+        found = f"{page.counts[number]} bytes"
+        raise InputError(what, where=f"{page.path}, part {number}", found=found)
+    file.read_into(into[: rows.stop - rows.start], page.offsets[number] + rows.start * row)
 
 
 def _decode(page: TiffPage, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
