@@ -39,6 +39,7 @@ _DAMAGE = (
     NotImplementedError,
     OSError,
     TypeError,
+    UnboundLocalError,  # where nd2 looks for a dye that is not described
     ValueError,
     struct.error,
     zlib.error,
@@ -154,7 +155,8 @@ class _Nd2:
             except _DAMAGE as error:
                 what = "The ND2 file cannot be read"
                 text = f"{type(error).__name__}: {error}"
-                raise InputError(what, where=self.path, found=text, remedy=_DAMAGED) from error
+                remedy = f"Copy or download it again; where it is whole: {_BIO_FORMATS}"
+                raise InputError(what, where=self.path, found=text, remedy=remedy) from error
         for one in found:
             text = " ".join(str(one.message).split())
             if text not in self.warnings:
