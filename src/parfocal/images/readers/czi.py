@@ -188,6 +188,7 @@ class CziSource:
             block5=pixels.block5,
             reader=library("pylibCZIrw"),
             warnings=tuple(warn),
+            lossy=self._is_lossy(scene),
             original_metadata={"czi.xml": self._metadata.text.encode()},
             close=self.close,
         )
@@ -206,7 +207,6 @@ class CziSource:
             raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
 
     def _check_compression(self, scene: Scene, where: object, warn: list[str]) -> None:
-        modes = {tile.compression.split()[0] for tile in scene.tiles}
         strange = {
             tile.compression for tile in scene.tiles if tile.compression.startswith(("Jpg ", "Inv"))
         }
@@ -215,12 +215,17 @@ class CziSource:
             expected = "no compression, zstd or JPEG XR"
             found = ", ".join(sorted(strange))
             raise InputError(what, where=where, expected=expected, found=found, remedy=_OTHERWISE)
-        if modes - set(_LOSSLESS):
+        if self._is_lossy(scene):
             said = self._metadata.compression()
             warn.append(
-                f"{self.path.name} is compressed with JPEG XR, which may have changed its pixels; "
-                + (f"it states {said}" if said else "it does not say whether it was lossless")
+                f"{self.path.name} is compressed with JPEG XR, which is lossy or lossless; "
+                + (f"it states {said}" if said else "it does not say which it was")
             )
+
+    @staticmethod
+    def _is_lossy(scene: Scene) -> bool:
+        """Whether compression may have changed pixels."""
+        return not {tile.compression.split()[0] for tile in scene.tiles} <= set(_LOSSLESS)
 
     def _warn(self, scene: Scene, warn: list[str]) -> None:
         """Add what of the scene is bare or doubled, and where its metadata say otherwise."""

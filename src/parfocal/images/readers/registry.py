@@ -132,6 +132,13 @@ FORMATS = (
         extra="czi",
         needs=("pylibCZIrw",),
         library="pylibCZIrw (LGPL-3.0)",
+        second=("czi_segments", "bioformats"),
+    ),
+    Format(
+        "Zeiss CZI without libCZI",  # a second reader: no file is of this format
+        "czi_segments",
+        library="imagecodecs (BSD-3-Clause)",
+        second=(),
     ),
     Format(
         "Leica LIF",
