@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,20 +225,33 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
 
 def _look(path: Path) -> tuple[int, str]:
     """Return how many files a source has, and their state."""
-    from parfocal.images import other_files
-
     try:
         if is_zarr(path):
             stats = [(path / key).stat() for key in zarr_keys(path)]
         else:
-            stats = [path.stat()]
-            with suppress(InputError):
-                stats += [file.stat() for file in other_files(path) if file.is_file()]
+            stats = [path.stat(), *(file.stat() for file in _known_files(path) if file.is_file())]
     except OSError as error:
         return 0, f"{path} {os.strerror(error.errno or 0)}"
     newest = max(stat.st_mtime_ns for stat in stats)
     size = sum(stat.st_size for stat in stats)
     return len(stats), f"{path} {len(stats)} files {size} bytes {newest}"
+
+
+def _known_files(path: Path) -> list[Path]:
+    """Return the other files of a set, as far as they are known without reading images."""
+    from parfocal.images.candidates import leads
+    from parfocal.images.opening import format_of, other_files
+    from parfocal.remote.filesets import named_files
+
+    try:
+        format_ = format_of(path)
+        if format_ is None:  # Java would have to be started
+            return []
+        if format_.module == "tiff" and not leads(path):
+            return [path.with_name(name) for name in named_files(path)]
+        return other_files(path)
+    except InputError:
+        return []
 
 
 STEP = Step(
