@@ -39,7 +39,8 @@ one a certificate says `self-consistent`.
 [How to read other formats with Bio-Formats](../howto/bio-formats.md).
 Where the extra of a format is not installed and Bio-Formats is, it reads the format and warns.
 """
-    every = (OME_ZARR, *FORMATS, BIO_FORMATS)
+    named = [one for one in FORMATS if one.suffixes]  # the others are second readers only
+    every = (OME_ZARR, *named, BIO_FORMATS)
     return head + "".join(_format_row(one) for one in every) + tail
 
 
