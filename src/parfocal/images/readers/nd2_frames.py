@@ -30,6 +30,7 @@ _MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 _END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 _FRAME = b"ImageDataSeq|"
 _STAMP_BYTES = 8  # the time of a frame stands before its pixels
+_FRAME_HEADER_BYTES = 4088  # of a frame, so that its pixels start at a multiple of 4096
 _DAMAGED = "The file is truncated or damaged: copy or download it again."
 
 
@@ -101,6 +102,10 @@ def find_frames(file: RawFile, chunks: dict[bytes, int]) -> dict[int, tuple[int,
         number = name.removeprefix(_FRAME)
         if name.startswith(_FRAME) and number.isdigit():
             start, length = _chunk_extent(file, offset, name + b"!")
+            if start != offset + _FRAME_HEADER_BYTES:
+                what = "The header of a frame of the ND2 file is damaged"
+                where = f"{file.path}, byte {offset}"
+                raise InputError(what, where=where, found=f"{start - offset} bytes")
             frames[int(number)] = (start + _STAMP_BYTES, length - _STAMP_BYTES)
     return frames
 
