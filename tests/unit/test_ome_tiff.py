@@ -15,6 +15,7 @@ from parfocal.images import open_image
 from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.writers import ome_tiff, tiff_plan
 from parfocal.images.writers.ome_tiff import check_ome_tiff, write_ome_tiff
+from parfocal.images.writers.ordered import in_order
 from parfocal.images.writers.tiff_plan import plan_block, plan_grids
 from parfocal.models.image import Channel, ImageMetadata
 from parfocal.models.tiff_options import TiffOptions
@@ -131,6 +132,8 @@ def test_metadata_come_back(tmp_path):
         "y_um": 0.2,
         "z_um": 1.5,
         "time_increment_s": 0.1,
+        "stage_x_um": -1500.5,
+        "stage_y_um": 0.0,
         "channels": channels,
     }
     pixels = noise((2, 2, 3, 5, 6))
@@ -193,6 +196,33 @@ def test_levels_of_small_blocks_go_through_scratch(tmp_path, monkeypatch, rgb):
         for a, b in zip(found.series[0].levels, expected.series[0].levels, strict=True):
             np.testing.assert_array_equal(a.asarray(), b.asarray())
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_each_pixel_is_read_once_in_blocks_of_bounded_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff_plan, "_BLOCK_BYTES", 8192)
+    count = np.zeros((2, 2, 5, 90, 200), np.uint8)
+    sizes = []
+
+    class Counting(Array):
+        def read(self, region):
+            count[region] += 1
+            sizes.append(count[region].size * 2)
+            return super().read(region)
+
+    metadata, reader = source(noise(count.shape))
+    write_ome_tiff(tmp_path / "a", [(metadata, Counting(reader.pixels))], SMALL)
+    assert (count == 1).all()
+    assert max(sizes) <= 8192
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_the_order_of_the_items_and_few_wait(threads):
+    started = []
+    taken = []
+    for result in in_order(lambda n: started.append(n) or n, range(50), threads):
+        taken.append(result)
+        assert len(started) <= len(taken) + threads + 1
+    assert taken == list(range(50))
 
 
 def test_labels_are_never_averaged(tmp_path):

@@ -79,9 +79,9 @@ class TileEncoder:
 def _tile(part: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Return pixels (C, Y, X) as a tile (Y, X) or (Y, X, C), with zeros beyond the edges."""
     samples, height, width = part.shape
-    pixels = part[0] if samples == 1 else np.moveaxis(part, 0, -1)
-    if (height, width) == size:
-        return np.ascontiguousarray(pixels)
-    tile = np.zeros((*size, *pixels.shape[2:]), part.dtype)
-    tile[:height, :width] = pixels
-    return tile
+    if samples == 1 and (height, width) == size:
+        return np.ascontiguousarray(part[0])
+    tile = np.zeros((*size, samples), part.dtype)
+    for sample, pixels in enumerate(part):  # much faster than to transpose all at once
+        tile[:height, :width, sample] = pixels
+    return tile if samples > 1 else tile[..., 0]
