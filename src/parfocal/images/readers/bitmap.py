@@ -22,6 +22,8 @@ __all__ = ["list_series", "open_series", "other_files"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NAMES = {1: (None,), 2: (None, "Alpha"), 3: ("Red", "Green", "Blue")}
+_EXIF, _ORIENTATION = b"Exif\0\0", 274
+_LONGEST_SEGMENT = 1 << 16
 _PALETTE = 3  # the colour type of a PNG
 _COLORS = {"Red": "FF0000", "Green": "00FF00", "Blue": "0000FF"}
 
@@ -87,11 +89,11 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
     inks = kind == "jpeg" and count == 4
     names = (None,) * 4 if inks else _NAMES.get(count, ("Red", "Green", "Blue", "Alpha"))
     plain = count == 1
-    warn = _png_warnings(content, path.name) if kind == "png" else []
-    if kind == "jpeg":
-        warn.append(f"{path.name} is a JPEG: its pixels were changed by lossy compression")
+    told = (
+        _png_warnings(content, path.name) if kind == "png" else _jpeg_warnings(content, path.name)
+    )
     if inks:
-        warn.append(f"{path.name} is in inks (CMYK): these are kept as channels as they are stored")
+        told.append(f"{path.name} is in inks (CMYK): these are kept as channels as they are stored")
     metadata = ImageMetadata(
         name=path.name,
         axes="YX" if plain else "CYX",
@@ -105,10 +107,36 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
         pyramid=(_Plane(planes),),
         block5=(1, count, 1, y, x),
         reader=library("imagecodecs"),
-        warnings=tuple(warn),
+        warnings=tuple(told),
         lossy=kind == "jpeg",
         plane_file=lambda _t, _c, _z: (path, 0),
     )
+
+
+def _jpeg_warnings(content: bytes, name: str) -> list[str]:
+    """Return what is to be known about the pixels of a JPEG."""
+    warn = [f"{name} is a JPEG: its pixels were changed by lossy compression"]
+    turned = _orientation(content)
+    if turned in range(2, 9):
+        how = f"turned or mirrored (Orientation {turned})"
+        warn.append(f"{name} is to be shown {how}: pixels are kept as they are stored")
+    return warn
+
+
+def _orientation(content: bytes) -> int | None:
+    """Return how the Exif metadata of a JPEG say that it is to be shown, if they do."""
+    from PIL.Image import Exif
+
+    start = content.find(_EXIF, 0, _LONGEST_SEGMENT)
+    if start < 0:
+        return None
+    exif = Exif()
+    try:
+        exif.load(content[start : start + _LONGEST_SEGMENT])
+        stated = exif.get(_ORIENTATION)
+    except (OSError, SyntaxError, ValueError, KeyError, struct.error):
+        return None  # the pixels could be decoded; only these metadata are damaged
+    return stated if isinstance(stated, int) else None
 
 
 def _png_warnings(content: bytes, name: str) -> list[str]:
