@@ -60,7 +60,7 @@ def assert_pyramid(path, pixels, shrink=halve):
 
 
 @pytest.mark.parametrize("ngff", ["0.5", "0.4"])
-@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd", "lz4", "none"])
+@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd", "lz4", "gzip", "none"])
 def test_pixels_and_levels_come_back(tmp_path, ngff, codec):
     source = Memory(noise(2, 2, 3, 131, 77))
     options = ZarrOptions(ngff=ngff, codec=codec, chunk_px=32)
@@ -107,7 +107,7 @@ def test_shards_hold_whole_chunks_and_stay_small(shape, itemsize, rgb):
 
 
 @pytest.mark.parametrize("ngff", ["0.5", "0.4"])
-@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd"])
+@pytest.mark.parametrize("codec", ["blosc-zstd", "zstd", "gzip"])
 def test_bytes_do_not_depend_on_threads_or_on_the_run(tmp_path, ngff, codec):
     source = Memory(noise(2, 2, 4, 260, 300))
     options = ZarrOptions(ngff=ngff, codec=codec, chunk_px=64, shard_mib=1)
@@ -124,6 +124,8 @@ def test_metadata_come_back(tmp_path):
     pixels = noise(2, 2, 3, 40, 50)
     metadata = describe(
         pixels,
+        stage_x_um=-120.5,
+        stage_y_um=0.0,
         z_um=0.3,
         y_um=0.11,
         x_um=0.1,
@@ -226,16 +228,89 @@ def test_labels(tmp_path):
     ome_zarr_models.v05.ImageLabel.from_zarr(zarr.open_group(tmp_path / "a", mode="r"))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "int64", "uint64", "float16", "float64"])
-def test_data_types_are_kept(tmp_path, dtype):
-    pixels = noise(1, 1, 1, 40, 50, dtype="int8").astype(dtype)
-    if np.dtype(dtype).kind == "f":
-        pixels[..., 3, 3] = np.nan
-    for ngff in ("0.5", "0.4"):
-        path = tmp_path / ngff
-        options = ZarrOptions(ngff=ngff, chunk_px=16)
-        write_ome_zarr(path, describe(pixels, axes="YX"), Memory(pixels), options)
-        assert_pyramid(path, pixels)
+DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+DTYPES += ["float16", "float32", "float64"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_data_types_axes_and_chunks_are_kept(tmp_path_factory, data):
+    """Read by zarr-python, which had no part in the writing."""
+    dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))
+    axes = data.draw(st.sampled_from(["YX", "ZYX", "CYX", "TYX", "CZYX", "TZYX", "TCZYX"]))
+    shape = [data.draw(st.integers(1, 4)) if a in axes else 1 for a in "TCZ"]
+    shape += [data.draw(st.integers(1, 70)) for _ in "YX"]
+    options = ZarrOptions(
+        ngff=data.draw(st.sampled_from(["0.5", "0.4"])),
+        codec=data.draw(st.sampled_from(["blosc-zstd", "zstd", "lz4", "gzip", "none"])),
+        chunk_px=data.draw(st.sampled_from([16, 24, 64])),
+        shard_mib=data.draw(st.sampled_from([0, 1])),
+        halve_z=data.draw(st.booleans()),
+    )
+    pixels = RNG.integers(0, 256, (*shape[:4], shape[4] * dtype.itemsize), dtype=np.uint8)
+    pixels = pixels.view(dtype)  # all bits, infinity and NaN too
+    path = tmp_path_factory.mktemp("any") / "a.ome.zarr"
+    threads = data.draw(st.integers(1, 2))
+    write_ome_zarr(path, describe(pixels, axes=axes), Memory(pixels), options, threads=threads)
+    group = zarr.open_group(path, mode="r")
+    expected = pixels
+    for number in range(len(group)):
+        found = group[str(number)][...].reshape(expected.shape)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected)
+        expected = halve(expected, along_z=options.halve_z)
+    assert max(found.shape[3:]) <= options.chunk_px
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i4", ">f8", "|b1"])
+def test_arrays_of_others_are_read_in_the_byte_order_and_type_of_this_machine(tmp_path, dtype):
+    pixels = noise(40, 50).astype(dtype)
+    group = zarr.open_group(tmp_path / "a", mode="w", zarr_format=2)
+    array = group.create_array("0", shape=pixels.shape, chunks=(16, 16), dtype=dtype)
+    array[:] = pixels
+    levels = [{"path": "0"}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": ["y", "x"], "datasets": levels}]
+    assert json.loads((tmp_path / "a/0/.zarray").read_text())["dtype"] == dtype
+    with open_image(tmp_path / "a") as image:
+        found = image.read(whole(image.shape5))[0, 0, 0]
+        assert image.metadata.dtype == found.dtype.name
+        assert bool(image.warnings) == (dtype == "|b1")
+    assert found.dtype == np.dtype("uint8" if dtype == "|b1" else dtype).newbyteorder("=")
+    np.testing.assert_array_equal(found, pixels)
+
+
+def test_levels_halved_along_z_say_where_they_lie(tmp_path):
+    pixels = noise(1, 1, 5, 70, 90)
+    metadata = describe(pixels, axes="ZYX", z_um=2.0, y_um=0.5, x_um=0.25)
+    options = ZarrOptions(chunk_px=16, halve_z=True)
+    write_ome_zarr(tmp_path / "a", metadata, Memory(pixels), options)
+    ome = _attributes(tmp_path / "a")["ome"]
+    last = ome["multiscales"][0]["datasets"][3]["coordinateTransformations"]
+    assert last == [
+        {"type": "scale", "scale": [16.0, 4.0, 2.0]},
+        {"type": "translation", "translation": [7.0, 1.75, 0.875]},
+    ]
+    with open_image(tmp_path / "a") as image:
+        assert image.halves_z
+        assert [image.level(n).shape5[2] for n in range(image.levels)] == [5, 3, 2, 1]
+        assert image.metadata.z_um == metadata.z_um
+
+
+@pytest.mark.parametrize("along_z", [False, True])
+@pytest.mark.parametrize("labels", [False, True])
+def test_the_metadata_tell_the_rule_of_the_pyramid(tmp_path, labels, along_z):
+    pixels = noise(1, 1, 2, 40, 40)
+    options = ZarrOptions(chunk_px=32, halve_z=along_z)
+    metadata = describe(pixels, axes="ZYX")
+    write_ome_zarr(tmp_path / "a", metadata, Memory(pixels), options, labels=labels)
+    multiscale = _attributes(tmp_path / "a")["ome"]["multiscales"][0]
+    rule = multiscale["metadata"]["description"]
+    if labels:
+        assert multiscale["type"] == "nearest"
+        assert rule.startswith("first of 2 by 2 by 2" if along_z else "upper left of 2 by 2")
+    else:
+        assert multiscale["type"] == "mean"
+        assert rule.startswith("mean of 2 by 2 by 2" if along_z else "mean of 2 by 2 pixels")
 
 
 def test_zeros_are_stored_so_that_a_lost_file_is_noticed(tmp_path):
