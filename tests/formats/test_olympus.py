@@ -65,7 +65,7 @@ CHANNELS = (
     {"CH Name": "CH1", "CH Activate": 1, "DyeName": "DAPI", "ExcitationWavelength": 405}
     | {"EmissionWavelength": 461},
     {"CH Name": "CH2", "CH Activate": 0, "DyeName": "none"},
-    {"CH Name": "CH3", "CH Activate": 1, "DyeName": ""},
+    {"CH Name": "CH3", "CH Activate": 1, "DyeName": "None"},
 )
 
 
@@ -265,3 +265,10 @@ def test_bio_formats_agrees(tmp_path, assert_same_as_bio_formats, kind, axes, ex
     pixels = noise((2, 3, 2, 10, 12)[5 - len(axes) :])
     path = write(tmp_path, kind, pixels, axes, intervals={"Z": 750.0, "T": 1500.0})
     assert_same_as_bio_formats(path, explained=explained)
+
+
+def test_channels_are_named_by_their_dyes_where_bio_formats_names_detectors(
+    tmp_path, assert_same_as_bio_formats
+):
+    path = write_oif(tmp_path, noise((2, 10, 12)), "CYX", channels=(CHANNELS[0], CHANNELS[2]))
+    assert_same_as_bio_formats(path, explained={"channels", "z_um", "time_increment_s"})

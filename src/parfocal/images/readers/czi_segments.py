@@ -87,7 +87,7 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
             metadata=pixels.metadata(),
             pyramid=(pixels,),
             block5=pixels.block5,
-            reader=library("imagecodecs", "Parfocal's reading of CZI segments with imagecodecs"),
+            reader=library("imagecodecs", "czi_segments+imagecodecs"),
             close=undo.pop_all().close,
         )
 

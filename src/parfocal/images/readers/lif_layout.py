@@ -128,16 +128,7 @@ def interpret_layout(element: ET.Element, where: object, warn: list[str]) -> Lif
     InputError
         If the description is damaged, or of dimensions or pixels that cannot be kept.
     """
-    try:
-        dimensions = _dimensions(element)
-        channels = element.findall(f"{_DESCRIPTION}/Channels/ChannelDescription")
-        kinds = {(int(one.get("DataType", 0)), int(one.attrib["Resolution"])) for one in channels}
-        offsets = [int(one.attrib["BytesInc"]) for one in channels]
-        tags = [int(one.get("ChannelTag", 0)) for one in channels]
-    except (KeyError, ValueError) as error:
-        what = "The description of the image is damaged"
-        remedy = "Copy or download the file again."
-        raise InputError(what, where=where, found=error, remedy=remedy) from error
+    dimensions, kinds, offsets, tags = _described(element, where)
     dtype = _dtype(kinds, where)
     parts, waves = _assign(dimensions, offsets, where, warn)
     if waves is not None:
@@ -162,6 +153,23 @@ def interpret_layout(element: ET.Element, where: object, warn: list[str]) -> Lif
     )
     _check_distinct(layout, where)
     return layout
+
+
+def _described(
+    element: ET.Element, where: object
+) -> tuple[list[Dimension], set[tuple[int, int]], list[int], list[int]]:
+    """Return dimensions, kinds of pixels, and where channels begin and what colours they are."""
+    try:
+        dimensions = _dimensions(element)
+        channels = element.findall(f"{_DESCRIPTION}/Channels/ChannelDescription")
+        kinds = {(int(one.get("DataType", 0)), int(one.attrib["Resolution"])) for one in channels}
+        offsets = [int(one.attrib["BytesInc"]) for one in channels]
+        tags = [int(one.get("ChannelTag", 0)) for one in channels]
+    except (KeyError, ValueError) as error:
+        what = "The description of the image is damaged"
+        remedy = "Copy or download the file again."
+        raise InputError(what, where=where, found=error, remedy=remedy) from error
+    return dimensions, kinds, offsets, tags
 
 
 def _dimensions(element: ET.Element) -> list[Dimension]:

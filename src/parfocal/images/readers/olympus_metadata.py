@@ -127,7 +127,7 @@ class OlympusSettings:
     def _step(self, axis: str, units: Mapping[str, float], warn: list[str]) -> float | None:
         """Return the distance from one element of an axis to the next."""
         section = self._axes.get(axis, {})
-        unit = str(section.get("UnitName", ""))
+        unit = str(section.get("UnitName") or section.get("PixUnit") or "")
         step = _positive(section.get("Interval"))
         if not step:
             ends = [section.get(key) for key in ("StartPosition", "EndPosition")]
@@ -156,13 +156,14 @@ class OlympusSettings:
 
 
 def _channel(section: Mapping[str, Any]) -> Channel:
-    name = str(section.get("DyeName") or section.get("CH Name") or "")
+    names = [str(section.get(key, "")) for key in ("DyeName", "CH Name")]
+    name = next((one for one in names if one not in ("", "None")), None)
     waves = {
         key: size
         for key, tag in (("excitation_nm", "Excitation"), ("emission_nm", "Emission"))
         if (size := _positive(section.get(f"{tag}Wavelength")))
     }
-    return Channel(name=name or None, **waves)
+    return Channel(name=name, **waves)
 
 
 def _positive(value: Any) -> float | None:
