@@ -173,7 +173,7 @@ def test_a_gap(tmp_path):
     path = write_set(tmp_path)
     for file in tmp_path.glob("*_z2_*"):
         file.unlink()
-    with pytest.raises(InputError, match="gap along z"):
+    with pytest.raises(InputError, match="gap in their planes"):
         list_images(path)
 
 

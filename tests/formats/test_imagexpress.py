@@ -73,8 +73,26 @@ def test_a_projection_is_an_image_beside(tmp_path):
     for series, first in (("B03/2", 1), ("B03/2/projection", 0)):
         with open_image(htd, series) as image:
             assert image.shape5[:3] == (1, 2, 2 if first else 1)
+            assert len(image.warnings) == first
             expected = pixels_of(2, 3, 2, 1, 1, first)
             np.testing.assert_array_equal(image.read(whole(image.shape5))[0, 0, 0], expected)
+
+
+def test_sites_may_be_numbered_by_their_places_in_the_grid(tmp_path):
+    htd = write_imagexpress(tmp_path / "p")
+    lines = ('"XSites", 2', '"YSites", 2', '"SiteSelection1", FALSE, TRUE')
+    text = htd.read_text().replace('"YSites", 1', lines[1])
+    grid = f'{lines[2]}\n"SiteSelection2", TRUE, FALSE'
+    htd.write_text(text.replace('"SiteSelection1", TRUE, TRUE', grid))
+    assert_pixels(htd, "plate")
+    for file in (htd.parent / "TimePoint_1").iterdir():
+        site = file.name.replace("_s2_", "_s3_").replace("_s1_", "_s2_")
+        file.rename(htd.parent / site)
+    (htd.parent / "TimePoint_1").rmdir()  # the files may lie beside the index, too
+    assert [entry.field for entry in list_images(htd)] == ["2", "3"] * 2
+    with open_image(htd, "B03/3") as image:
+        expected = pixels_of(2, 3, 2, 1, 2, 1)
+        np.testing.assert_array_equal(image.read(whole(image.shape5))[0, 1, 0], expected)
 
 
 def test_projections_alone_are_the_images(tmp_path):
@@ -169,7 +187,7 @@ def test_what_was_never_taken_is_left_out_and_told(tmp_path):
 def test_a_gap_is_no_shorter_stack(tmp_path):
     htd = write_imagexpress(tmp_path / "p", steps=3)
     shutil.rmtree(htd.parent / "TimePoint_1" / "ZStep_2")
-    with pytest.raises(InputError, match=r"ZStep_2.plate_B02"):
+    with pytest.raises(InputError, match=r"gap in their Z steps.*no file of 2"):
         list_images(htd)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers.plane_files import list_set, open_in_set
-from parfocal.images.readers.plane_set import Plane, PlaneImage, PlaneSet, well_name
+from parfocal.images.readers.plane_set import Plane, PlaneImage, PlaneSet, consecutive, well_name
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.models.base import explain_validation
 from parfocal.models.fileset import FileSet
@@ -87,9 +87,9 @@ def _read(path: Path) -> PlaneSet:
     described = _parse(path)
     files = _scan(path, described)
     places = [place for planes in files.values() for place in planes]
-    times = _consecutive(path, "t", {t for t, _, _ in places})
+    times = consecutive(path, "time points (t)", {t for t, _, _ in places})
     names = sorted({c for _, c, _ in places}, key=_natural)
-    planes = _consecutive(path, "z", {z for _, _, z in places})
+    planes = consecutive(path, "planes (z)", {z for _, _, z in places})
     strange = sorted(set(described.channels) - set(names))
     if strange:
         what = "The file set describes channels that no file has"
@@ -181,18 +181,6 @@ def _letters(text: str) -> int:
     for letter in text.upper():
         number = number * 26 + ord(letter) - ord("A") + 1
     return number
-
-
-def _consecutive(path: Path, axis: str, numbers: set[int]) -> list[int]:
-    """Return the numbers along an axis, which must have no gap."""
-    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - numbers)
-    if missing:
-        what = f"The file set has a gap along {axis}"
-        found = f"no file with {axis} = {', '.join(map(str, missing[:10]))}"
-        remedy = "Add the missing files, or number the files one after the other."
-        expected = f"{min(numbers)} to {max(numbers)}"
-        raise InputError(what, where=path, expected=expected, found=found, remedy=remedy)
-    return sorted(numbers)
 
 
 def _channel(described: FileSet, name: str) -> Channel:

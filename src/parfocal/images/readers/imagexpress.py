@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from parfocal.images.readers.plane_set import (
     Plane,
     PlaneImage,
     PlaneSet,
+    consecutive,
     even_step,
     well_name,
     whole_images,
@@ -170,6 +172,8 @@ def _read(
         for projected in (False, True)
     ]
     images = _set(path, content, plan, parts[0], "")
+    told = f"{path.name} has projections along Z too, as images such as B02/1/{_PROJECTION}"
+    images = dataclasses.replace(images, warnings=(*images.warnings, told))
     return images, _set(path, content, plan, parts[1], _PROJECTION)
 
 
@@ -184,16 +188,9 @@ def _parse(path: Path, content: bytes) -> _Plan:
             for column, taken in enumerate(table[f"WellsSelection{row}"], 1)
             if _true(taken)
         ]
-        columns = int(table["XSites"][0]) if _true(table["Sites"][0]) else 1
-        lines = int(table["YSites"][0]) if _true(table["Sites"][0]) else 1
-        taken_sites = [
-            line * columns + column + 1
-            for line in range(lines)
-            for column, taken in enumerate(table.get(f"SiteSelection{line + 1}", ["TRUE"]))
-            if _true(taken)
-        ]
+        taken_sites = _sites(table) if _true(table["Sites"][0]) else [1]
         count = int(table["NWavelengths"][0]) if _true(table["Waves"][0]) else 1
-        waves = {n: table.get(f"WaveName{n}", [""])[0] for n in range(1, count + 1)}
+        waves = {n: table[f"WaveName{n}"][0] for n in range(1, count + 1)}
         steps = int(table["ZSteps"][0]) if _true(table["ZSeries"][0]) else 1
         times = int(table["TimePoints"][0])
     except (KeyError, IndexError, ValueError, csv.Error) as error:
@@ -202,6 +199,17 @@ def _parse(path: Path, content: bytes) -> _Plan:
         remedy = "Copy the plate again."
         raise InputError(what, where=path, expected=expected, found=error, remedy=remedy) from error
     return _Plan(path.stem, tuple(wells), tuple(taken_sites), waves, times, max(1, steps))
+
+
+def _sites(table: Mapping[str, list[str]]) -> list[int]:
+    """Return the sites that were chosen, by their numbers in the grid."""
+    columns = int(table["XSites"][0])
+    return [
+        line * columns + column + 1
+        for line in range(int(table["YSites"][0]))
+        for column, taken in enumerate(table[f"SiteSelection{line + 1}"])
+        if _true(taken)
+    ]
 
 
 def _true(text: str) -> bool:
@@ -233,9 +241,11 @@ def _set(path: Path, content: bytes, plan: _Plan, found: _Found, kind: str) -> P
     if not there:
         what = "No images of the plate are there"
         expected = f"{plan.stem}_B02_s1_w1.TIF or the like, in folders TimePoint_1 and so on"
-        raise InputError(what, where=path, expected=expected, remedy=REMEDY)
-    times = _labels("time points", {t for t, _, _ in there}, plan.times, warn)
-    steps = _labels("Z steps", {z for _, _, z in there} - {0}, 0 if kind else plan.steps, warn)
+        remedy = f"{REMEDY} A plate of CellWorx is read by Bio-Formats: set reader=bioformats."
+        raise InputError(what, where=path, expected=expected, remedy=remedy)
+    times = _numbers(path, "time points", {t for t, _, _ in there}, plan.times, warn)
+    planned = 0 if kind else plan.steps
+    steps = _numbers(path, "Z steps", {z for _, _, z in there} - {0}, planned, warn)
     waves = sorted({*plan.waves} & {w for _, w, _ in there}) or [1]
     lost = {n: name for n, name in plan.waves.items() if n not in waves}
     if lost:
@@ -265,12 +275,12 @@ def _set(path: Path, content: bytes, plan: _Plan, found: _Found, kind: str) -> P
     )
 
 
-def _labels(what: str, there: set[int], planned: int, warn: list[str]) -> list[int]:
+def _numbers(path: Path, what: str, there: set[int], planned: int, warn: list[str]) -> list[int]:
     """Return the numbers of an axis, from 1 to the last that any file has."""
-    last = max(there, default=0)
-    if last != planned and planned and last:
-        warn.append(f"The HTD file plans {planned} {what}, of which {last} are there")
-    return list(range(1, last + 1))
+    found = consecutive(path, what, there | {1}) if there else []
+    if found and planned and len(found) != planned:
+        warn.append(f"{path.name} plans {planned} {what}, of which {len(found)} are there")
+    return found
 
 
 def _images(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "Plane",
     "PlaneImage",
     "PlaneSet",
+    "consecutive",
     "even_step",
     "well_name",
     "whole_images",
@@ -188,6 +189,25 @@ def _exists(path: Path, folders: dict[Path, set[str]] | None) -> bool:
         inside = path.parent.is_dir()
         folders[path.parent] = {entry.name for entry in path.parent.iterdir()} if inside else set()
     return path.name in folders[path.parent]
+
+
+def consecutive(where: Path, axis: str, numbers: Collection[int]) -> list[int]:
+    """Return numbers along an axis in order, which must have no gap.
+
+    Raises
+    ------
+    InputError
+        If there is one; it names the first.
+    """
+    ordered = sorted(numbers)
+    for one, other in itertools.pairwise(ordered):
+        if other != one + 1:
+            what = f"The files have a gap in their {axis}"
+            found = f"no file of {one + 1}, and some of {other}"
+            expected = f"all from {ordered[0]} to {ordered[-1]}"
+            remedy = "Copy all files again, or number them one after the other."
+            raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
+    return ordered
 
 
 def whole_images(found: PlaneSet) -> Iterator[PlaneImage]:
