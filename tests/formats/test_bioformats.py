@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -300,6 +301,16 @@ def test_a_worker_forked_too_late_is_told(tmp_path: Path) -> None:
         "os.waitpid(child, 0)",
     )
     assert "survive a fork" in run("\n".join(lines)).stdout
+
+
+def test_the_network_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.pattern"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path.write_text(f"http://127.0.0.1:{server.getsockname()[1]}/a.tif\n")
+        assert "ConnectException" in run(OPEN.format(path=str(path))).stderr
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_control_c_stays_with_python(tmp_path: Path) -> None:

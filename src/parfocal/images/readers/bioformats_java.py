@@ -32,6 +32,10 @@ _OPTIONS = (
     "-Djava.awt.headless=true",
     "-Djavax.xml.accessExternalDTD=",
     "-Djavax.xml.accessExternalSchema=",
+    # Bio-Formats would open the URLs that some files name: send it to where nobody answers.
+    *(f"-D{kind}.proxyHost=127.0.0.1" for kind in ("http", "https")),
+    *(f"-D{kind}.proxyPort=1" for kind in ("http", "https")),
+    "-Dhttp.nonProxyHosts=",
 )
 _INSTALL = (
     "Install it: pip install 'parfocal[bioformats]', then "
