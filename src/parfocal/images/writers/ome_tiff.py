@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from parfocal.images.scratch import ScratchVolume
 from parfocal.images.writers.narrow import NarrowedLabels
 from parfocal.images.writers.ome_xml import PIXEL_TYPES, has_samples, ome_xml
 from parfocal.images.writers.ordered import in_order
-from parfocal.images.writers.tiff_file import CLASSIC_LIMIT, TiffFile
+from parfocal.images.writers.tiff_file import CLASSIC_LIMIT, Directory, TiffFile, Value
 from parfocal.images.writers.tiff_pages import LevelTable, page_directories
 from parfocal.images.writers.tiff_plan import plan_block, plan_grids
 from parfocal.images.writers.tiff_tiles import TileEncoder
@@ -110,19 +110,31 @@ def write_ome_tiff(
     sources = [_prepared(path, *image, labels=labels) for image in images]
     written = [metadata for metadata, _ in sources]
     xml = ome_xml(written, tiff=True, originals=original_metadata)
-    works = [_ImageWork(*source, options, halve_labels if labels else halve) for source in sources]
+    shrink = halve_labels if labels else halve
+    depths = [_depth(source) for _, source in images]
+    works = [
+        _ImageWork(*source, depth, options, shrink)
+        for source, depth in zip(sources, depths, strict=True)
+    ]
     big = len(xml) + sum(work.most_bytes() for work in works) > CLASSIC_LIMIT
     report = _Report(sum(work.values() for work in works), progress)
     try:
         with TiffFile(path, big=big) as file:
             for work in works:
                 work.write_pixels(file, path.parent, threads, report)
-            directories = [one for work in works for one in work.directories()]
-            directories[0].tags[270] = ("s", xml)
-            file.finish(directories)
+            file.finish(_described(works, xml))
     except OSError as error:
         raise storage_error(error, path) from error
     return written
+
+
+def _described(works: Sequence[_ImageWork], xml: bytes) -> Iterator[Directory]:
+    """Yield the directories of all pages, the first of which holds the OME-XML."""
+    description: dict[int, tuple[str, Value]] = {270: ("s", xml)}
+    for work in works:
+        for page in work.directories():
+            yield Directory(page.tags | description, page.below)
+            description = {}
 
 
 def _prepared(
@@ -138,6 +150,11 @@ def _prepared(
     if metadata.dtype in PIXEL_TYPES:
         return metadata, source
     return metadata.model_copy(update={"dtype": "uint32"}), NarrowedLabels(source, path)
+
+
+def _depth(source: Readable) -> int:
+    """Return how many planes a source stores together, as far as it tells."""
+    return source.block5[2] if isinstance(source, Image) else 1
 
 
 class _Report:
@@ -159,13 +176,14 @@ class _ImageWork:
         self,
         metadata: ImageMetadata,
         source: Readable,
+        depth: int,
         options: TiffOptions,
         shrink: Callable[[NDArray[Any]], NDArray[Any]],
     ) -> None:
-        self._metadata, self._source, self._shrink = metadata, source, shrink
+        self._metadata, self._source, self._depth = metadata, source, depth
+        self._shrink = shrink
         self._encoder = TileEncoder(options, source.dtype)
         self._samples = 3 if has_samples(metadata) else 1
-        self._depth = source.block5[2] if isinstance(source, Image) else 1
         grids = plan_grids(source.shape5, options.tile_px)
         self._tables = [LevelTable(grid, self._samples) for grid in grids]
 
@@ -208,8 +226,8 @@ class _ImageWork:
                     return
                 first, reader = first + count, rest
 
-    def directories(self) -> list[Any]:
-        """Return the directories of all pages, each with its reduced images below it."""
+    def directories(self) -> Iterator[Directory]:
+        """Yield the directories of all pages, each with its reduced images below it."""
         return page_directories(self._metadata, self._tables, self._encoder)
 
 

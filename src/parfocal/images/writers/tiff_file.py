@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLASSIC_LIMIT", "Directory", "TiffFile"]
+__all__ = ["CLASSIC_LIMIT", "Directory", "TiffFile", "Value"]
 
 CLASSIC_LIMIT = 2**32 - 2**20
 """Bytes that surely fit into a classic TIFF, whose offsets have 32 bits."""
@@ -23,6 +23,7 @@ _TYPES = {"H": 3, "I": 4, "Q": 16, "s": 2, "R": 5}
 _SUB_IFDS = 330
 
 Value = bytes | int | Sequence[int] | Fraction | NDArray[Any]
+"""The value of a tag: text, a number, numbers, or a ratio."""
 
 
 @dataclass
@@ -74,19 +75,17 @@ class TiffFile:
         self._end += len(data)
         return offset
 
-    def finish(self, pages: Sequence[Directory]) -> None:
+    def finish(self, pages: Iterable[Directory]) -> None:
         """Write the directories of all pages, each with those below it, and the way to them."""
         link = 8 if self.big else 4
+        links = []
         for page in pages:
             offset, after = self._write(page)
-            self._patch(link, offset)
+            links.append((link, struct.pack(f"<{self._word}", offset)))
             link = after
         self._file.flush()
-
-    def _patch(self, place: int, offset: int) -> None:
-        self._file.seek(place)
-        self._file.write(struct.pack(f"<{self._word}", offset))
-        self._file.seek(0, os.SEEK_END)
+        for place, data in links:
+            os.pwrite(self._file.fileno(), data, place)
 
     def _write(self, directory: Directory) -> tuple[int, int]:
         """Write a directory; return where it lies, and where the offset of the next one goes."""
@@ -113,9 +112,11 @@ class TiffFile:
             return _TYPES["s"], len(value) + 1, value + b"\0"
         if isinstance(value, Fraction):
             return _TYPES["R"], 1, struct.pack("<II", value.numerator, value.denominator)
-        numbers = np.atleast_1d(np.asarray(value))
         kind = self._word if kind == "Q" else kind
-        return _TYPES[kind], len(numbers), numbers.astype(f"<u{struct.calcsize(kind)}").tobytes()
+        if isinstance(value, int):
+            return _TYPES[kind], 1, struct.pack(f"<{kind}", value)
+        numbers = np.asarray(value, f"<u{struct.calcsize(kind)}")
+        return _TYPES[kind], len(numbers), numbers.tobytes()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -56,8 +56,8 @@ class LevelTable:
 
 def page_directories(
     metadata: ImageMetadata, tables: Sequence[LevelTable], encoder: TileEncoder
-) -> list[Directory]:
-    """Return a directory for each page, with those of its reduced images below it.
+) -> Iterator[Directory]:
+    """Yield a directory for each page, with those of its reduced images below it.
 
     Parameters
     ----------
@@ -68,18 +68,13 @@ def page_directories(
     encoder : TileEncoder
         How the tiles were encoded.
     """
-    pages = range(len(tables[0].offsets))
     common = [_tags(metadata, level, table, encoder) for level, table in enumerate(tables)]
-    return [
-        Directory(
-            common[0] | _places(tables[0], page),
-            [
-                Directory(tags | _places(table, page))
-                for tags, table in zip(common[1:], tables[1:], strict=True)
-            ],
-        )
-        for page in pages
-    ]
+    for page in range(len(tables[0].offsets)):
+        levels = [
+            Directory(tags | _places(table, page))
+            for tags, table in zip(common, tables, strict=True)
+        ]
+        yield Directory(levels[0].tags, levels[1:])
 
 
 def _tags(
