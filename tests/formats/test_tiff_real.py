@@ -1,6 +1,10 @@
 """TIFF as Bio-Formats reads it: encodings, data types, OME-TIFF in any order, several files."""
 
+import cProfile
 import itertools
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +231,113 @@ def test_images_that_the_pages_do_not_make_up_are_told(tmp_path):
     with pytest.raises(InputError, match="missing, or do not fit") as caught:
         list_images(path)
     assert "2 images" in caught.value.expected
+
+
+BLOCKS = np.kron(RNG.integers(0, 255, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+LOSSY = {
+    "gray": (BLOCKS[..., 0], {"tile": (32, 32)}),
+    "RGB": (BLOCKS, {"tile": (32, 32), "photometric": "rgb"}),
+    "YCbCr": (BLOCKS, {"tile": (32, 32), "photometric": "ycbcr"}),
+    "strips": (BLOCKS, {"photometric": "ycbcr", "rowsperstrip": 16}),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_jpeg_is_decoded_to_the_bit_as_bio_formats_does(tmp_path, kind, assert_same_as_bio_formats):
+    data, options = LOSSY[kind]
+    path = write(tmp_path / "a.tif", data, compression="jpeg", metadata=None, **options)
+    with open_image(path) as image:
+        assert image.lossy
+    assert_same_as_bio_formats(path, explained=["y_um", "x_um"])
+
+
+def test_where_bio_formats_reads_other_pixels(tmp_path, assert_same_as_bio_formats):
+    """Ours are those that were written."""
+    lossless = {"compression": "jpeg2000", "compressionargs": {"level": 0}, "tile": (32, 32)}
+    written = {
+        # Bio-Formats mixes up the samples of colours in JPEG 2000.
+        "colours.tif": (BLOCKS, {"photometric": "rgb", **lossless}),
+        # Bio-Formats inverts pixels of which 0 means white.
+        "white.tif": (BLOCKS[..., 0], {"photometric": "miniswhite"}),
+    }
+    for name, (data, options) in written.items():
+        path = write(tmp_path / name, data, metadata=None, **options)
+        with open_image(path) as image:
+            expected = np.moveaxis(np.atleast_3d(data), -1, 0)
+            np.testing.assert_array_equal(read(image)[0, :, 0], expected)
+        assert_same_as_bio_formats(path, explained=["pixels", "y_um", "x_um"])
+
+
+def test_single_bits_of_colours(tmp_path, assert_same_as_bio_formats):
+    bits = RNG.integers(0, 2, (16, 24, 3)).astype(np.uint8)
+    data = np.packbits(bits.reshape(16, 72), axis=1).tobytes()
+    values = {256: 24, 257: 16, 259: 1, 262: 2, 277: 3, 278: 16, 279: len(data)}
+    start = 8 + 2 + 9 * 12 + 4
+    entries = {tag: struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items()}
+    entries[258] = struct.pack("<HHII", 258, 3, 3, start)
+    entries[273] = struct.pack("<HHII", 273, 4, 1, start + 6)
+    body = b"".join(entries[tag] for tag in sorted(entries))
+    content = b"II*\0" + struct.pack("<IH", 8, 9) + body + struct.pack("<IHHH", 0, 1, 1, 1) + data
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    with open_image(path) as image:
+        np.testing.assert_array_equal(read(image)[0, :, 0], np.moveaxis(bits, -1, 0))
+        assert image.metadata.rgb
+        assert "1 bit" in image.warnings[0]
+    assert_same_as_bio_formats(path)
+
+
+def test_a_huge_sparse_plane_costs_what_is_in_it(tmp_path):
+    across = 391
+    stored = {(0, 5): 7, (200, 3): 9}
+
+    def tiles():
+        for row, column in itertools.product(range(across), repeat=2):
+            value = stored.get((row, column))
+            yield b"" if value is None else zlib.compress(bytes([value]) * 256**2)
+
+    path = tmp_path / "a.tif"
+    size = {"shape": (100_000, 100_000), "dtype": np.uint8, "tile": (256, 256)}
+    write(path, tiles(), compression="zlib", bigtiff=True, metadata=None, **size)
+    tracemalloc.start()
+    (entry,) = list_images(path)
+    assert entry.metadata.shape == (100_000, 100_000)
+    with open_image(path) as image:
+        assert f"{across**2 - 2} strips or tiles are not stored" in image.warnings[0]
+        rows, columns = slice(200 * 256 - 8, 200 * 256 + 8), slice(2 * 256, 5 * 256)
+        window = image.read((slice(0, 1), slice(0, 1), slice(0, 1), rows, columns))[0, 0, 0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = np.zeros((16, 768), np.uint8)
+    expected[8:, 256:512] = 9
+    np.testing.assert_array_equal(window, expected)
+    assert peak < 64 * 2**20
+
+
+def test_listing_many_pages_and_images_takes_no_square_of_them(tmp_path):
+    def calls(path):
+        """Count the calls of Python functions, which do not depend on the machine."""
+        profile = cProfile.Profile()
+        profile.runcall(list_images, path)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    found = {"pages": [], "images": []}
+    for count in (100, 400):
+        path = write(tmp_path / "a.tif", np.zeros((count, 8, 9), np.uint8), metadata=None)
+        found["pages"].append(calls(path))
+        with tifffile.TiffWriter(tmp_path / "b.ome.tif", ome=True) as writer:
+            for number in range(count):
+                plane = np.zeros((8, 9 + number % 3), np.uint8)
+                writer.write(plane, metadata={"axes": "YX"}, photometric="minisblack")
+        found["images"].append(calls(tmp_path / "b.ome.tif"))
+    for few, many in found.values():
+        assert many < 6 * few
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared data are not here")
+@pytest.mark.parametrize("name", ["4D-series.ome.tiff", "bbbc007", "CMU-1-Small-Region.svs"])
+def test_real_files_agree_with_bio_formats(name, assert_same_as_bio_formats):
+    path = SHARED / name
+    for one in sorted(path.glob("*.tif")) if path.is_dir() else [path]:
+        # Those of BBBC007 have no unit of resolution, for which Bio-Formats takes micrometres.
+        assert_same_as_bio_formats(one, explained=["y_um", "x_um"] if path.is_dir() else [])
