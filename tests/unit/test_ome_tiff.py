@@ -123,7 +123,7 @@ def test_pillow_reads_the_first_page(tmp_path, dtype, codec):
 
 def test_metadata_come_back(tmp_path):
     channels = (
-        Channel(name="DAPI", color="0000FF", excitation_nm=358, emission_nm=461.5),
+        Channel(name="DAPI", color="FFFFFF", excitation_nm=358.123456789, emission_nm=461.5),
         Channel(name="ß", color="FF8000"),
     )
     known = {

@@ -67,6 +67,7 @@ def parse_ome_xml(text: str, warn: list[str], *, all_images: bool = False) -> li
         warn.append(f"The OME-XML is not well-formed and is left out: {error}")
         return []
     images = []
+    own = root.get("Creator", "").startswith("Parfocal")
     for element in root.findall("{*}Image"):
         pixels = element.find("{*}Pixels")
         if pixels is None or (pixels.find("{*}TiffData") is None and not all_images):
@@ -74,7 +75,7 @@ def parse_ome_xml(text: str, warn: list[str], *, all_images: bool = False) -> li
         fields = _sizes(pixels, warn) | _stage(pixels)
         if element.get("Name"):
             fields["name"] = element.get("Name")
-        images.append(OmeImage(fields, _channels(pixels, warn)))
+        images.append(OmeImage(fields, _channels(pixels, warn, own=own)))
     return images
 
 
@@ -135,11 +136,11 @@ def _quantity(
     return value
 
 
-def _channels(pixels: ET.Element, warn: list[str]) -> tuple[Channel, ...]:
+def _channels(pixels: ET.Element, warn: list[str], *, own: bool) -> tuple[Channel, ...]:
     return tuple(
         Channel(
             name=element.get("Name") or None,
-            color=_color(element.get("Color")),
+            color=_color(element.get("Color"), white=own),
             excitation_nm=_nanometres(element, "ExcitationWavelength", warn),
             emission_nm=_nanometres(element, "EmissionWavelength", warn),
         )
@@ -148,14 +149,21 @@ def _channels(pixels: ET.Element, warn: list[str]) -> tuple[Channel, ...]:
 
 
 def _nanometres(element: ET.Element, name: str, warn: list[str]) -> float | None:
+    if element.get(f"{name}Unit", "nm") == "nm":
+        return _quantity(element, name, "nm", {"nm": 1.0}, warn)
     size = _quantity(element, name, "nm", _UM, warn)
     return None if size is None else round(size * 1000, 6)
 
 
-def _color(text: str | None) -> str | None:
-    """Return RRGGBB of OME's signed 32-bit RGBA; its default of opaque white says nothing."""
+def _color(text: str | None, *, white: bool) -> str | None:
+    """Return RRGGBB of OME's signed 32-bit RGBA.
+
+    Opaque white is the schema's default, and many programs write it for every channel: it says
+    nothing unless `white` is set.
+    """
     try:
         value = int(text) & 0xFFFFFFFF if text is not None else 0xFFFFFFFF
     except ValueError:
         return None
-    return None if value == 0xFFFFFFFF else f"{value >> 8:06X}"
+    unsaid = text is None or (value == 0xFFFFFFFF and not white)
+    return None if unsaid else f"{value >> 8:06X}"
