@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from parfocal.errors import InputError
 from parfocal.images import list_images, open_image, other_files
 from plate_files import FIELDS, WELLS, name_of, pixels_of, save
 
-__all__ = ["assert_fails", "assert_pixels", "assert_problems_are_told"]
+__all__ = ["assert_damage_is_told", "assert_fails", "assert_pixels", "assert_problems_are_told"]
 
 
 def assert_pixels(index: Path, plate: str) -> None:
@@ -80,3 +81,13 @@ def assert_problems_are_told(index: Path, file: Path, *place: str) -> None:
         open_image(index, "B09/1")
     with pytest.raises(InputError, match="several images"):
         open_image(index)
+
+
+def assert_damage_is_told(index: Path, damaged: bytes) -> None:
+    """Check that whatever stands in an index, images open and are read, or an error is told."""
+    index.write_bytes(damaged)
+    with suppress(InputError):
+        for entry in list_images(index):
+            with suppress(InputError), open_image(index, entry.series) as image:
+                image.read(whole(image.shape5))
+        other_files(index)

@@ -103,7 +103,7 @@ def _leave_in_place(text: str, path: Path, context: Context) -> Manifest:
         remedy = "Let 'parfocal list-images' write a row for each image in it."
         expected = "a file, or a folder with zarr.json, .zgroup or .zattrs"
         raise InputError(what, where=path, expected=expected, remedy=remedy)
-    there = [path, *(file for file in _other_files(path, context) if file.is_file())]
+    there = [path, *(file for file in _other_files(path, context) if _is_there(file))]
     files = tuple(_entry(file, str(file), context) for file in there)
     return Manifest(source=text, files=files, primary=str(path))
 
@@ -119,7 +119,7 @@ def _other_files(path: Path, context: Context) -> list[Path]:
     except InputError as error:
         context.warn(f"The source cannot be read: only the file itself is kept: {error}")
         return []
-    missing = [str(file) for file in files if not file.is_file()]
+    missing = [str(file) for file in files if not _is_there(file)]
     if missing:
         more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
         context.warn(
@@ -127,6 +127,13 @@ def _other_files(path: Path, context: Context) -> list[Path]:
             f"{', '.join(missing[:_TOLD])}{more}"
         )
     return files
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # such as a name that is too long for any file
 
 
 def _entry(path: Path, shown: str, context: Context) -> ManifestFile:

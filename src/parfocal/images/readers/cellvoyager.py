@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -146,13 +147,13 @@ def _number(values: dict[str, str], key: str) -> float | None:
         number = float(values[key])
     except (KeyError, ValueError):
         return None
-    return number if abs(number) < float("inf") else None
+    return number if math.isfinite(number) else None
 
 
 def _seconds(text: str) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -169,9 +170,9 @@ def _take_settings(index: Index, files: list[Path]) -> None:
                 _take_sizes(index, values)
             elif kind == "LightSource":
                 wavelength = _number(values, "WaveLength")
-                if wavelength:
+                if wavelength and wavelength > 0:
                     lights[values.get("Name", "")] = wavelength
-            elif kind == "Channel" and values.get("Ch", "").isdigit():
+            elif kind == "Channel" and values.get("Ch", "").isdecimal():
                 index.channels[int(values["Ch"])] = _channel(element, values, lights)
     names = {file.name.lower() for file in files}
     if _DETAIL.lower() not in names:

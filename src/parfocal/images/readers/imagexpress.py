@@ -47,7 +47,7 @@ class _Plan:
     """What the HTD file says was to be taken."""
 
     stem: str
-    wells: tuple[tuple[int, int], ...]
+    wells: tuple[str, ...]
     grid: tuple[int, ...]
     waves: Mapping[int, str]
     times: int
@@ -180,10 +180,10 @@ def _read(
 def _parse(path: Path, content: bytes) -> _Plan:
     """Read an HTD file: lines of a key and its values, separated by commas."""
     rows = csv.reader(content.decode("latin-1").splitlines(), skipinitialspace=True)
-    table = {row[0]: row[1:] for row in rows if row}
     try:
+        table = {row[0]: row[1:] for row in rows if row}
         wells = [
-            (row, column)
+            well_name(row, column)
             for row in range(1, int(table["YWells"][0]) + 1)
             for column, taken in enumerate(table[f"WellsSelection{row}"], 1)
             if _true(taken)
@@ -291,11 +291,10 @@ def _images(
     kind: str,
 ) -> Iterator[PlaneImage]:
     """Make an image of each site that was planned, or is there."""
-    planned = [well_name(row, column) for row, column in plan.wells]
     numbers = {site for _, site in found}
     consecutive = list(range(1, len(plan.grid) + 1))
     sites = consecutive if numbers <= set(consecutive) else sorted({*plan.grid, *numbers})
-    keys = [(well, site) for well in planned for site in sites]
+    keys = [(well, site) for well in plan.wells for site in sites]
     keys += sorted(key for key in found if key not in keys)
     for well, site in keys:
         files = found.get((well, site), {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -146,7 +147,7 @@ def _take(index: Index, image: _Texts, maps: dict[str, _Texts]) -> None:
             known = index.fields.setdefault(key, size)
             if known != size:
                 index.warnings.append(f"Channels differ in {name}: that of the first is taken")
-        index.fields = {key: size for key, size in index.fields.items() if size}
+        index.fields = {key: size for key, size in index.fields.items() if size and size > 0}
 
 
 def _file(folder: Path, url: str) -> Path:
@@ -162,9 +163,10 @@ def _file(folder: Path, url: str) -> Path:
 def _quantity(texts: _Texts, name: str, units: dict[str, float]) -> float | None:
     text, unit = texts.get(name, ("", ""))
     try:
-        return round(float(text) * units[unit], 9)
+        value = round(float(text) * units[unit], 9)
     except (ValueError, KeyError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def _channel(texts: _Texts) -> Channel:

@@ -112,7 +112,7 @@ def elements(path: Path) -> Iterator[ET.Element]:
             _, root = next(parser)
             yield root
             yield from (element for event, element in parser if event == "end")
-    except (ET.ParseError, StopIteration, OSError, UnicodeError, ValueError) as error:
+    except (ET.ParseError, StopIteration, OSError, LookupError, ValueError) as error:
         raise unreadable(path, error) from error
 
 

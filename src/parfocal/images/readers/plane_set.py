@@ -183,11 +183,14 @@ class PlaneSet:
 
 
 def _exists(path: Path, folders: dict[Path, set[str]] | None) -> bool:
-    if folders is None:
-        return path.is_file()
-    if path.parent not in folders:
-        inside = path.parent.is_dir()
-        folders[path.parent] = {entry.name for entry in path.parent.iterdir()} if inside else set()
+    try:
+        if folders is None:
+            return path.is_file()
+        if path.parent not in folders:
+            there = path.parent.iterdir() if path.parent.is_dir() else ()
+            folders[path.parent] = {entry.name for entry in there}
+    except OSError:
+        return False  # such as a name that is too long for any file
     return path.name in folders[path.parent]
 
 
