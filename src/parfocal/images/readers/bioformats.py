@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.readers.bioformats_java import BioFormats, start
 from parfocal.images.readers.bioformats_metadata import describe, drop_forbidden, find_wells
 from parfocal.images.readers.registry import ReadOptions
@@ -153,16 +155,39 @@ class BioFormatsSource:
             names = {str(name) for name in self.reader.getUsedFiles()}
         return sorted(Path(name) for name in names - {str(self.path.absolute())})
 
+    @cached_property
+    def _stated(self) -> tuple[list[OmeImage], list[str]]:
+        """What the OME-XML says about each image, and warnings."""
+        told: list[str] = []
+        return parse_ome_xml(self.xml, told, all_images=True), told
+
+    @cached_property
+    def _file_warnings(self) -> list[str]:
+        """Warnings of files that are not there, for whose planes Bio-Formats makes up pixels."""
+        made_up = "Bio-Formats reads planes of files that are missing as 0"
+        try:
+            missing = [file for file in self.other_files() if not file.exists()]
+        except InputError:
+            # It throws here where files of a plate are missing.
+            return [f"The files of {self.path.name} cannot be listed; {made_up}"]
+        if not missing:
+            return []
+        names = ", ".join(file.name for file in missing[:3])
+        return [f"{len(missing)} files of {self.path.name} are missing, such as {names}; {made_up}"]
+
     def image(self, number: int) -> Image:
         """Return the image `number`, whose pixels can be read until `close`."""
         with self.java.calls("Bio-Formats cannot tell about the image", self.path):
             pixels = BioFormatsPixels(self, number)
             warn = [*(f"Bio-Formats: {text}" for text in self.told), *pixels.warnings]
+        warn += self._file_warnings
         if self.aside:
             names = ", ".join(self.aside)
             warn.append(f"{self.path.name} holds pictures beside the images, left out: {names}")
+        stated, told = self._stated
+        warn += told
         described = describe(
-            self.xml, (number, len(self.names)), (pixels.shape5[1], pixels.samples), warn
+            stated, (number, len(self.names)), (pixels.shape5[1], pixels.samples), warn
         )
         sizes = zip("TCZYX", pixels.shape5, strict=True)
         kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from parfocal.images.ome_xml import parse_ome_xml
+from parfocal.images.ome_xml import OmeImage
 from parfocal.models.image import Channel
 
 __all__ = ["describe", "drop_forbidden", "find_wells"]
@@ -34,14 +35,17 @@ def drop_forbidden(xml: str) -> str:
 
 
 def describe(
-    xml: str, place: tuple[int, int], channels: tuple[int, int], warn: list[str]
+    images: Sequence[OmeImage],
+    place: tuple[int, int],
+    channels: tuple[int, int],
+    warn: list[str],
 ) -> dict[str, Any]:
     """Gather what the OME-XML says about one image, as fields of ImageMetadata.
 
     Parameters
     ----------
-    xml : str
-        The OME-XML of all images.
+    images : sequence of OmeImage
+        What it says about all images.
     place : tuple of int
         Which image it is, of how many.
     channels : tuple of int
@@ -49,7 +53,6 @@ def describe(
     warn : list of str
         Where warnings are added.
     """
-    images = parse_ome_xml(xml, warn, all_images=True)
     number, count = place
     fields: dict[str, Any] = {}
     stated: tuple[Channel, ...] = ()
