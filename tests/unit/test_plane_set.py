@@ -65,5 +65,5 @@ def test_names_of_other_files(name):
 
 
 def test_what_leads():
-    names = ["p.HTD", "Index.xml", "a.mlf", "x.fileset.yaml", "a.companion.ome", "a.tif", "a.dcm"]
+    names = ["p.HTD", "Index.xml", "a.mlf", "x.fileset.yaml", "a.companion.ome", "a.tif", "a.nd2"]
     assert [leads(Path(name)) for name in names] == [True] * 5 + [False] * 2
