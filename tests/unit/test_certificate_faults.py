@@ -2,65 +2,24 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 import parfocal.images
 import parfocal.images.writers.collection
 import parfocal.images.writers.ome_tiff
 import parfocal.steps.convert_image as convert_image
+from conversions import DATA, FORMATS, convert, write_two
 from parfocal.core.blocks import region_shape
-from parfocal.engine.attempt import perform
-from parfocal.engine.job import Job
 from parfocal.errors import VerificationError
 from parfocal.images import open_image
 from parfocal.models.image import Channel
-from parfocal.steps.convert_image import STEP as CONVERT
-from parfocal.steps.convert_image import ConvertImageParams
-from parfocal.steps.verify_image import STEP as VERIFY
-from parfocal.steps.verify_image import VerifyImageParams
-
-SHAPE = (2, 2, 3, 70, 90)
-DATA = np.random.default_rng(3).integers(1, 4000, (2, *SHAPE)).astype(np.uint16)
-OME = {
-    "axes": "TCZYX",
-    "PhysicalSizeX": 0.5,
-    "PhysicalSizeY": 0.5,
-    "PhysicalSizeZ": 2.0,
-    "TimeIncrement": 5.0,
-    "Channel": {"Name": ["DNA", "RNA"], "Color": [-16776961, 16711935]},
-}
-FORMATS = {"ome.zarr": "i.ome.zarr", "ome.tiff": "i.ome.tiff"}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Return an OME-TIFF of two scenes of one size."""
-    path = tmp_path_factory.mktemp("source") / "two.ome.tif"
-    with tifffile.TiffWriter(path, ome=True) as writer:
-        for scene in DATA:
-            writer.write(scene, metadata=OME, photometric="minisblack")
-    return path
-
-
-def convert(folder, source, **params):
-    """Convert as the engine does; return the error, or None."""
-    params = {"series": "0", "chunk_px": 32} | params
-    if params.get("all_series"):
-        del params["series"]
-    params = ConvertImageParams(**params)
-    outputs = {"image": folder / FORMATS[params.format], "certificate": folder / "c.json"}
-    job = Job(CONVERT, params, {"source": source}, outputs, "i", threads=2)
-    return perform(job).error
-
-
-def verify(folder, **inputs):
-    outputs = {"verification": folder / "v.json"}
-    job = Job(VERIFY, VerifyImageParams(), inputs, outputs, "i", threads=2, existing="replace")
-    return perform(job).error
+    return write_two(tmp_path_factory.mktemp("source") / "two.ome.tif")
 
 
 class Changed:
@@ -319,7 +278,7 @@ def damage(pattern, place=0.5):
     """Return what changes a bit of the first file of that name, at a part of its length."""
 
     def change(image):
-        path = sorted(image.glob(pattern))[0] if pattern else image
+        path = min(image.glob(pattern)) if pattern else image
         content = bytearray(path.read_bytes())
         content[min(int(len(content) * place), len(content) - 1)] ^= 4
         path.write_bytes(content)
@@ -328,7 +287,7 @@ def damage(pattern, place=0.5):
 
 
 def lose_shard(image):
-    sorted(image.glob("0/c/**/*"))[-1].unlink()
+    max(image.glob("0/c/**/*")).unlink()
 
 
 DAMAGES = {
@@ -360,68 +319,6 @@ def test_a_result_that_is_damaged_while_it_is_written(tmp_path, source, monkeypa
     monkeypatch.setattr(parfocal.images.writers.ome_tiff, "write_ome_tiff", write_tiff)
     assert_refused(tmp_path, convert(tmp_path, source, format=format_), "")
     assert_published_without_check(monkeypatch, tmp_path, source, format=format_)
-
-
-@pytest.fixture(scope="module")
-def certified(tmp_path_factory, source):
-    """Return folders of a result and its certificate, one for each layout."""
-    folders = {}
-    for name, params in {
-        "sharded": {},
-        "chunks": {"ngff": "0.4"},
-        "collection": {"all_series": True},
-        "tiff": {"format": "ome.tiff"},
-        "tiff of all": {"format": "ome.tiff", "all_series": True},
-    }.items():
-        folder = tmp_path_factory.mktemp("certified")
-        assert convert(folder, source, **params) is None
-        folders[name] = folder
-    return folders
-
-
-@pytest.mark.parametrize("layout", ["sharded", "chunks", "collection", "tiff", "tiff of all"])
-def test_any_bit_that_changes_later_is_found(tmp_path, certified, layout):
-    """Also in metadata, the index of a shard, and pixels beyond the edge of the image."""
-    folder = certified[layout]
-    certificate = folder / "c.json"
-    image = next(path for path in folder.iterdir() if path.name.startswith("i.ome"))
-    assert verify(tmp_path, image=image, certificate=certificate) is None
-    rng = np.random.default_rng(0)
-    files = [image] if image.is_file() else [path for path in image.rglob("*") if path.is_file()]
-    names = {path.name for path in files}
-    if layout == "sharded":
-        assert {"zarr.json", "METADATA.ome.xml", "0"} <= names
-    for _ in range(24):
-        path = Path(rng.choice(sorted(files)))
-        content = path.read_bytes()
-        changed = bytearray(content)
-        place = int(rng.integers(len(content)))
-        changed[place] ^= 1 << int(rng.integers(8))
-        path.write_bytes(changed)
-        error = verify(tmp_path, image=image, certificate=certificate)
-        path.write_bytes(content)
-        assert isinstance(error, VerificationError), f"byte {place} of {path}: {error!r}"
-        assert not (tmp_path / "v.json").read_text().count('"different"')
-
-
-def test_a_file_that_is_lost_later_is_found_though_its_pixels_are_zero(tmp_path):
-    source = tmp_path / "zeros.tif"
-    tifffile.imwrite(source, np.zeros((2, 64, 64), np.uint8), metadata={"axes": "ZYX"})
-    assert convert(tmp_path, source, chunk_px=32, shard_mib=0) is None
-    image, certificate = tmp_path / "i.ome.zarr", tmp_path / "c.json"
-    lost = image / "0" / "c" / "1" / "1" / "1"
-    lost.unlink()
-    error = verify(tmp_path, image=image, certificate=certificate)
-    assert "The bytes of the result differ while its pixels are the same" in error.found
-
-
-def test_the_planes_of_a_certificate_tell_where_a_change_lies(tmp_path, certified):
-    image, certificate = (certified["sharded"] / name for name in ("i.ome.zarr", "c.json"))
-    content = json.loads(certificate.read_text())
-    content["planes"][1]["digest"] = "sha256:0"
-    (tmp_path / "other.json").write_text(json.dumps(content))
-    error = verify(tmp_path, image=image, certificate=tmp_path / "other.json")
-    assert "A plane is not the certified one at t=0 c=0 z=1" in error.found
 
 
 def test_changed_wraps_pixels_as_an_image_does(source):

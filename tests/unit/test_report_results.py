@@ -137,6 +137,15 @@ def test_findings_are_read(folder):
     )
 
 
+def test_the_certificates_of_a_collection_are_read(folder):
+    sides = [{"source": {"reader": name, "version": "1"}} for name in ("A", "B", "A")]
+    folder.json("image.certificate.json", "certificates", verdict="verified", images=sides)
+    folder.record("convert-image")
+    findings = folder.read().findings("a", "cells")
+    assert findings.verdict == "verified"
+    assert findings.readers == ("A 1", "", "B 1")
+
+
 def test_without_ground_truth_there_are_no_scores(folder):
     folder.json("scores/nuclei.json", "scores", ground_truth=None, thresholds=[])
     assert folder.read().findings("a", "nuclei").f1 == {}

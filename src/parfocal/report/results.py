@@ -140,20 +140,23 @@ class RunResults:
         """
         quality = self._json(image_id, "assess-quality", "quality.json", "quality")
         scores = self._json(image_id, "score-objects", f"scores/{label_name}.json", "scores")
-        certificate = self._json(image_id, "convert-image", "image.certificate.json", "certificate")
+        names = ("image.certificate.json", "certificate", "certificates")
+        certificate = self._json(image_id, "convert-image", *names)
+        images = certificate.get("images") or (certificate,)
+        readers = [_reader(one.get(side, {})) for one in images for side in ("source", "result")]
         scored = scores.get("thresholds", ()) if scores.get("ground_truth") else ()
         records = (self._records.get((step, image_id)) for step in self._steps)
         return Findings(
             quality=tuple(quality.get("channels", ())),
             f1={float(line["iou"]): line["f1"] for line in scored},
             verdict=certificate.get("verdict"),
-            readers=tuple(_reader(certificate.get(side, {})) for side in ("source", "result")),
+            readers=tuple(dict.fromkeys(readers)),
             warnings=tuple((r.step, text) for r in records if r for text in r.warnings),
         )
 
-    def _json(self, image_id: str, step: str, name: str, form: str) -> dict[str, Any]:
+    def _json(self, image_id: str, step: str, name: str, *forms: str) -> dict[str, Any]:
         path = self.file(image_id, step, name)
-        return _read_json(path, f"parfocal-{form}-1") if path else {}
+        return _read_json(path, [f"parfocal-{form}-1" for form in forms]) if path else {}
 
     def step_lines(self) -> tuple[StepLine, ...]:
         """Return for each step how it ended, and with which parameters it ran."""
@@ -207,15 +210,16 @@ def _state_of_record(record: Record) -> State:
     return State("failed", record.step, record.error.message if record.error else None)
 
 
-def _read_json(path: Path, form: str) -> dict[str, Any]:
+def _read_json(path: Path, forms: Sequence[str]) -> dict[str, Any]:
     what = "A result cannot be read"
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
         raise InputError(what, where=path, expected="JSON", found=error, remedy=_REMEDY) from error
     found = value.get("format") if isinstance(value, dict) else type(value).__name__
-    if found != form:
-        raise InputError(what, where=path, expected=form, found=found, remedy=_REMEDY)
+    if found not in forms:
+        expected = " or ".join(forms)
+        raise InputError(what, where=path, expected=expected, found=found, remedy=_REMEDY)
     return dict(value)
 
 

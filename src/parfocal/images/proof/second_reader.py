@@ -105,6 +105,11 @@ def second_readers(
         yield "second_reader is none"
         return
     format_ = format_of(path) or BIO_FORMATS
+    known = {NONE, "pillow", "zarr_python", *(one.module for one in (*FORMATS, BIO_FORMATS))}
+    if wanted and wanted not in known:
+        what = f"There is no second reader {wanted!r}"
+        expected = f"one of {', '.join(sorted(known))}"
+        raise ConfigurationError(what, where="second_reader", expected=expected)
     names = [wanted] if wanted else [format_.module, *format_.second]
     ome = any(name.lower().endswith(".ome.xml") for name in image.original_metadata)
     # Files that do not say what their pages are may be read with other axes elsewhere.
@@ -135,11 +140,6 @@ def _open(name: str, asked: _Question) -> SecondReader | None:
         return _by_pillow(asked)
     if name == "zarr_python":
         return _by_zarr_python(asked)
-    known = {one.module for one in (*FORMATS, BIO_FORMATS)}
-    if name not in known | {"ome_zarr"}:
-        what = f"There is no second reader {name!r}"
-        expected = ", ".join(sorted({"none", "pillow", "zarr_python"} | known))
-        raise ConfigurationError(what, where="second_reader", expected=expected)
     if name == "openslide" and not (asked.image.metadata.rgb and asked.image.dtype == np.uint8):
         return None  # it reads colour pictures only
     reader = find_reader(asked.path, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -80,14 +82,16 @@ class TiffDirectories:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._file: BinaryIO = path.open("rb")
-            self._head = self._file.read(16)
-            if self._head[2:3] != b"+" and self._head[3:4] != b"+":
-                self._head = self._head[:8]
-            self._chain = [int(self._directory_type()(self._head).next)]
-        except (OSError, SyntaxError, ValueError, IndexError) as error:
-            raise self._unreadable(0, error) from error
+        with ExitStack() as undo:
+            try:
+                self._file: BinaryIO = undo.enter_context(path.open("rb"))
+                self._head = self._file.read(16)
+                if self._head[2:3] != b"+" and self._head[3:4] != b"+":
+                    self._head = self._head[:8]
+                self._chain = [int(self._directory_type()(self._head).next)]
+            except (OSError, SyntaxError, ValueError, IndexError, struct.error) as error:
+                raise self._unreadable(0, error) from error
+            undo.pop_all()
 
     @staticmethod
     def _directory_type() -> Any:
@@ -120,7 +124,7 @@ class TiffDirectories:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 return self._describe(tags)
-        except (KeyError, ValueError, TypeError, IndexError, UserWarning) as error:
+        except (KeyError, ValueError, TypeError, IndexError, UserWarning, struct.error) as error:
             raise self._unreadable(offset, error) from error
 
     def _load(self, offset: int) -> Any:
@@ -133,7 +137,7 @@ class TiffDirectories:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 directory.load(self._file)
-        except (OSError, SyntaxError, ValueError, UserWarning) as error:
+        except (OSError, SyntaxError, ValueError, UserWarning, struct.error) as error:
             raise self._unreadable(offset, error) from error
         return directory
 
