@@ -64,7 +64,7 @@ def test_bytes_count_more_than_the_name() -> None:
     assert find_format(Path("a.nd2"), b"\x89PNG\r\n\x1a\n") is png
 
 
-@pytest.mark.parametrize("name", ["a.vsi", "a", "a.txt", "a.tif.bak"])
+@pytest.mark.parametrize("name", ["a.sld", "a", "a.txt", "a.tif.bak"])
 def test_other_files_have_no_format_of_ours(name: str) -> None:
     assert find_format(Path(name), b"nothing of note") is None
 

@@ -158,6 +158,13 @@ FORMATS = (
         library="oiffile (BSD-3-Clause)",
     ),
     Format(
+        "Olympus VSI",  # a TIFF by its signature, which would show an overview only
+        "vsi",
+        (".vsi",),
+        library="Bio-Formats (GPL-2.0-or-later)",
+        second=(),
+    ),
+    Format(
         "Imaris IMS or HDF5",
         "hdf5",
         (".ims", ".h5", ".hdf5", ".hdf"),
