@@ -137,3 +137,45 @@ def test_hamamatsu_ndpi(tmp_path, count, assert_same_as_bio_formats):
                 open_image(path, reader="openslide")
     # Bio-Formats reads the places of focal planes, and no distance of them.
     assert_same_as_bio_formats(path, explained=["z_um"] if count > 1 else [])
+
+
+KINDS = ["strips.tif", "tiles.ome.tif", "imagej.tif", "a.lsm", "a.stk", "a.ndpi"]
+
+
+def write_kind(path):
+    stack = RNG.integers(0, 60000, (3, 40, 50)).astype(np.uint16)
+    if path.suffix == ".lsm":
+        return write_lsm(path, RNG.integers(0, 255, (2, 2, 3, 20, 30)).astype(np.uint8))
+    if path.suffix == ".stk":
+        return write_stk(path, stack)
+    if path.suffix == ".ndpi":
+        return write_ndpi(path, [RNG.integers(0, 255, (48, 128, 3)).astype(np.uint8)] * 2)
+    options = {
+        "strips.tif": {"compression": "zlib", "metadata": {"axes": "ZYX"}},
+        "tiles.ome.tif": {"compression": "lzw", "tile": (16, 16), "metadata": {"axes": "ZYX"}},
+        "imagej.tif": {"imagej": True, "metadata": {"axes": "ZYX"}},
+    }
+    tifffile.imwrite(path, stack, photometric="minisblack", **options[path.name])
+    return path
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_flipped_bits_of_tags_raise_nothing_but_our_error(tmp_path, name):
+    path = write_kind(tmp_path / name)
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as tiff:
+        places = [place for page in tiff.pages for place in range(page.offset, page.offset + 240)]
+    places = [place for place in places if place < len(content)]
+    refused = 0
+    for place in RNG.choice(places, 60):
+        broken = bytearray(content)
+        broken[place] ^= 1 << int(RNG.integers(8))
+        path.write_bytes(broken)
+        try:
+            for entry in list_images(path):
+                if np.prod(entry.metadata.shape, dtype=float) < 1e7:
+                    with open_image(path, entry.series) as image:
+                        read(image)
+        except InputError:
+            refused += 1
+    assert refused

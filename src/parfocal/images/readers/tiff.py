@@ -20,7 +20,7 @@ from parfocal.images.readers.series import choose_series
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_metadata import describe
 from parfocal.images.readers.tiff_open import DAMAGED, open_tiff
-from parfocal.images.readers.tiff_pixels import ContiguousPixels, PagePixels
+from parfocal.images.readers.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
 from parfocal.images.readers.tiff_vendors import vendor_axes
 from parfocal.models.image import ImageMetadata
 
@@ -160,7 +160,20 @@ class TiffSource:
         return sorted(named - {own})
 
     def image(self, number: int, axes: str | None) -> Image:
-        """Return the image `number`, whose pixels can be read until `close`."""
+        """Return the image `number`, whose pixels can be read until `close`.
+
+        Raises
+        ------
+        InputError
+            If its axes, its pixels or its tags are damaged or not supported.
+        """
+        try:
+            return self._image(number, axes)
+        except DAMAGE as error:
+            what = "The TIFF is damaged"
+            raise InputError(what, where=self.path, found=error, remedy=DAMAGED) from error
+
+    def _image(self, number: int, axes: str | None) -> Image:
         series = self.series[number]
         warn = list(self.warnings)
         if self.aside:

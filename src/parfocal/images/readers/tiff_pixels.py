@@ -27,12 +27,14 @@ DAMAGE = (
     AttributeError,
     OverflowError,
     ZeroDivisionError,
+    AssertionError,
     EOFError,
     struct.error,
 )
 """What tifffile and imagecodecs raise when a file is damaged or of an unknown kind."""
 
 _ENCODING = ("compression", "predictor", "fillorder", "bitspersample")
+_DAMAGED = "The file is damaged: copy, download or save it again."
 _CACHE_BYTES = 32 * 2**20
 
 
@@ -243,17 +245,20 @@ class PagePixels(TiffPixels):
         closed = handle.closed  # tifffile closes the other files of a set
         if closed:
             handle.open()
+        where = f"{self._files[number].path}, page {page.index}"
         try:
-            own = page.aspage()
+            pages = (page.aspage(), page.keyframe)
+            found, expected = (
+                {name: int(getattr(each, name)) for name in _ENCODING} for each in pages
+            )
+        except DAMAGE as error:
+            what = "A page of the TIFF is damaged"
+            raise InputError(what, where=where, found=error, remedy=_DAMAGED) from error
         finally:
             if closed:
                 handle.close()
-        found, expected = (
-            {name: int(getattr(each, name)) for name in _ENCODING} for each in (own, page.keyframe)
-        )
         if found != expected:
             what = "A page of the TIFF is encoded differently from the first one"
-            where = f"{self._files[number].path}, page {page.index}"
             remedy = "Save the image again with one compression for all pages."
             raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
         self._checked.add(number)
