@@ -36,8 +36,8 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:
         As for `list_series`, or if there is no such image, or several and `series` is empty.
     """
     reader = load_reader(BIO_FORMATS, path)
-    image = reader.open_series(path, series, options)
     shown, frames = len(reader.list_series(path)), len(_frames(path))
+    image = reader.open_series(path, series, options)
     folder = _folder(path).name
     if not frames:
         warning = (
