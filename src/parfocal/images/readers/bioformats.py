@@ -130,6 +130,7 @@ class BioFormatsSource:
             count = int(self.reader.getSeriesCount())
             self.names = [str(metadata.getImageName(n) or "") for n in range(count)]
             thumbnails = [n for n in range(count) if self._at(n).isThumbnailSeries()]
+        self._texts = {"METADATA.ome.xml": self.xml.encode()}
         kept = [n for n in range(count) if n not in thumbnails]
         self.numbers = kept or thumbnails
         self.aside = tuple(self.names[n] or str(n) for n in thumbnails if kept)
@@ -203,7 +204,7 @@ class BioFormatsSource:
             block5=pixels.block5,
             reader=f"Bio-Formats {self.java.version}",
             warnings=tuple(warn),
-            original_metadata={"METADATA.ome.xml": self.xml.encode()},
+            original_metadata=self._texts,
             close=self.close,
         )
 
