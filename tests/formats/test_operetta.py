@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from parfocal.core.blocks import whole
 from parfocal.errors import InputError
 from parfocal.images import list_images, open_image, other_files
 from plate_checks import assert_fails, assert_pixels, assert_problems_are_told
@@ -170,6 +173,20 @@ def test_a_large_plate_is_listed_by_one_file(tmp_path, monkeypatch):
     assert len(opened) == 1
     assert len(other_files(index)) == 16
     assert len(opened) == 1
+
+
+def test_many_threads_read_at_once(tmp_path):
+    index = write_harmony(tmp_path, times=2, channels=3, planes=3)
+    with open_image(index, "B03/2") as image, ThreadPoolExecutor(8) as pool:
+        expected = image.read(whole(image.shape5))
+        planes = list(np.ndindex(*image.shape5[:3])) * 10
+
+        def read(place):
+            at = [slice(n, n + 1) for n in place]
+            return place, image.read((*at, slice(0, 6), slice(0, 8)))
+
+        for (t, c, z), found in pool.map(read, planes):
+            np.testing.assert_array_equal(found[0, 0, 0], expected[t, c, z])
 
 
 def test_a_damaged_first_file_spoils_no_other_image(tmp_path):
