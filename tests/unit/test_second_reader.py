@@ -1,5 +1,6 @@
 """Which library proves a conversion, and what comes of it where libraries disagree."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -251,3 +252,32 @@ def test_predictors_and_planar_samples_are_read_as_by_tifffile(tmp_path, predict
         options = second_reader.ReadOptions()
         (found, *_) = second_reader.second_readers(source, image, [entry], 0, options, "pillow")
         np.testing.assert_array_equal(found.pixels.read(region), image.read(region))
+
+
+@pytest.mark.parametrize("series", ["0", "1"])
+def test_a_reader_that_overlooks_time_points_is_not_believed(
+    tmp_path, convert, other, monkeypatch, series
+):
+    import parfocal.images.readers.tiff as tiff
+
+    source = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(source, ome=True) as writer:
+        for scene in (STACK, STACK[::-1]):
+            writer.write(scene, photometric="minisblack", metadata={"axes": "TYX"})
+    assert convert(source, series=series)["verdict"] == "verified"
+    (tmp_path / "i.ome.zarr").rename(tmp_path / "first.ome.zarr")
+    honest = tiff.TiffSource.image
+
+    def overlook(self, number, axes):
+        image = honest(self, number, axes)
+        less = image.metadata.model_copy(update={"axes": "YX", "shape": (70, 90)})
+        return dataclasses.replace(image, metadata=less)
+
+    monkeypatch.setattr(tiff.TiffSource, "image", overlook)
+    other(STACK[:, None, None], count=2)
+    with pytest.raises(VerificationError, match="Two readers of the source disagree at size"):
+        convert(source, series=series)
+    certificate = convert(source, series=series, second_reader="none")
+    assert certificate["verdict"] == "self-consistent"
+    with pytest.raises(InputError, match="Pages of the TIFF are in none of its images"):
+        convert(source, series=series, second_reader="pillow")

@@ -15,7 +15,7 @@ from parfocal.images.libraries import library
 from parfocal.images.opening import find_reader, format_of
 from parfocal.images.proof.certificate import Difference
 from parfocal.images.proof.pillow_planes import PillowPlanes
-from parfocal.images.proof.tiff_planes import TiffPlanes, find_pages
+from parfocal.images.proof.tiff_planes import TiffPlanes, find_pages, refuse_unused_pages
 from parfocal.images.proof.zarr_levels import zarr_python_levels
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, ReadOptions
 
@@ -180,16 +180,25 @@ def _by_pillow(asked: _Question) -> SecondReader:
     if plane_file is None:
         what = "The planes are not pages or files that Pillow could read"
         raise InputError(what, where=asked.path)
-    name = library("pillow", "Pillow")
+    shape, name = asked.image.shape5, library("pillow", "Pillow")
     try:
-        pages = find_pages(plane_file, asked.image.shape5)
-        planes = TiffPlanes(pages, asked.image.shape5)
+        pages = find_pages(plane_file, shape)
     except InputError:
-        pictures = PillowPlanes(plane_file, asked.image.shape5, asked.image.dtype)
-        guarded = _Guarded(pictures, pictures.shape5, pictures.dtype)
-        return _compared(guarded, name, asked, pictures.close)
-    guarded = _Guarded(planes, planes.shape5, planes.dtype)
-    return _compared(guarded, name, asked, _nothing)
+        pages = {}  # a picture, or a TIFF of a kind that Pillow itself may decode
+    if pages:
+        alike = [entry.metadata.shape5 for entry in asked.entries]
+        refuse_unused_pages(
+            pages, sum(t * c * z for t, c, z, *size in alike if (*size,) == shape[3:])
+        )
+    try:
+        planes = TiffPlanes(pages, shape) if pages else None
+    except InputError:
+        planes = None
+    if planes is not None:
+        return _compared(_Guarded(planes, planes.shape5, planes.dtype), name, asked, _nothing)
+    pictures = PillowPlanes(plane_file, shape, asked.image.dtype)
+    guarded = _Guarded(pictures, pictures.shape5, pictures.dtype)
+    return _compared(guarded, name, asked, pictures.close)
 
 
 def _by_zarr_python(asked: _Question) -> SecondReader:

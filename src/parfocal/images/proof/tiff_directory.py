@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from contextlib import ExitStack
@@ -14,14 +15,17 @@ import numpy as np
 
 from parfocal.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["TiffDirectories", "TiffPage"]
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
+_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
 _STRIP_OFFSETS, _SAMPLES, _ROWS, _STRIP_BYTES = 273, 277, 278, 279
 _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 284, 317, 322, 323
 _TILE_OFFSETS, _TILE_BYTES, _SUB_IFDS, _FORMAT, _DEPTH = 324, 325, 330, 339, 32997
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _PLAIN = 1
+_LESSER = 1 | 4
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class TiffPage:
         Place and size in bytes of each part.
     below : tuple of int
         Where the directories of the lower resolutions lie.
+    reduced : bool
+        Whether it is itself a lower resolution, or a mask, of another page.
     """
 
     path: Path
@@ -64,6 +70,12 @@ class TiffPage:
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     below: tuple[int, ...]
+    reduced: bool
+
+    @property
+    def form(self) -> tuple[int, int, int, np.dtype[Any]]:
+        """Height, width, samples and data type, in native byte order."""
+        return self.height, self.width, self.samples, self.dtype.newbyteorder("=")
 
 
 class TiffDirectories:
@@ -110,6 +122,27 @@ class TiffDirectories:
         while len(self._chain) <= number:
             self._chain.append(int(self._load(self._chain[-1]).next))
         return self.at(self._chain[number])
+
+    def count_like(self, page: TiffPage) -> int:
+        """Count the pages of the main chain that have the form of `page`.
+
+        Raises
+        ------
+        InputError
+            If a directory cannot be parsed.
+        """
+        count, offset = 0, self._chain[0]
+        seen = set()
+        while offset and offset not in seen:
+            seen.add(offset)
+            tags = self._load(offset)
+            try:
+                other = self._describe(tags)
+                count += other.form == page.form and not other.reduced
+            except (KeyError, ValueError, TypeError, IndexError, struct.error):
+                logger.debug("A directory at byte %s is of another kind", offset)
+            offset = int(tags.next)
+        return count
 
     def at(self, offset: int) -> TiffPage:
         """Return the page whose directory lies at `offset`.
@@ -169,6 +202,7 @@ class TiffDirectories:
             offsets=offsets,
             counts=counts,
             below=tuple(int(n) for n in _several(tags.get(_SUB_IFDS, ()))),
+            reduced=bool(int(tags.get(_KIND, 0)) & _LESSER),
         )
 
     def _unreadable(self, offset: int, error: Exception) -> InputError:

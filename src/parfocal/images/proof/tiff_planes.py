@@ -20,7 +20,7 @@ from parfocal.errors import InputError
 from parfocal.images.proof.tiff_directory import TiffDirectories, TiffPage
 from parfocal.images.rawfile import RawFile
 
-__all__ = ["PlaneFile", "TiffPlanes", "find_pages"]
+__all__ = ["PlaneFile", "TiffPlanes", "find_pages", "refuse_unused_pages"]
 
 PlaneFile = Callable[[int, int, int], tuple[Path, int]]
 Pages = Mapping[tuple[int, int, int], TiffPage]
@@ -58,6 +58,34 @@ def find_pages(plane_file: PlaneFile, shape: Shape) -> dict[tuple[int, int, int]
     return pages
 
 
+def refuse_unused_pages(pages: Pages, planes: int) -> None:
+    """Refuse files with more pages like these than all images of the source have planes.
+
+    A reader that overlooks time points or scenes would otherwise pass.
+
+    Parameters
+    ----------
+    pages : mapping
+        The page of each plane of one image.
+    planes : int
+        How many planes of that size all images of the source have.
+
+    Raises
+    ------
+    InputError
+        If there are more pages.
+    """
+    first = pages[0, 0, 0]
+    count = 0
+    for path in {page.path for page in pages.values()}:
+        with TiffDirectories(path) as directories:
+            count += directories.count_like(first)
+    if count * first.samples > planes:
+        what = "Pages of the TIFF are in none of its images"
+        expected = f"{planes // first.samples} pages"
+        raise InputError(what, where=first.path, expected=expected, found=f"{count} pages")
+
+
 class TiffPlanes:
     """Planes that are pages, in the axes (T, C, Z, Y, X).
 
@@ -82,12 +110,10 @@ class TiffPlanes:
         self._pages = pages
         self._samples = first.samples
         self._latest = threading.local()
-        alike = (first.height, first.width, first.samples, self.dtype)
         for page in set(pages.values()):
-            found = (page.height, page.width, page.samples, page.dtype.newbyteorder("="))
-            if found != alike:
+            if page.form != first.form:
                 what = "The pages of the planes differ"
-                raise InputError(what, where=page.path, expected=alike, found=found)
+                raise InputError(what, where=page.path, expected=first.form, found=page.form)
             _check(page)
 
     def read(self, region: Region) -> NDArray[Any]:
