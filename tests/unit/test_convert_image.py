@@ -1,6 +1,7 @@
 """The step convert-image: what it writes, certifies and refuses."""
 
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 import parfocal.images
 from parfocal.core.blocks import whole
 from parfocal.core.step import Context
-from parfocal.errors import InputError, VerificationError
+from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.images import open_image
+from parfocal.images.proof.result import open_result
 from parfocal.images.readers import bioformats_java
 from parfocal.models.manifest import Manifest
 from parfocal.models.sheet import Row
@@ -187,3 +189,104 @@ def test_text_that_yaml_takes_for_a_number():
     for wrong in ({"ngff": 0.6}, {"ngff": True}, {"series": False}, {"series": ""}):
         with pytest.raises(ValidationError):
             ConvertImageParams.model_validate(wrong)
+
+
+@pytest.fixture
+def convert_to(tmp_path):
+    """Return a function that converts a source to a file or folder of a name."""
+
+    def run(source, name, **params):
+        outputs = {"image": tmp_path / name, "certificate": tmp_path / "c.json"}
+        context = Context(scratch=tmp_path, threads=2)
+        STEP.run({"source": source}, outputs, ConvertImageParams(**params), context)
+        return outputs["image"], json.loads(outputs["certificate"].read_text()), context
+
+    return run
+
+
+@pytest.mark.parametrize("codec", ["deflate", "zstd", "none"])
+@pytest.mark.parametrize("name", ["i.ome.tiff", "i.ome.tif"])
+def test_an_ome_tiff_is_written_and_verified(tmp_path, convert_to, codec, name):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    path, certificate, _ = convert_to(
+        source, name, format="ome.tiff", tiff_codec=codec, chunk_px=32
+    )
+    np.testing.assert_array_equal(tifffile.imread(path), STACK)
+    assert certificate["verdict"] == "verified"
+    assert certificate["levels"] == 3
+    assert certificate["result"]["reader"] == "Pillow"
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "remedy"),
+    [
+        ("i.ome.zarr", "ome.tiff", "format=ome.zarr"),
+        ("i.ome.tiff", "ome.zarr", "format=ome.tiff"),
+        ("i.tif", "ome.tiff", "ends in .ome.tiff or .ome.tif"),
+        ("i", "ome.zarr", "ends in .zarr"),
+    ],
+)
+def test_a_name_that_does_not_fit_the_format(tmp_path, convert_to, name, format_, remedy):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    with pytest.raises(ConfigurationError) as caught:
+        convert_to(source, name, format=format_)
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
+def test_what_an_ome_tiff_cannot_hold_is_refused_before_anything_is_written(
+    tmp_path, convert_to, dtype
+):
+    source = write(tmp_path / "a.tif", STACK.astype(dtype), metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match=r"no such data type.*ome\.zarr"):
+        convert_to(source, "i.ome.tiff", format="ome.tiff")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tif"}
+    _, certificate, _ = convert_to(source, "i.ome.zarr")
+    assert certificate["dtype"] == dtype
+
+
+def test_tiles_have_sides_of_multiples_of_16(tmp_path, convert_to):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    with pytest.raises(ConfigurationError, match="chunk_px"):
+        convert_to(source, "i.ome.tiff", format="ome.tiff", chunk_px=100)
+
+
+@pytest.mark.parametrize("format_", ["ome.zarr", "ome.tiff"])
+def test_labels_are_never_averaged(tmp_path, convert_to, format_):
+    source = write(tmp_path / "a.tif", STACK.astype(np.int64), metadata={"axes": "ZYX"})
+    path, certificate, context = convert_to(
+        source, f"i.{format_}", format=format_, labels=True, chunk_px=32
+    )
+    assert certificate["verdict"] == "verified"
+    assert certificate["labels"]
+    assert certificate["dtype"] == ("int64" if format_ == "ome.zarr" else "uint32")
+    assert ("narrowed_from" in context.details) == (format_ == "ome.tiff")
+    with closing(open_result(path, "", 1)) as result:
+        level = result.levels[1].read(whole(result.levels[1].shape5))
+    np.testing.assert_array_equal(level[0, 0], STACK[:, ::2, ::2])
+
+
+def test_labels_that_do_not_fit_and_labels_that_are_no_numbers(tmp_path, convert_to):
+    wide = write(tmp_path / "a.tif", np.full((20, 20), 2**40), metadata=None)
+    with pytest.raises(InputError, match="32 bits"):
+        convert_to(wide, "i.ome.tiff", format="ome.tiff", labels=True)
+    floats = write(tmp_path / "b.tif", STACK.astype(np.float32), metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="whole numbers"):
+        convert_to(floats, "i.ome.zarr", labels=True)
+
+
+@pytest.mark.parametrize("z", [1, 2, 3, 7])
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
+def test_levels_halved_along_z_are_verified(tmp_path, convert_to, ngff, z):
+    data = np.random.default_rng(z).integers(0, 60000, (z, 70, 90)).astype(np.uint16)
+    source = write(tmp_path / "a.tif", data, metadata={"axes": "ZYX"})
+    path, certificate, _ = convert_to(source, "i.ome.zarr", halve_z=True, ngff=ngff, chunk_px=32)
+    assert certificate["verdict"] == "verified"
+    with open_image(path) as image:
+        assert image.level(1).shape5[2] == -(-z // 2)
+
+
+def test_one_image_and_all_images_at_once(tmp_path, convert_to):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    with pytest.raises(ConfigurationError, match="all images"):
+        convert_to(source, "i.ome.zarr", series="0", all_series=True)
