@@ -20,12 +20,13 @@ import tifffile
 import zarr
 from yaozarrs import validate_zarr_store
 
-from memory_images import save
+from memory_images import five
 from ngff_models import open_ome_zarr
 from ome_schema import check_ome_xml
 from parfocal.core.step import Context
-from parfocal.images import list_images, open_image
+from parfocal.images import ZarrOptions, list_images, open_image, write_ome_zarr
 from parfocal.images.pyramid import halve
+from parfocal.models.image import ImageMetadata
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.steps import assemble_plate, convert_image
 
@@ -139,6 +140,13 @@ def scale(image, level=0):
 def test_validators_accept_an_ome_zarr(zarrs, name):
     open_ome_zarr(zarr.open_group(zarrs[name], mode="r"))
     validate_zarr_store(str(zarrs[name]))
+
+
+@pytest.mark.parametrize("name", ZARRS)
+def test_an_ome_zarr_has_valid_ome_xml(zarrs, name):
+    text = (zarrs[name] / "OME/METADATA.ome.xml").read_bytes()
+    check_ome_xml(text)
+    assert (b'Creator="Parfocal"' in text) is (name in ("int64", "uint64", "float16"))
 
 
 @pytest.mark.parametrize("name", ZARRS)
@@ -286,7 +294,10 @@ def test_every_codec_of_an_ome_tiff_opens_in_bio_formats(tmp_path, codec):
 @pytest.mark.parametrize("ngff", ["0.5", "0.4"])
 def test_a_label_image_opens(tmp_path, ngff):
     labels = np.arange(2 * 20 * 33, dtype=np.uint32).reshape(2, 20, 33) // 50
-    path = save(tmp_path / "nuclei.ome.zarr", labels, "ZYX", labels=True)
+    path = tmp_path / "nuclei.ome.zarr"
+    metadata = ImageMetadata(name="nuclei", axes="ZYX", shape=labels.shape, dtype="uint32")
+    write_ome_zarr(path, metadata, five(labels), ZarrOptions(ngff=ngff), labels=True)
+    assert (path / ("zarr.json" if ngff == "0.5" else ".zattrs")).exists()
     open_ome_zarr(zarr.open_group(path, mode="r"))
     validate_zarr_store(str(path))
     (node,) = ome_zarr.reader.Reader(ome_zarr.io.parse_url(path))()
@@ -327,6 +338,7 @@ def test_a_collection_opens(tmp_path, several, ngff):
         open_ome_zarr(zarr.open_group(path / str(number), mode="r"))
         (node,) = ome_zarr.reader.Reader(ome_zarr.io.parse_url(path / str(number)))()
         np.testing.assert_array_equal(node.data[0].compute(), image.pixels)
+    check_ome_xml((path / "OME/METADATA.ome.xml").read_bytes())
     (layers,) = napari_layers([path]).values()
     assert [layer["sha256"] for layer in layers] == [digest(image.pixels) for image in images]
 
