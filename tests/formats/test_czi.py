@@ -407,3 +407,10 @@ def test_where_bio_formats_differs_and_why(tmp_path, assert_same_as_bio_formats)
 @pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here")
 def test_a_file_that_others_wrote(assert_same_as_bio_formats):
     assert_same_as_bio_formats(SHARED / "written.czi")
+
+
+def test_a_file_without_scenes_is_one_image(tmp_path, assert_same_as_bio_formats):
+    expected = mosaic(tmp_path / "mosaic.czi")
+    change(tmp_path / "mosaic.czi", b"S\0\0\0", b"B\0\0\0")
+    np.testing.assert_array_equal(read(tmp_path / "mosaic.czi")[0, :, 0], expected)
+    assert_same_as_bio_formats(tmp_path / "mosaic.czi")
