@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from parfocal.errors import InputError
+from parfocal.images.readers.tiff_open import DAMAGED, open_tiff
+from parfocal.images.readers.tiff_pixels import DAMAGE
 
 __all__ = ["check_whole"]
 
@@ -62,22 +66,18 @@ def _layers_of_mirax(properties: Mapping[str, str]) -> int:
 
 
 def _focal_planes_of_ndpi(path: Path) -> int:
-    import tifffile
-
     if path.suffix.lower() != ".ndpi":
         return 1
-    with tifffile.TiffFile(path) as tiff:
-        scans = [page for page in tiff.pages if (page.tags.valueof(_LENS_TAG) or 0) > 0]
+    with _pages(path) as pages:
+        scans = [page for page in pages if (page.tags.valueof(_LENS_TAG) or 0) > 0]
         return len({page.tags.valueof(_FOCUS_TAG) for page in scans})
 
 
 def _check_colors(path: Path) -> None:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages.first
+    with _pages(path) as pages:
+        page = pages.first
         found = (page.photometric, page.samplesperpixel, page.bitspersample)
-        full = sum(one.is_tiled and one.shape == page.shape for one in tiff.pages)
+        full = sum(one.is_tiled and one.shape == page.shape for one in pages)
     if found[0] not in _COLORS or found[1:] != (3, 8):
         what = "OpenSlide would change the pixels of this TIFF to 8-bit colours"
         shown = f"{found[1]} samples of {found[2]} bits"
@@ -89,3 +89,16 @@ def _check_colors(path: Path) -> None:
         raise InputError(
             what, where=path, expected="one plane", found=f"{full} planes", remedy=_REMEDY
         )
+
+
+@contextmanager
+def _pages(path: Path) -> Iterator[Any]:
+    """Give the pages of a TIFF to look at their tags."""
+    opened = open_tiff(path)
+    try:
+        yield opened.tiff.pages
+    except DAMAGE as error:
+        what = "The TIFF is damaged"
+        raise InputError(what, where=path, found=error, remedy=DAMAGED) from error
+    finally:
+        opened.tiff.close()
