@@ -113,6 +113,8 @@ def test_times_and_places_that_differ_are_told(tmp_path):
         assert image.metadata.time_increment_s is None
         assert any("not regular" in text for text in image.warnings)
         assert any("3 places" in text for text in image.warnings)
+        assert "bioformats" in image.misread_by
+    assert len(list_images(path, reader="bioformats")) == 3
 
 
 def test_unknown_numbers_of_times_and_waves_stand_for_one(tmp_path):

@@ -263,6 +263,7 @@ def test_bio_formats_takes_channels_for_faster_than_times(tmp_path):
         assert theirs.shape5 == ours.shape5
         wrong = stored.transpose(1, 0, 2, 3, 4).reshape(3, 4, 2, 5, 6).transpose(0, 2, 1, 3, 4)
         np.testing.assert_array_equal(theirs.read(whole(theirs.shape5)), wrong)
+        assert "bioformats" in ours.misread_by
 
 
 def test_bio_formats_takes_colors_for_signed(tmp_path):
@@ -273,6 +274,7 @@ def test_bio_formats_takes_colors_for_signed(tmp_path):
         open_image(tmp_path / "a.nii", reader="bioformats") as theirs,
     ):
         assert theirs.dtype == np.int8
+        assert "bioformats" in ours.misread_by
         np.testing.assert_array_equal(
             ours.read(whole(ours.shape5)), theirs.read(whole(theirs.shape5)).view(np.uint8)
         )

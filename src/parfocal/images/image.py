@@ -73,6 +73,9 @@ class Image:
     plane_file : callable, optional
         ``plane_file(t, c, z)`` tells in which file, and on which page of it, a plane lies, where
         each is a page of a TIFF or a file of its own. Samples of a pixel share a page.
+    misread_by : mapping of str to str
+        Modules of readers that are known to read this image wrongly, and what they do; such a
+        reader cannot prove a conversion.
     close : callable
         Releases the files.
     """
@@ -86,6 +89,7 @@ class Image:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     lossy: bool = False
     plane_file: Callable[[int, int, int], tuple[Path, int]] | None = None
+    misread_by: Mapping[str, str] = field(default_factory=dict)
     close: Callable[[], None] = _nothing
 
     @property

@@ -140,6 +140,9 @@ def _open(name: str, asked: _Question) -> SecondReader | None:
         return _by_pillow(asked)
     if name == "zarr_python":
         return _by_zarr_python(asked)
+    if name in asked.image.misread_by:
+        what = f"{name} is known to read this image wrongly"
+        raise InputError(what, where=asked.path, found=asked.image.misread_by[name])
     if name == "openslide" and not (asked.image.metadata.rgb and asked.image.dtype == np.uint8):
         return None  # it reads colour pictures only
     reader = find_reader(asked.path, name)

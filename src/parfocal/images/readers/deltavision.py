@@ -82,12 +82,29 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
         reader=library("parfocal", "Parfocal's DeltaVision reader"),
         warnings=tuple(warn),
         original_metadata=texts,
+        misread_by=_misread_by(header),
         close=file.close,
     )
 
 
 def _log(path: Path) -> Path:
     return path.with_name(f"{path.name}.log")
+
+
+def _misread_by(header: DeltaVisionHeader) -> dict[str, str]:
+    """Tell where Bio-Formats divides a time series, if the stage is elsewhere at each time."""
+    times = header.sizes["T"]
+    if times > 1 and _count_places(header) == times:
+        return {"bioformats": "it takes times at other places of the stage for other images"}
+    return {}
+
+
+def _count_places(header: DeltaVisionHeader) -> int:
+    """Return at how many places (X, Y) the stage was in all time points."""
+    if not header.sections:
+        return 0
+    places = [header.sections[f"stage_{axis}_um"][:, 0, 0] for axis in "xy"]
+    return int(np.unique(np.stack(places), axis=1).shape[1])
 
 
 def _describe(
@@ -138,7 +155,7 @@ def _stage(header: DeltaVisionHeader, warn: list[str]) -> dict[str, float]:
     if not all(np.isfinite(place).all() for place in places.values()):
         warn.append("The extended header has places of the stage that are no numbers: left out")
         return {}
-    moved = np.unique(np.stack([places["x"][:, 0, 0], places["y"][:, 0, 0]]), axis=1).shape[1]
+    moved = _count_places(header)
     if moved > 1:
         warn.append(
             f"The stage was at {moved} places in the {header.sizes['T']} time points, which "

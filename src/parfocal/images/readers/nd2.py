@@ -101,6 +101,7 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa
         reader=library("nd2"),
         warnings=(*opened.warnings, *warn),
         original_metadata=texts,
+        misread_by=opened.misread_by(),
         close=file.close,
     )
 
@@ -209,6 +210,16 @@ class _Nd2:
     def is_rgb(self) -> bool:
         """Whether pixels are colours."""
         return self.attributes.componentCount == 3 and (self.attributes.channelCount or 1) == 1
+
+    def misread_by(self) -> dict[str, str]:
+        """Tell what Bio-Formats is known to read wrongly."""
+        layout = self.layout
+        padding = layout.row_bytes - layout.width * layout.components * layout.dtype.itemsize
+        if self.is_rgb:
+            return {"bioformats": "it takes blue for red"}
+        if padding not in (0, layout.dtype.itemsize):
+            return {"bioformats": "it takes rows for shorter than they are stored"}
+        return {}
 
     def _missing_frames(self) -> int:
         """Return how many frames were not recorded, or refuse the file where some are lost."""

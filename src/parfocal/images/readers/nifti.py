@@ -93,6 +93,7 @@ def open_series(path: Path, series: str, options: ReadOptions) -> Image:
         reader=library("nibabel"),
         warnings=tuple(warn),
         original_metadata=texts,
+        misread_by=_misread_by(header, layout),
         close=file.close,
     )
 
@@ -160,6 +161,15 @@ def _layout(path: Path, header: NiftiHeader, stated: str | None, warn: list[str]
     if header.samples > 1:
         layout = TiffLayout(f"{layout.axes}S", (*layout.sizes, header.samples))
     return layout
+
+
+def _misread_by(header: NiftiHeader, layout: TiffLayout) -> dict[str, str]:
+    """Tell what Bio-Formats reads in another way than the standard states."""
+    if header.samples > 1:
+        return {"bioformats": "it takes colours for signed numbers"}
+    if layout.size("T") > 1 and layout.size("C") > 1:
+        return {"bioformats": "it takes the fifth axis for faster than the fourth"}
+    return {}
 
 
 def _describe(
