@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parfocal.core.blocks import whole
@@ -208,6 +208,7 @@ def test_a_description_that_is_not_valid(tmp_path, text, told):
     assert caught.value.remedy
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.tuples(*[st.integers(1, 3)] * 3),
     dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),

@@ -179,9 +179,30 @@ def test_what_was_never_taken_is_left_out_and_told(tmp_path):
         np.testing.assert_array_equal(
             image.read(whole(image.shape5))[0, 1, 1], pixels_of(2, 3, 1, 1, 3, 2)
         )
-    assert "2 time points, of which 1" in told
-    assert "3 Z steps, of which 2" in told
+    assert "2 time points, and 1" in told
+    assert "3 Z steps, and 2" in told
     assert "2 Dye 2" in told
+
+
+def test_what_was_never_planned_is_kept_and_told(tmp_path):
+    htd = write_imagexpress(tmp_path / "p", waves=3, times=2)
+    text = htd.read_text()
+    for old, new in (
+        ("FALSE, TRUE, TRUE, FALSE", "FALSE, TRUE, FALSE, FALSE"),
+        ('ths", 3', 'ths", 2'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    htd.write_text(text.replace('"TimePoints", 2', '"TimePoints", 1'))
+    assert len(list_images(htd)) == 4
+    with open_image(htd, "B03/2") as image:
+        assert image.shape5 == (2, 3, 1, 6, 8)
+        assert image.metadata.channel_names() == ["Dye 1", "Dye 2", "3"]
+        found = image.read(whole(image.shape5))
+        told = " ".join(image.warnings)
+    np.testing.assert_array_equal(found[1, 2, 0], pixels_of(2, 3, 2, 2, 3, 1))
+    assert "plans 1 time points, and 2" in told
+    assert "does not name waves that are there: 3" in told
 
 
 def test_a_gap_is_no_shorter_stack(tmp_path):

@@ -246,7 +246,10 @@ def _set(path: Path, content: bytes, plan: _Plan, found: _Found, kind: str) -> P
     times = _numbers(path, "time points", {t for t, _, _ in there}, plan.times, warn)
     planned = 0 if kind else plan.steps
     steps = _numbers(path, "Z steps", {z for _, _, z in there} - {0}, planned, warn)
-    waves = sorted({*plan.waves} & {w for _, w, _ in there}) or [1]
+    waves = sorted({wave for _, wave, _ in there})
+    unnamed = [str(wave) for wave in waves if wave not in plan.waves]
+    if unnamed:
+        warn.append(f"{path.name} does not name waves that are there: {', '.join(unnamed)}")
     lost = {n: name for n, name in plan.waves.items() if n not in waves}
     if lost:
         told = ", ".join(f"{n} {name}".strip() for n, name in lost.items())
@@ -279,7 +282,7 @@ def _numbers(path: Path, what: str, there: set[int], planned: int, warn: list[st
     """Return the numbers of an axis, from 1 to the last that any file has."""
     found = consecutive(path, what, there | {1}) if there else []
     if found and planned and len(found) != planned:
-        warn.append(f"{path.name} plans {planned} {what}, of which {len(found)} are there")
+        warn.append(f"{path.name} plans {planned} {what}, and {len(found)} are there")
     return found
 
 
