@@ -26,6 +26,7 @@ from ome_schema import check_ome_xml
 from parfocal.core.step import Context
 from parfocal.images import ZarrOptions, list_images, open_image, write_ome_zarr
 from parfocal.images.pyramid import halve
+from parfocal.images.writers import ome_tiff
 from parfocal.models.image import ImageMetadata
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.steps import assemble_plate, convert_image
@@ -289,6 +290,16 @@ def test_every_codec_of_an_ome_tiff_opens_in_bio_formats(tmp_path, codec):
     with open_image(target, reader="bioformats") as opened:
         region = tuple(slice(0, size) for size in opened.shape5)
         np.testing.assert_array_equal(opened.read(region), image.five)
+
+
+def test_a_bigtiff_opens_in_bio_formats(tmp_path, monkeypatch):
+    monkeypatch.setattr(ome_tiff, "CLASSIC_LIMIT", 0)
+    target = converted(tmp_path, {"five": COMMON["five"]}, "ome.tiff", format="ome.tiff")["five"]
+    assert target.read_bytes()[:4] == b"II+\0"
+    with open_image(target, reader="bioformats") as opened:
+        region = tuple(slice(0, size) for size in opened.shape5)
+        np.testing.assert_array_equal(opened.read(region), COMMON["five"].five)
+    assert len(resolutions(target)[1]) == 3
 
 
 @pytest.mark.parametrize("ngff", ["0.5", "0.4"])
