@@ -197,9 +197,10 @@ def test_flipped_bits_are_refused_told_or_harmless(tmp_path):
     path = write_ims(tmp_path / "a.ims", pixels)
     content = path.read_bytes()
     refused = 0
-    for bit in range(0, len(content) * 8, 10007):
+    used = [n for n, byte in enumerate(content) if byte]
+    for n in used[:: len(used) // 40]:
         damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
+        damaged[n] ^= 1 << n % 8
         path.write_bytes(damaged)
         try:
             with open_image(path) as image:
