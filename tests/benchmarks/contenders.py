@@ -1,6 +1,6 @@
 """The programs that race in `conversion`: ``python -m tests.benchmarks.contenders NAME SRC OUT``.
 
-All write chunks of (1, 1, 1, 512, 512), blosc zstd level 3 with byte shuffle, 4 levels by 2 x 2
+All write chunks of (1, 1, 1, 512, 512), blosc zstd level 3 with byte shuffle, 3 levels by 2 x 2
 means; in version 0.5 shards of (1, 1, 4, 2048, 2048). Two threads each.
 """
 
@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 THREADS = 2
-LEVELS = 4
+LEVELS = 3  # until 512 pixels are left of 2048
 THICK = 4
 SIDE = 512
 _SAMPLED = 60  # planes that are compressed for the limit; it grows linearly

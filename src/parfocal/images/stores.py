@@ -55,9 +55,9 @@ class ZarrLevel:
     """
 
     def __init__(self, path: Path, store: Any, axes: str) -> None:
-        self._path = path
+        self.path = path
+        self.axes = axes
         self._store = store
-        self._axes = axes
         sizes = dict(zip(axes, store.shape, strict=True))
         t, c, z, y, x = (int(sizes.get(axis, 1)) for axis in AXES)
         self.shape5: Shape = (t, c, z, y, x)
@@ -67,7 +67,7 @@ class ZarrLevel:
     @property
     def chunk5(self) -> Shape:
         """Sizes (T, C, Z, Y, X) of the blocks that are read whole."""
-        sizes = dict(zip(self._axes, self._store.chunk_layout.read_chunk.shape, strict=True))
+        sizes = dict(zip(self.axes, self._store.chunk_layout.read_chunk.shape, strict=True))
         t, c, z, y, x = (
             min(int(sizes.get(axis, 1)), size) for axis, size in zip(AXES, self.shape5, strict=True)
         )
@@ -75,7 +75,7 @@ class ZarrLevel:
 
     def _select(self, region: Region) -> Any:
         kept = zip(AXES, region, strict=True)
-        return self._store[tuple(part for axis, part in kept if axis in self._axes)]
+        return self._store[tuple(part for axis, part in kept if axis in self.axes)]
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the pixels of `region` as an array (T, C, Z, Y, X).
@@ -90,7 +90,7 @@ class ZarrLevel:
         except ValueError as error:
             what = "A chunk of the OME-Zarr cannot be read"
             remedy = "It is damaged: copy or write the image again."
-            raise InputError(what, where=self._path, found=error, remedy=remedy) from error
+            raise InputError(what, where=self.path, found=error, remedy=remedy) from error
         return np.asarray(pixels, self.dtype).reshape(region_shape(region))
 
 

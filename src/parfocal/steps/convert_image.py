@@ -137,7 +137,7 @@ def _convert_one(
             )
             _tell_narrowed([metadata], written, context)
             return
-        kept = images.write_ome_zarr(
+        made = images.write_ome_zarr(
             target,
             metadata,
             image,
@@ -148,8 +148,9 @@ def _convert_one(
             progress=context.progress,
             resume=True,
         )
-        if kept:
-            context.details["resumed_shards"] = kept
+        context.details["recompressed"] = made.recompressed
+        if made.kept:
+            context.details["resumed_shards"] = made.kept
 
 
 def _convert_all(

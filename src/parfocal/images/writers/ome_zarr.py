@@ -6,6 +6,8 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,32 @@ from parfocal.images.writers.codecs import make_encoder
 from parfocal.images.writers.layout import LevelLayout, plan_levels
 from parfocal.images.writers.passes import Progress, write_levels
 from parfocal.images.writers.shards import TEMPORARY, LevelWriter
+from parfocal.images.writers.transcode import find_stored
 from parfocal.images.writers.windows import channel_windows
 from parfocal.models.image import ImageMetadata
 from parfocal.models.zarr_options import ZarrOptions
 
-__all__ = ["write_ome_zarr"]
+__all__ = ["Written", "write_ome_zarr"]
 
 logger = logging.getLogger(__name__)
 
 _KINDS = {"i", "u", "f"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What of an OME-Zarr was not made anew.
+
+    Parameters
+    ----------
+    kept : int
+        How many shards (or chunks, where there are none) an interrupted writer had left.
+    recompressed : bool
+        Whether any chunk was compressed; False where all could be taken from an OME-Zarr 0.4.
+    """
+
+    kept: int
+    recompressed: bool = field(kw_only=True)
 
 
 def write_ome_zarr(
@@ -44,7 +63,7 @@ def write_ome_zarr(
     threads: int = 1,
     progress: Progress | None = None,
     resume: bool = False,
-) -> int:
+) -> Written:
     """Write an image with its pyramid as OME-Zarr.
 
     The same input gives the same bytes, whatever the `threads`, and whether or not it was
@@ -59,7 +78,8 @@ def write_ome_zarr(
     source : Readable
         Each region is read once, from `threads` threads at once.
     options : ZarrOptions, optional
-        Version, compression, chunks and shards.
+        Version, compression, chunks and shards. With their defaults, chunks of an OME-Zarr
+        0.4 are taken over as they are where that is possible; see `find_stored`.
     labels : bool
         Whether they are labels, which are never averaged.
     attributes : mapping, optional
@@ -76,8 +96,8 @@ def write_ome_zarr(
 
     Returns
     -------
-    int
-        How many shards (or chunks, where there are none) were kept.
+    Written
+        What was not made anew.
 
     Raises
     ------
@@ -85,6 +105,9 @@ def write_ome_zarr(
         If the data type cannot be stored, or the disk does not take the result.
     """
     options = options or ZarrOptions()
+    stored = find_stored(source, options)
+    if stored:
+        options = stored[0]
     _check(metadata, source, path)
     levels = plan_levels(source.shape5, source.dtype.itemsize, options, rgb=metadata.rgb)
     try:
@@ -98,7 +121,13 @@ def write_ome_zarr(
         sharded = options.ngff == "0.5" and options.shard_mib > 0
         writers = [
             LevelWriter(
-                path / str(n), layout, metadata.axes, encode, version=options.ngff, sharded=sharded
+                path / str(n),
+                layout,
+                metadata.axes,
+                encode,
+                version=options.ngff,
+                sharded=sharded,
+                reuse=partial(stored[1].reuse, n) if stored else None,
             )
             for n, layout in enumerate(levels)
         ]
@@ -110,7 +139,7 @@ def write_ome_zarr(
         _write_group(path, _group_attributes(ngff, metadata, attributes, options), options.ngff)
     except OSError as error:
         raise storage_error(error, path) from error
-    return kept
+    return Written(kept, recompressed=stored is None or stored[1].encoded_anew > 0)
 
 
 def _prepare(path: Path, *, resume: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ TEMPORARY = ".tmp"
 
 StoredChunk = tuple[Shape, bytes]
 """A chunk: its place in the grid of chunks along T, C, Z, Y, X, and its bytes."""
+
+Reuse = Callable[[LevelLayout, Shape, Region, NDArray[Any]], bytes | None]
 
 _ABSENT = 2**64 - 1
 _CRC_BYTES = 4
@@ -58,6 +60,9 @@ class LevelWriter:
         Version of OME-NGFF, which decides the names of files.
     sharded : bool
         Whether the chunks of a block share a file.
+    reuse : callable, optional
+        ``reuse(layout, place, region, pixels)`` returns the bytes of a chunk where they are
+        there already, None where it is to be compressed.
     """
 
     def __init__(
@@ -69,8 +74,10 @@ class LevelWriter:
         *,
         version: str,
         sharded: bool,
+        reuse: Reuse | None = None,
     ) -> None:
         self.layout = layout
+        self._reuse = reuse
         self._root = path / "c" if version == "0.5" else path
         self._kept = [AXES.index(axis) for axis in axes]
         self._encode = encode
@@ -90,11 +97,16 @@ class LevelWriter:
                 for one, all_ in zip(part, region, strict=True)
             )
             chunk = np.ascontiguousarray(pixels[inside])
+            place = _place(part, self.layout.chunk)
+            known = self._reuse(self.layout, place, part, chunk) if self._reuse else None
+            if known is not None:
+                chunks.append((place, known))
+                continue
             if chunk.shape != self.layout.chunk:
                 full = np.zeros(self.layout.chunk, pixels.dtype)
                 full[tuple(slice(size) for size in chunk.shape)] = chunk
                 chunk = full
-            chunks.append((_place(part, self.layout.chunk), self._encode(chunk)))
+            chunks.append((place, self._encode(chunk)))
         return chunks
 
     def open(self, block: Region) -> Output:
