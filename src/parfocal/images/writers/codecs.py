@@ -51,7 +51,7 @@ def _gzip(level: int, little: np.dtype[Any]) -> Encode:
 
     def encode(chunk: NDArray[Any]) -> bytes:
         data: Any = chunk.astype(little, copy=False)
-        # libdeflate states neither time nor system in the header.
+        # libdeflate states neither time nor system in the header, which would differ.
         return bytes(gzip_encode(data, level=level))
 
     return encode
