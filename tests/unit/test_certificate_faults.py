@@ -307,8 +307,9 @@ def test_a_result_that_is_damaged_while_it_is_written(tmp_path, source, monkeypa
     tiff = parfocal.images.writers.ome_tiff.write_ome_tiff
 
     def write_zarr(path, *args, **kwargs):
-        zarr(path, *args, **kwargs)
+        written = zarr(path, *args, **kwargs)
         change(path)
+        return written
 
     def write_tiff(path, *args, **kwargs):
         written = tiff(path, *args, **kwargs)

@@ -172,7 +172,7 @@ def test_a_wrong_conversion_is_caught(tmp_path, convert, monkeypatch):
                     pixels[0, 0, 1 - region[2].start, 10, 11] += 1
                 return pixels
 
-        honest(path, metadata, OneOff(), *args, **kwargs)
+        return honest(path, metadata, OneOff(), *args, **kwargs)
 
     monkeypatch.setattr(parfocal.images, "write_ome_zarr", wrong)
     with pytest.raises(VerificationError) as caught:

@@ -167,29 +167,35 @@ def _convert_all(
     for entry in entries:
         _check_pixels(entry.metadata, source, params)
     context.details |= {"images": len(entries)}
+    texts: dict[str, bytes] = {}  # grows as images are opened, and is written at the end
+
+    def open_one(series: str) -> Image:
+        image = _open(source, series, params, context)
+        _add_originals(texts, names.index(series), image)
+        return image
+
+    names = [entry.series for entry in entries]
     if params.format == "ome.zarr":
         write_collection(
             target,
             entries,
-            lambda series: _open(source, series, params, context),
+            open_one,
             params,
             labels=params.labels,
-            original_metadata=_all_originals(source, entries, params),
+            original_metadata=texts,
             threads=context.threads,
             progress=context.progress,
             resume=True,
         )
         return
     with ExitStack() as opened:
-        images = [
-            opened.enter_context(_open(source, entry.series, params, context)) for entry in entries
-        ]
+        images = [opened.enter_context(open_one(series)) for series in names]
         written = write_ome_tiff(
             target,
             [(image.metadata, image) for image in images],
             _tiff_options(params),
             labels=params.labels,
-            original_metadata=_all_originals(source, entries, params),
+            original_metadata=texts,
             threads=context.threads,
             progress=context.progress,
         )
@@ -242,19 +248,11 @@ def _with_ome_xml(image: Image) -> dict[str, bytes]:
     return texts
 
 
-def _all_originals(
-    source: Path, entries: list[ImageEntry], params: ConvertImageParams
-) -> dict[str, bytes]:
-    """Return the texts of all images; those of one name that differ get the image's number."""
-    from parfocal.images import open_image
-
-    texts: dict[str, bytes] = {}
-    for number, entry in enumerate(entries):
-        with open_image(source, entry.series, axes=params.axes, reader=params.reader) as image:
-            for name, content in image.original_metadata.items():
-                if texts.setdefault(name, content) != content:
-                    texts[f"{number}.{name}"] = content
-    return texts
+def _add_originals(texts: dict[str, bytes], number: int, image: Image) -> None:
+    """Add the texts of an image; those of a name that is there get the image's number."""
+    for name, content in image.original_metadata.items():
+        if texts.setdefault(name, content) != content:
+            texts[f"{number}.{name}"] = content
 
 
 def _tell_narrowed(

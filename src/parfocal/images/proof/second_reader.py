@@ -110,7 +110,9 @@ def second_readers(
         what = f"There is no second reader {wanted!r}"
         expected = f"one of {', '.join(sorted(known))}"
         raise ConfigurationError(what, where="second_reader", expected=expected)
+    used = BIO_FORMATS.module if image.reader.startswith("Bio-Formats") else format_.module
     names = [wanted] if wanted else [format_.module, *format_.second]
+    names = [name for name in names if name != used]
     ome = any(name.lower().endswith(".ome.xml") for name in image.original_metadata)
     # Files that do not say what their pages are may be read with other axes elsewhere.
     free = options.axes is not None or (format_.module == "tiff" and not ome)
