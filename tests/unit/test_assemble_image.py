@@ -15,7 +15,7 @@ from ngff_models import open_ome_zarr
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.images import ZarrOptions, write_ome_zarr
+from parfocal.images import ZarrOptions, open_image, write_ome_zarr
 from parfocal.models.image import ImageMetadata
 from parfocal.steps.assemble_image import STEP, AssembleImageParams
 
@@ -42,6 +42,14 @@ def write(path, axes, dtype, ngff="0.5", size=40, labels=False, **options):
     attributes = {"parfocal": {"source": {"digest": "x", "path": "y"}}} if labels else None
     write_ome_zarr(path, metadata, Array(pixels), options, labels=labels, attributes=attributes)
     return path
+
+
+def test_levels_halved_along_z_fit_each_other(tmp_path):
+    image = write(tmp_path / "image.ome.zarr", "CZYX", "uint16", halve_z=True)
+    labels = write(tmp_path / "labels.ome.zarr", "ZYX", "uint32", labels=True, halve_z=True)
+    run(image, labels, tmp_path / "assembled.ome.zarr")
+    with open_image(tmp_path / "assembled.ome.zarr") as assembled:
+        assert [level.shape5[2] for level in assembled.pyramid] == [2, 1, 1]
 
 
 @pytest.fixture(params=["0.5", "0.4"])
@@ -183,6 +191,7 @@ def test_other_faults_of_the_disk_are_not_hidden(pair, tmp_path, monkeypatch):
         ("sizes", "ZYX", {"size": 41}),
         ("sizes", "YX", {}),
         ("sizes", "CZYX", {}),
+        ("sizes of levels", "ZYX", {"halve_z": True}),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, expected, axes, options):

@@ -7,12 +7,13 @@ import pytest
 from pydantic import ValidationError
 from scipy import ndimage
 
-from memory_images import save
+from memory_images import MemoryImage, save
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.images import open_image
+from parfocal.images import ZarrOptions, open_image, write_ome_zarr
+from parfocal.models.image import ImageMetadata
 from parfocal.steps.filter_image import STEP, FilterImageParams
 
 _numbers = itertools.count()
@@ -74,6 +75,15 @@ def test_other_channels_pass_unchanged(tmp_path):
     result = pixels(run(tmp_path, image, channels=["channel_1"])[1])
     np.testing.assert_array_equal(result[0, 0, 0], stack[0])
     assert (result[0, 1, 0] != stack[1]).any()
+
+
+def test_levels_along_z_are_as_those_of_the_image(tmp_path):
+    source = MemoryImage(noise((1, 1, 5, 600, 20)))
+    metadata = ImageMetadata(name="a", axes="ZYX", shape=(5, 600, 20), dtype="uint16")
+    write_ome_zarr(tmp_path / "z", metadata, source, ZarrOptions(halve_z=True))
+    _, path = run(tmp_path, tmp_path / "z", filter={"method": "gaussian", "sigma_px": 1})
+    with open_image(path) as filtered:
+        assert [level.shape5[2] for level in filtered.pyramid] == [5, 3]
 
 
 def test_threads_change_no_byte(tmp_path):
