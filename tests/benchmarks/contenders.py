@@ -218,13 +218,13 @@ def tifffile_writer(source: Path, output: Path) -> None:
                 predictor=True,
                 photometric="minisblack",
                 maxworkers=THREADS,
-                metadata={"axes": "TCZYX"} if number == 0 else None,
+                metadata={"axes": "TCZYX"[-store.ndim :]} if number == 0 else None,
             )
 
 
 def _tiles(store: Any) -> Iterator[NDArray[Any]]:
-    t, c, z, y, x = store.shape
-    for index in np.ndindex(t, c, z):
+    y, x = store.shape[-2:]
+    for index in np.ndindex(store.shape[:-2]):
         plane = np.zeros((max(SIDE, y), max(SIDE, x)), np.uint16)
         plane[:y, :x] = store[index].read().result()
         yield from _chunks(plane)
