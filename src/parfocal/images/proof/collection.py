@@ -59,27 +59,30 @@ def verify_collection(
         differences = unequal("The number of images differs", "source", len(entries), count)
     except InputError as error:
         count, differences = 0, [unreadable(error)]
-    images: list[Certificate] = []
+    images = []
     for number, entry in enumerate(entries):
+        part = replace(options, series=entry.series)
+        own = _digest_of_part(image, number, digest, options.threads)
         images.append(
-            verify_image(
-                source,
-                image,
-                replace(options, series=entry.series),
-                part=str(number),
-                entries=entries,
-                digest=_digest_of_part(image, number, digest, options.threads),
-            )
+            verify_image(source, image, part, part=str(number), entries=entries, digest=own)
         )
         if progress:
             progress(number + 1, len(entries))
     differences += [
-        _in_image(number, one) for number, each in enumerate(images) for one in each.differences
+        one.model_copy(update={"where": f"image {number}, {one.where}"})
+        for number, each in enumerate(images)
+        for one in each.differences
     ]
+    return _conclude(images, differences, count, digest)
+
+
+def _conclude(
+    images: list[Certificate], differences: list[Difference], count: int, digest: str
+) -> Certificates:
     proven = all(each.verdict == "verified" for each in images)
     return Certificates(
         verdict="different" if differences else "verified" if proven else "self-consistent",
-        source_images=len(entries),
+        source_images=len(images),
         result_images=count,
         result_digest=digest,
         images=tuple(images),
@@ -91,7 +94,3 @@ def _digest_of_part(image: Path, number: int, digest: str, threads: int) -> str:
     """Return the digest of one image of an OME-Zarr; an OME-TIFF is one file."""
     part = image / str(number)
     return digest_path(part, threads) if is_zarr(part) else digest
-
-
-def _in_image(number: int, difference: Difference) -> Difference:
-    return difference.model_copy(update={"where": f"image {number}, {difference.where}"})

@@ -168,7 +168,7 @@ def _in_threads(work: _Work, regions: Iterator[Region], threads: int) -> Iterato
     if threads <= 1:
         yield from map(work, regions)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads + 1) as pool:  # one of them waits for chunks
         while batch := list(itertools.islice(regions, 8 * threads)):
             yield from pool.map(work, batch)
 

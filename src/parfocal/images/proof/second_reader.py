@@ -17,7 +17,7 @@ from parfocal.images.proof.certificate import Difference
 from parfocal.images.proof.pillow_planes import PillowPlanes
 from parfocal.images.proof.tiff_planes import TiffPlanes, find_pages, refuse_unused_pages
 from parfocal.images.proof.zarr_levels import zarr_python_levels
-from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, ReadOptions
+from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, Format, ReadOptions
 
 __all__ = ["NONE", "READERS_DISAGREE", "SecondReader", "SecondReaderError", "second_readers"]
 
@@ -62,7 +62,6 @@ class _Question:
     entries: list[ImageEntry]
     place: int
     options: ReadOptions
-    module: str
     free_order: bool
 
 
@@ -105,6 +104,25 @@ def second_readers(
         yield "second_reader is none"
         return
     format_ = format_of(path) or BIO_FORMATS
+    ome = any(name.lower().endswith(".ome.xml") for name in image.original_metadata)
+    # Files that do not say what their pages are may be read with other axes elsewhere.
+    free = options.axes is not None or (format_.module == "tiff" and not ome)
+    asked = _Question(path, image, entries, place, options, free)
+    tried = False
+    for name in _candidates(format_, image, wanted):
+        try:
+            found: SecondReader | str | None = _open(name, asked)
+        except InputError as error:
+            found = _why(error)
+        if found is not None:
+            tried = True
+            yield found
+    if not tried:
+        yield f"there is no second reader of {format_.name}"
+
+
+def _candidates(format_: Format, image: Image, wanted: str | None) -> list[str]:
+    """Name the readers that may prove what another one read, the best first."""
     known = {NONE, "pillow", "zarr_python", *(one.module for one in (*FORMATS, BIO_FORMATS))}
     if wanted and wanted not in known:
         what = f"There is no second reader {wanted!r}"
@@ -112,28 +130,13 @@ def second_readers(
         raise ConfigurationError(what, where="second_reader", expected=expected)
     used = BIO_FORMATS.module if image.reader.startswith("Bio-Formats") else format_.module
     names = [wanted] if wanted else [format_.module, *format_.second]
-    names = [name for name in names if name != used]
-    ome = any(name.lower().endswith(".ome.xml") for name in image.original_metadata)
-    # Files that do not say what their pages are may be read with other axes elsewhere.
-    free = options.axes is not None or (format_.module == "tiff" and not ome)
-    asked = _Question(path, image, entries, place, options, format_.module, free)
-    tried = False
-    for name in names:
-        try:
-            found = _open(name, asked)
-        except InputError as error:
-            tried = True
-            yield (
-                f"{error.what}"
-                + (f" ({error.found})" if error.found else "")
-                + (f": {error.remedy}" if error.remedy else "")
-            )
-            continue
-        if found is not None:
-            tried = True
-            yield found
-    if not tried:
-        yield f"there is no second reader of {format_.name}"
+    return [name for name in names if name != used]
+
+
+def _why(error: InputError) -> str:
+    """Return in one line why a reader cannot be used."""
+    found = f" ({error.found})" if error.found else ""
+    return f"{error.what}{found}" + (f": {error.remedy}" if error.remedy else "")
 
 
 def _open(name: str, asked: _Question) -> SecondReader | None:
