@@ -18,9 +18,9 @@ _SIDE = 2048
 def measure_conversion(folder: Path) -> None:
     """Convert both stacks in all ways, and tell ratios of medians and peaks of memory."""
     for size, depth in STACKS.items():
-        source = folder / f"{depth}.ome.tif"
-        write_stack(source, depth, _SIDE, _SIDE)
-        verified = folder / "verified.ome.zarr"
+        source, verified = folder / "source.ome.tif", folder / "verified.ome.zarr"
+        for stack, planes in ((source, depth), (_tiny(source), 2)):
+            write_stack(stack, planes, _SIDE, _SIDE)
         entrants = {
             name: _contender(name, source, folder / "out.ome.zarr")
             for name in (
@@ -34,17 +34,24 @@ def measure_conversion(folder: Path) -> None:
         }
         _contender("parfocal-0.5", source, verified).make()
         checking = _contender("verification", source, verified)
-        checking.output = None
+        checking.outputs = ()
         race([*entrants.values(), checking], ROUNDS)
         _show(size, entrants | {"verification": checking})
         source.unlink()
         shutil.rmtree(verified)
+        shutil.rmtree(_tiny(verified))
+
+
+def _tiny(path: Path) -> Path:
+    """Return the path of the same on two planes, by which libraries are imported."""
+    return path.with_name(f"tiny_{path.name}")
 
 
 def _contender(name: str, source: Path, output: Path) -> Entrant:
     module = "tests.benchmarks.contenders"
-    command = [sys.executable, "-m", module, name, str(source), str(output)]
-    return Entrant(name, command, output)
+    paths = (source, output, _tiny(source), _tiny(output))
+    command = [sys.executable, "-m", module, name, *map(str, paths)]
+    return Entrant(name, command, (output, _tiny(output)))
 
 
 def _show(size: str, found: dict[str, Entrant]) -> None:
@@ -70,7 +77,8 @@ def row(what: str, value: str, aim: str) -> None:
 def measure_ome_tiff(folder: Path) -> None:
     """Convert an OME-Zarr to OME-TIFF, and let tifffile do the same by its own compression."""
     stack, source = folder / "stack.ome.tif", folder / "stack.ome.zarr"
-    write_stack(stack, STACKS["0.5 GB"], _SIDE, _SIDE)
+    for path, planes in ((stack, STACKS["0.5 GB"]), (_tiny(stack), 2)):
+        write_stack(path, planes, _SIDE, _SIDE)
     _contender("parfocal-0.5", stack, source).make()
     stack.unlink()
     output = folder / "out.ome.tif"

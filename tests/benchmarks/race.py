@@ -21,13 +21,13 @@ _TOLD = "seconds "
 class Entrant:
     """A program that races, and what was measured of it in each round.
 
-    `output` is what it writes, and is removed after each run. A line ``seconds <number>`` that it
-    prints counts in place of the time that its process took.
+    `outputs` is what it writes, and is removed before and after each run. A line
+    ``seconds <number>`` that it prints counts in place of the time that its process took.
     """
 
     name: str
     command: Sequence[str]
-    output: Path | None = None
+    outputs: tuple[Path, ...] = ()
     seconds: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     anonymous_mb: list[float] = field(default_factory=list)
@@ -49,8 +49,7 @@ class Entrant:
 
     def run(self) -> None:
         """Run it once."""
-        if self.output:
-            _remove(self.output)
+        self._clear()
         start = time.perf_counter()
         process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         peak: list[float] = [0.0]
@@ -68,8 +67,11 @@ class Entrant:
         self.seconds.append(float(told[-1].removeprefix(_TOLD)) if told else took)
         self.cpu_s.append(usage.ru_utime + usage.ru_stime)
         self.anonymous_mb.append(peak[0])
-        if self.output:
-            _remove(self.output)
+        self._clear()
+
+    def _clear(self) -> None:
+        for path in self.outputs:
+            _remove(path)
 
     def make(self) -> None:
         """Let it write its output, which stays, and measure nothing."""
