@@ -124,8 +124,9 @@ def test_all_files_of_a_mirax_folder_belong_to_it(tmp_path):
     for name in ("Slidedat.ini", "Index.dat", "Data0000.dat"):
         (folder / name).write_bytes(b"x")
     from parfocal.images.readers import openslide
+    from parfocal.images.readers.source import other_files
 
-    assert [file.name for file in openslide.other_files(path)] == [
+    assert [file.name for file in other_files(openslide, path)] == [
         "Data0000.dat",
         "Index.dat",
         "Slidedat.ini",

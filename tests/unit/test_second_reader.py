@@ -14,6 +14,9 @@ from parfocal.core.blocks import whole
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.images import ImageEntry, list_images, open_image
+from parfocal.images.image import Image
+from parfocal.images.readers.source import Source
+from parfocal.models.image import ImageMetadata
 from parfocal.steps.convert_image import STEP, ConvertImageParams
 
 STACK = np.random.default_rng(5).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
@@ -38,11 +41,19 @@ def other(monkeypatch):
     """Return a function that puts a reader of the given pixels in the place of Bio-Formats."""
 
     def put(pixels, count=1, name="Other 1.0"):
-        entries = [ImageEntry(str(n), None) for n in range(count)]
-        reader = SimpleNamespace(
-            list_series=lambda _path: entries,
-            open_series=lambda _path, _series, _options: Stub(pixels, name),
-        )
+        class Other(Source):
+            def names(self):
+                return [str(number) for number in range(count)]
+
+            def entries(self):
+                return [ImageEntry(number, None) for number in self.names()]
+
+            def image(self, place):
+                stub = Stub(pixels, name)
+                metadata = ImageMetadata(axes="TCZYX", shape=stub.shape5, dtype=stub.dtype.name)
+                return Image(metadata, (stub,), stub.shape5, name)
+
+        reader = SimpleNamespace(open_source=Other)
         honest = second_reader.find_reader
         monkeypatch.setattr(
             second_reader,
@@ -62,9 +73,6 @@ class Stub:
 
     def read(self, region):
         return self.pixels[region]
-
-    def close(self):
-        self.pixels = None
 
 
 class Torn(Stub):
@@ -268,8 +276,8 @@ def test_a_reader_that_overlooks_time_points_is_not_believed(
     (tmp_path / "i.ome.zarr").rename(tmp_path / "first.ome.zarr")
     honest = tiff.TiffSource.image
 
-    def overlook(self, number, axes):
-        image = honest(self, number, axes)
+    def overlook(self, place):
+        image = honest(self, place)
         less = image.metadata.model_copy(update={"axes": "YX", "shape": (70, 90)})
         return dataclasses.replace(image, metadata=less)
 

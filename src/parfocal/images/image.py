@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape
+from parfocal.core.closing import Closing
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["Image", "ImageEntry"]
@@ -49,7 +49,7 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Closing):
     """An open image; a context manager, which closes it.
 
     Parameters
@@ -133,14 +133,3 @@ class Image:
             If the file is damaged there.
         """
         return self.pyramid[0].read(region)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

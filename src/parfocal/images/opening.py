@@ -8,16 +8,17 @@ from pathlib import Path
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers import source
 from parfocal.images.readers.loading import choose_reader, find_named, load_reader
 from parfocal.images.readers.ome_zarr import is_zarr
 from parfocal.images.readers.registry import (
     HEAD_BYTES,
     OME_ZARR,
     Format,
-    Reader,
     ReadOptions,
     find_format,
 )
+from parfocal.images.readers.source import Reader
 
 __all__ = [
     "check_readable",
@@ -67,7 +68,7 @@ def open_image(
     """
     path = Path(path)
     found, warning = _find(path, reader)
-    image = found.open_series(path, series, ReadOptions(axes, threads))
+    image = source.open_series(found, path, series, ReadOptions(axes, threads))
     return replace(image, warnings=(warning, *image.warnings)) if warning else image
 
 
@@ -90,7 +91,7 @@ def list_images(path: Path, *, reader: str | None = None) -> list[ImageEntry]:
         If the path cannot be read, or one of its images cannot.
     """
     path = Path(path)
-    return find_reader(path, reader).list_series(path)
+    return source.list_series(find_reader(path, reader), path)
 
 
 def other_files(path: Path) -> list[Path]:
@@ -102,7 +103,7 @@ def other_files(path: Path) -> list[Path]:
         If the path cannot be read.
     """
     path = Path(path)
-    return find_reader(path).other_files(path)
+    return source.other_files(find_reader(path), path)
 
 
 def find_reader(path: Path, name: str | None = None) -> Reader:

@@ -6,19 +6,19 @@ import itertools
 import math
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape
+from parfocal.core.closing import Closing
 from parfocal.images.rawfile import RawFile
 
 __all__ = ["ScratchVolume"]
 
 
-class ScratchVolume:
+class ScratchVolume(Closing):
     """A volume (T, C, Z, Y, X) in a file of uncompressed blocks.
 
     Reading and writing whole blocks is fastest; any region will do, from several threads
@@ -87,17 +87,6 @@ class ScratchVolume:
         """Close and remove the file."""
         self._file.close()
         self._file.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _parts(self, region: Region) -> list[tuple[Region, list[tuple[int, int]]]]:
         """List for each block that `region` touches where its part lies, and in which runs."""

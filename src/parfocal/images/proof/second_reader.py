@@ -18,6 +18,7 @@ from parfocal.images.proof.pillow_planes import PillowPlanes
 from parfocal.images.proof.tiff_planes import TiffPlanes, find_pages, refuse_unused_pages
 from parfocal.images.proof.zarr_levels import zarr_python_levels
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, Format, ReadOptions
+from parfocal.images.readers.source import list_series, open_series
 
 __all__ = ["NONE", "READERS_DISAGREE", "SecondReader", "SecondReaderError", "second_readers"]
 
@@ -151,10 +152,10 @@ def _open(name: str, asked: _Question) -> SecondReader | None:
     if name == "openslide" and not (asked.image.metadata.rgb and asked.image.dtype == np.uint8):
         return None  # it reads colour pictures only
     reader = find_reader(asked.path, name)
-    entries = reader.list_series(asked.path)
+    entries = list_series(reader, asked.path)
     if len(entries) != len(asked.entries):
         return _other_count(asked, name, len(entries))
-    image = reader.open_series(asked.path, entries[asked.place].series, asked.options)
+    image = open_series(reader, asked.path, entries[asked.place].series, asked.options)
     if _name(image.reader) == _name(asked.image.reader):
         image.close()
         return None

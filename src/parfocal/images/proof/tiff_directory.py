@@ -8,11 +8,11 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from parfocal.core.closing import Closing
 from parfocal.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class TiffPage:
         return self.height, self.width, self.samples, self.dtype.newbyteorder("=")
 
 
-class TiffDirectories:
+class TiffDirectories(Closing):
     """Finds the directories of one file; a context manager, which closes it.
 
     Parameters
@@ -212,17 +212,6 @@ class TiffDirectories:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,10 @@ from parfocal.images.image import Image, ImageEntry
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.readers.bioformats_java import BioFormats, start
 from parfocal.images.readers.bioformats_metadata import describe, drop_forbidden, find_wells
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["BioFormatsSource", "list_series", "open_series", "other_files"]
+__all__ = ["BioFormatsSource", "open_source"]
 
 _BAND_BYTES = 32 * 2**20
 _BLOCK_BYTES = 8 * 2**20
@@ -40,115 +39,51 @@ _DTYPES = {
 _DAMAGED = "The file is truncated or damaged: copy, download or save it again."
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images as Bio-Formats counts them; the levels of a pyramid are not images.
+class BioFormatsSource(Source):
+    """A source opened by Bio-Formats, which knows its axes and counts its images."""
 
-    Raises
-    ------
-    InputError
-        If Bio-Formats is not installed, does not know the format, or finds the file damaged.
-    """
-    with BioFormatsSource(path) as opened:
-        wells = find_wells(opened.xml)
-        return [
-            ImageEntry(
-                str(number),
-                opened.image(number).metadata,
-                opened.aside,
-                *wells.get(number, ("", "", "")),
-            )
-            for number in opened.numbers
-        ]
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one image.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    series : str
-        Its number as Bio-Formats counts, as text; empty for the only one.
-    options : ReadOptions
-        Not used: Bio-Formats knows the axes.
-
-    Raises
-    ------
-    InputError
-        As for `list_series`, or if there is no such image, or its axes are not supported.
-    """
-    with ExitStack() as undo:
-        opened = undo.enter_context(BioFormatsSource(path))
-        names = [str(number) for number in opened.numbers]
-        place = choose_series(path, series, names, [opened.names[n] for n in opened.numbers])
-        image = opened.image(opened.numbers[place])
-        undo.pop_all()
-    return image
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the other files that Bio-Formats reads for the images, sorted.
-
-    Raises
-    ------
-    InputError
-        As for `list_series`.
-    """
-    with BioFormatsSource(path) as opened:
-        return opened.other_files()
-
-
-class BioFormatsSource:
-    """A source opened by Bio-Formats.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If Bio-Formats is not installed, does not know the format, or finds the file damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.java: BioFormats = start(path)
-        with self.java.calls("Bio-Formats cannot read the source", path) as self.told:
+    def _open(self) -> None:
+        self.java: BioFormats = start(self.path)
+        with self.java.calls("Bio-Formats cannot read the source", self.path) as self.told:
             metadata = self.java.new_metadata()
             self.reader = self.java.ImageReader()
             self.reader.setFlattenedResolutions(False)
             self.reader.setMetadataStore(metadata)
-            try:
-                self.reader.setId(str(path.absolute()))
-            except BaseException:
-                self.reader.close()
-                raise
+            self._held.callback(self._close)
+            self.reader.setId(str(self.path.absolute()))
             self.xml = drop_forbidden(str(metadata.dumpXML()))
             count = int(self.reader.getSeriesCount())
-            self.names = [str(metadata.getImageName(n) or "") for n in range(count)]
+            self.image_names = [str(metadata.getImageName(n) or "") for n in range(count)]
             thumbnails = [n for n in range(count) if self._at(n).isThumbnailSeries()]
         self._texts = {"METADATA.ome.xml": self.xml.encode()}
         kept = [n for n in range(count) if n not in thumbnails]
         self.numbers = kept or thumbnails
-        self.aside = tuple(self.names[n] or str(n) for n in thumbnails if kept)
+        self.aside = tuple(self.image_names[n] or str(n) for n in thumbnails if kept)
+
+    def _close(self) -> None:
+        with self.java.calls("Bio-Formats cannot close the source", self.path):
+            self.reader.close()
+
+    def names(self) -> list[str]:
+        """Return the numbers of the images; the levels of a pyramid are not images."""
+        return [str(number) for number in self.numbers]
+
+    def titles(self) -> list[str]:
+        """Return what the images are called."""
+        return [self.image_names[number] for number in self.numbers]
+
+    def entries(self) -> list[ImageEntry]:
+        """List the images, with their wells."""
+        wells = find_wells(self.xml)
+        return [
+            replace(entry, plate=plate, well=well, field=field)
+            for number, entry in zip(self.numbers, super().entries(), strict=True)
+            for plate, well, field in [wells.get(number, ("", "", ""))]
+        ]
 
     def _at(self, number: int) -> Any:
         self.reader.setSeries(number)
         return self.reader
-
-    def close(self) -> None:
-        """Close all files."""
-        with self.java.calls("Bio-Formats cannot close the source", self.path):
-            self.reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def other_files(self) -> list[Path]:
         """Return the files of all its images but the first."""
@@ -176,8 +111,9 @@ class BioFormatsSource:
         names = ", ".join(file.name for file in missing[:3])
         return [f"{len(missing)} files of {self.path.name} are missing, such as {names}; {made_up}"]
 
-    def image(self, number: int) -> Image:
-        """Return the image `number`, whose pixels can be read until `close`."""
+    def image(self, place: int) -> Image:
+        """Return an image, whose pixels can be read until `close`."""
+        number = self.numbers[place]
         with self.java.calls("Bio-Formats cannot tell about the image", self.path):
             pixels = BioFormatsPixels(self, number)
             warn = [*(f"Bio-Formats: {text}" for text in self.told), *pixels.warnings]
@@ -188,7 +124,7 @@ class BioFormatsSource:
         stated, told = self._stated
         warn += told
         described = describe(
-            stated, (number, len(self.names)), (pixels.shape5[1], pixels.samples), warn
+            stated, (number, len(self.image_names)), (pixels.shape5[1], pixels.samples), warn
         )
         sizes = zip("TCZYX", pixels.shape5, strict=True)
         kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]
@@ -205,7 +141,6 @@ class BioFormatsSource:
             reader=f"Bio-Formats {self.java.version}",
             warnings=tuple(warn),
             original_metadata=self._texts,
-            close=self.close,
         )
 
 
@@ -379,3 +314,6 @@ class BioFormatsPixels:
             # Such as "attempted to read beyond end of file", after which it goes on.
             raise InputError(what, where=path, found="; ".join(told[:3]), remedy=_DAMAGED)
         return values
+
+
+open_source = BioFormatsSource

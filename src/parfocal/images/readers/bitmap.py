@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NAMES = {1: (None,), 2: (None, "Alpha"), 3: ("Red", "Green", "Blue")}
@@ -43,74 +41,59 @@ class _Plane:
         return np.ascontiguousarray(self._pixels[c, y, x])[np.newaxis, :, np.newaxis]
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of a PNG or JPEG file.
+class BitmapSource(Source):
+    """A PNG or JPEG file; its one image is decoded when it is asked for."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged.
-    """
-    with open_series(path, "", ReadOptions()) as image:
-        return [ImageEntry("0", image.metadata)]
+    def image(self, place: int) -> Image:  # noqa: ARG002
+        """Return the image, in memory."""
+        import imagecodecs
 
-
-def other_files(path: Path) -> list[Path]:  # noqa: ARG001
-    """Return no files: the image lies in one."""
-    return []
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open a PNG or JPEG file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or `series` is not empty and not its only image, ``0``.
-    """
-    import imagecodecs
-
-    choose_series(path, series, ["0"])
-
-    decoders: dict[str, Callable[[bytes], NDArray[Any]]] = {
-        "png": imagecodecs.png_decode,
-        "jpeg": imagecodecs.jpeg8_decode,
-    }
-    try:
-        content = path.read_bytes()
-        kind = "png" if content.startswith(_PNG) else "jpeg"
-        pixels = decoders[kind](content)
-    except (RuntimeError, ValueError, TypeError) as error:
-        what = f"The {path.suffix[1:].upper()} image cannot be decoded"
-        remedy = "The file is truncated or damaged: copy, download or save it again."
-        raise InputError(what, where=path, found=error, remedy=remedy) from error
-    planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
-    count, y, x = planes.shape
-    inks = kind == "jpeg" and count == 4
-    names = (None,) * 4 if inks else _NAMES.get(count, ("Red", "Green", "Blue", "Alpha"))
-    plain = count == 1
-    told = (
-        _png_warnings(content, path.name) if kind == "png" else _jpeg_warnings(content, path.name)
-    )
-    if inks:
-        told.append(f"{path.name} is in inks (CMYK): these are kept as channels as they are stored")
-    metadata = ImageMetadata(
-        name=path.name,
-        axes="YX" if plain else "CYX",
-        shape=(y, x) if plain else (count, y, x),
-        dtype=planes.dtype.name,
-        channels=() if plain else tuple(Channel(name=n, color=_COLORS.get(n or "")) for n in names),
-        rgb=count == 3,
-    )
-    return Image(
-        metadata=metadata,
-        pyramid=(_Plane(planes),),
-        block5=(1, count, 1, y, x),
-        reader=library("imagecodecs"),
-        warnings=tuple(told),
-        lossy=kind == "jpeg",
-        plane_file=lambda _t, _c, _z: (path, 0),
-    )
+        path = self.path
+        decoders: dict[str, Callable[[bytes], NDArray[Any]]] = {
+            "png": imagecodecs.png_decode,
+            "jpeg": imagecodecs.jpeg8_decode,
+        }
+        try:
+            content = path.read_bytes()
+            kind = "png" if content.startswith(_PNG) else "jpeg"
+            pixels = decoders[kind](content)
+        except (RuntimeError, ValueError, TypeError) as error:
+            what = f"The {path.suffix[1:].upper()} image cannot be decoded"
+            remedy = "The file is truncated or damaged: copy, download or save it again."
+            raise InputError(what, where=path, found=error, remedy=remedy) from error
+        planes = np.moveaxis(np.atleast_3d(pixels), -1, 0)
+        count, y, x = planes.shape
+        inks = kind == "jpeg" and count == 4
+        names = (None,) * 4 if inks else _NAMES.get(count, ("Red", "Green", "Blue", "Alpha"))
+        plain = count == 1
+        told = (
+            _png_warnings(content, path.name)
+            if kind == "png"
+            else _jpeg_warnings(content, path.name)
+        )
+        if inks:
+            told.append(
+                f"{path.name} is in inks (CMYK): these are kept as channels as they are stored"
+            )
+        metadata = ImageMetadata(
+            name=path.name,
+            axes="YX" if plain else "CYX",
+            shape=(y, x) if plain else (count, y, x),
+            dtype=planes.dtype.name,
+            channels=()
+            if plain
+            else tuple(Channel(name=n, color=_COLORS.get(n or "")) for n in names),
+            rgb=count == 3,
+        )
+        return Image(
+            metadata=metadata,
+            pyramid=(_Plane(planes),),
+            block5=(1, count, 1, y, x),
+            reader=library("imagecodecs"),
+            warnings=tuple(told),
+            lossy=kind == "jpeg",
+            plane_file=lambda _t, _c, _z: (path, 0),
+        )
 
 
 def _jpeg_warnings(content: bytes, name: str) -> list[str]:
@@ -164,3 +147,6 @@ def _png_warnings(content: bytes, name: str) -> list[str]:
             warn.append(f"{name} is animated: only the first of {frames} pictures is read")
         offset += 12 + int.from_bytes(content[offset : offset + 4], "big")
     return warn
+
+
+open_source = BitmapSource

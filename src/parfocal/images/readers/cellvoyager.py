@@ -9,8 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
-from parfocal.images.readers.plane_files import list_set, open_in_set
+from parfocal.images.readers.plane_files import PlaneFilesSource
 from parfocal.images.readers.plane_records import (
     Index,
     PlaneRecord,
@@ -20,62 +19,29 @@ from parfocal.images.readers.plane_records import (
     unreadable,
 )
 from parfocal.images.readers.plane_set import PlaneSet
-from parfocal.images.readers.registry import ReadOptions
 from parfocal.models.image import Channel
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _INDEX = "MeasurementData.mlf"
 _DETAIL = "MeasurementDetail.mrf"
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the fields of the wells of a plate.
+class CellVoyagerSource(PlaneFilesSource):
+    """``MeasurementData.mlf`` of a plate, or the ``.wpi`` file beside it."""
 
-    Raises
-    ------
-    InputError
-        If a measurement file is damaged, or no field is whole.
-    """
-    return list_set(_read(path))
+    def _find(self) -> PlaneSet:
+        return _read(self.path)
 
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one field of a well.
-
-    Parameters
-    ----------
-    path : Path
-        ``MeasurementData.mlf``, or the ``.wpi`` file beside it.
-    series : str
-        Well and field, such as ``B02/1``.
-    options : ReadOptions
-        Not needed: a plane is Y, X.
-
-    Raises
-    ------
-    InputError
-        If there is none such, or a plane of it is missing, doubled, damaged or of another size.
-    """
-    return open_in_set(_read(path), series)
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the TIFFs of a plate, there or missing, its settings, and its dark and flat fields.
-
-    Raises
-    ------
-    InputError
-        If a measurement file is damaged.
-    """
-    images = _read(path).images.values()
-    files = {file for image in images for file in image.files.values()}
-    settings = {".mlf", ".mrf", ".mes", ".wpi", ".wpp", ".ppf"}
-    for file in path.parent.iterdir():
-        corrections = file.name.startswith(("DC_", "SC_")) and file.suffix.lower() == ".tif"
-        if corrections or file.suffix.lower() in settings:
-            files.add(file)
-    return sorted(files - {path})
+    def other_files(self) -> list[Path]:
+        """Return the TIFFs, there or missing, the settings, and the dark and flat fields."""
+        files = self.planes.files()
+        settings = {".mlf", ".mrf", ".mes", ".wpi", ".wpp", ".ppf"}
+        for file in self.path.parent.iterdir():
+            corrections = file.name.startswith(("DC_", "SC_")) and file.suffix.lower() == ".tif"
+            if corrections or file.suffix.lower() in settings:
+                files.add(file)
+        return sorted(files - {self.path})
 
 
 def _read(path: Path) -> PlaneSet:
@@ -197,3 +163,6 @@ def _channel(element: ET.Element, values: dict[str, str], lights: dict[str, floa
         color=color if len(color) == 6 and not set(color) - set("0123456789ABCDEF") else None,
         excitation_nm=waves.pop() if len(waves) == 1 else None,
     )
+
+
+open_source = CellVoyagerSource

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.czi_metadata import CziMetadata
 from parfocal.images.readers.czi_tiles import Scene, list_tiles, scenes_of
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["DAMAGE", "CziSource", "list_series", "open_series", "other_files"]
+__all__ = ["DAMAGE", "CziSource", "open_source"]
 
 DAMAGE = (RuntimeError, ValueError, IndexError, OverflowError, TypeError, MemoryError)
 """What pylibCZIrw raises when a file is damaged or of an unknown kind."""
@@ -50,93 +47,23 @@ _DAMAGED = "The file is truncated or damaged: copy or download it again."
 _OTHERWISE = "Try Bio-Formats (reader=bioformats), or export the image as OME-TIFF or another CZI."
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the scenes of a CZI.
+class CziSource(Source):
+    """A CZI whose tiles are known."""
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, or a scene has dimensions or pixels that cannot be kept.
-    """
-    with CziSource(path) as opened:
-        return [
-            ImageEntry(str(number), opened.image(number).metadata)
-            for number in range(len(opened.scenes))
-        ]
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one scene of a CZI.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, has not that scene, or its pixels or dimensions are not supported.
-    """
-    with ExitStack() as undo:
-        opened = undo.enter_context(CziSource(path))
-        available = [str(number) for number in range(len(opened.scenes))]
-        image = opened.image(choose_series(path, series, available, opened.names()))
-        undo.pop_all()
-    return image
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return no files: the images lie in one.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    with CziSource(path):
-        return []
-
-
-class CziSource:
-    """A CZI whose tiles are known.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or no CZI.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def _open(self) -> None:
         from pylibCZIrw import czi
 
-        self.path = path
-        self._reader: Any = None
         cache = czi.CacheOptions(max_memory_usage=_CACHE_BYTES)
         try:
-            self._reader = czi.CziReader(str(path), cache_options=cache)
+            self._reader = czi.CziReader(str(self.path), cache_options=cache)
+            self._held.callback(self._reader.close)
             self.scenes = scenes_of(list_tiles(self._reader))
             text = self._reader.raw_metadata
         except DAMAGE as error:
-            self.close()
             what = "The CZI cannot be read"
-            raise InputError(what, where=path, found=_line(error), remedy=_DAMAGED) from error
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            self._metadata = CziMetadata(text, path)
-            self._check_size()
-            undo.pop_all()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._reader is not None:
-            self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            raise InputError(what, where=self.path, found=_line(error), remedy=_DAMAGED) from error
+        self._metadata = CziMetadata(text, self.path)
+        self._check_size()
 
     def _check_size(self) -> None:
         """Refuse a file without tiles, or one too small for those that it lists."""
@@ -157,12 +84,16 @@ class CziSource:
             raise InputError(what, where=self.path, expected=expected, found=found, remedy=_DAMAGED)
 
     def names(self) -> list[str]:
+        """Return the numbers of the scenes."""
+        return [str(number) for number in range(len(self.scenes))]
+
+    def titles(self) -> list[str]:
         """Return what the scenes are called."""
         return [str(self._metadata.fields(scene, self.path.name)["name"]) for scene in self.scenes]
 
-    def image(self, number: int) -> Image:
-        """Return the scene `number`, whose pixels can be read until `close`."""
-        scene = self.scenes[number]
+    def image(self, place: int) -> Image:
+        """Return a scene, whose pixels can be read until `close`."""
+        scene = self.scenes[place]
         warn: list[str] = []
         where = self.path if scene.number is None else f"{self.path}, scene {scene.number}"
         self._check_dimensions(scene, where)
@@ -190,7 +121,6 @@ class CziSource:
             warnings=tuple(warn),
             lossy=self._is_lossy(scene),
             original_metadata={"czi.xml": self._metadata.text.encode()},
-            close=self.close,
         )
 
     @staticmethod
@@ -357,3 +287,6 @@ def _channel_types(scene: Scene, where: object) -> dict[int, str]:
 def _line(error: BaseException) -> str:
     """Return an error of libCZI as one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+open_source = CziSource

@@ -11,9 +11,7 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,13 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _HEAD = 32  # bytes of the head of a segment
 _DIRECTORY = 128  # bytes before the entries of a directory
@@ -59,57 +56,35 @@ class _Tile:
     width: int
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the scenes of a CZI; only their sizes and types are told.
+class CziSegments(Source):
+    """A CZI whose tiles are known; of metadata, only sizes and types are told."""
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, or a scene has dimensions or pixels that cannot be kept.
-    """
-    with ExitStack() as undo:
-        scenes = _open(path, undo)
-        return [ImageEntry(str(n), one.metadata()) for n, one in enumerate(scenes)]
+    def _open(self) -> None:
+        file = RawFile(self.path)
+        self._held.callback(file.close)
+        found: dict[int, list[_Tile]] = {}
+        try:
+            for tile in _tiles(file):
+                found.setdefault(tile.scene, []).append(tile)
+        except (struct.error, ValueError, OverflowError, MemoryError) as error:
+            raise _damaged(self.path, error) from error
+        if not found:
+            raise _damaged(self.path, "no tiles")
+        self._scenes = [_Scene(file, found[number]) for number in sorted(found)]
 
+    def names(self) -> list[str]:
+        """Return the numbers of the scenes, in the order of the file's."""
+        return [str(number) for number in range(len(self._scenes))]
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one scene of a CZI.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, has not that scene, or its pixels or dimensions are not supported.
-    """
-    with ExitStack() as undo:
-        scenes = _open(path, undo)
-        pixels = scenes[choose_series(path, series, [str(n) for n in range(len(scenes))])]
+    def image(self, place: int) -> Image:
+        """Return a scene."""
+        pixels = self._scenes[place]
         return Image(
             metadata=pixels.metadata(),
             pyramid=(pixels,),
             block5=pixels.block5,
             reader=library("imagecodecs", "czi_segments+imagecodecs"),
-            close=undo.pop_all().close,
         )
-
-
-def other_files(path: Path) -> list[Path]:  # noqa: ARG001
-    """Return no files: the images lie in one."""
-    return []
-
-
-def _open(path: Path, undo: ExitStack) -> list[_Scene]:
-    """Return the scenes of a file in the order of their numbers."""
-    file = RawFile(path)
-    undo.callback(file.close)
-    found: dict[int, list[_Tile]] = {}
-    try:
-        for tile in _tiles(file):
-            found.setdefault(tile.scene, []).append(tile)
-    except (struct.error, ValueError, OverflowError, MemoryError) as error:
-        raise _damaged(path, error) from error
-    if not found:
-        raise _damaged(path, "no tiles")
-    return [_Scene(file, found[number]) for number in sorted(found)]
 
 
 def _damaged(where: object, found: object) -> InputError:
@@ -289,3 +264,6 @@ def _zstd1(data: bytes | bytearray, wanted: int) -> bytes | bytearray:
         return decoded
     halves = np.frombuffer(decoded, np.uint8, count=wanted).reshape(2, -1)
     return halves.T.tobytes()
+
+
+open_source = CziSegments

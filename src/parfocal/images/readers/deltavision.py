@@ -7,13 +7,12 @@ reads big endian extended headers in the wrong byte order.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
 from parfocal.images.readers.deltavision_header import DeltaVisionHeader, read_header
@@ -25,66 +24,45 @@ from parfocal.images.readers.dimensions import (
     rows_block,
     to_json,
 )
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.images.readers.tiff_axes import TiffLayout
 from parfocal.images.readers.tiff_pixels import ContiguousPixels
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of a DeltaVision file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or its pixels are not supported.
-    """
-    with open_series(path, "", ReadOptions()) as image:
-        return [ImageEntry("0", image.metadata)]
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the log that the microscope wrote beside the file, where there is one."""
-    log = _log(path)
-    return [log] if log.is_file() else []
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open a DeltaVision file.
+class DeltaVisionSource(Source):
+    """A DeltaVision file, which holds one image.
 
     Sections are stored from the bottom row to the top one; the top row is returned first.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, its pixels are not supported, or `series` is not its only image, ``0``.
     """
-    choose_series(path, series, ["0"])
-    with ExitStack() as undo:
-        file = RawFile(path)
-        undo.callback(file.close)
+
+    def other_files(self) -> list[Path]:
+        """Return the log that the microscope wrote beside the file, where there is one."""
+        log = _log(self.path)
+        return [log] if log.is_file() else []
+
+    def image(self, place: int) -> Image:  # noqa: ARG002
+        """Return the image."""
+        file = RawFile(self.path)
+        self._held.callback(file.close)
         warn: list[str] = []
         header = read_header(file, warn)
         layout = TiffLayout(header.axes, tuple(header.sizes[axis] for axis in header.axes))
-        pixels = FlippedRows(ContiguousPixels(layout, header.dtype, file, header.offset))
-        metadata = _describe(path, header, layout, warn)
-        undo.pop_all()
-    texts = {"deltavision.json": to_json({"header": header.fields, "sections": header.sections})}
-    if _log(path).is_file():
-        texts["deltavision.log"] = _log(path).read_bytes()
-    return Image(
-        metadata=metadata,
-        pyramid=(pixels,),
-        block5=rows_block(layout.shape5, header.dtype.itemsize),
-        reader=library("parfocal", "Parfocal's DeltaVision reader"),
-        warnings=tuple(warn),
-        original_metadata=texts,
-        misread_by=_misread_by(header),
-        close=file.close,
-    )
+        content = {"header": header.fields, "sections": header.sections}
+        texts = {"deltavision.json": to_json(content)}
+        if _log(self.path).is_file():
+            texts["deltavision.log"] = _log(self.path).read_bytes()
+        return Image(
+            metadata=_describe(self.path, header, layout, warn),
+            pyramid=(FlippedRows(ContiguousPixels(layout, header.dtype, file, header.offset)),),
+            block5=rows_block(layout.shape5, header.dtype.itemsize),
+            reader=library("parfocal", "Parfocal's DeltaVision reader"),
+            warnings=tuple(warn),
+            original_metadata=texts,
+            misread_by=_misread_by(header),
+        )
 
 
 def _log(path: Path) -> Path:
@@ -162,3 +140,6 @@ def _stage(header: DeltaVisionHeader, warn: list[str]) -> dict[str, float]:
             "may be positions or tiles of a mosaic: they are kept as T"
         )
     return {f"stage_{axis}_um": float(place[0, 0, 0]) for axis, place in places.items()}
+
+
+open_source = DeltaVisionSource

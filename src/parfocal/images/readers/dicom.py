@@ -3,139 +3,105 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.dicom_codecs import is_lossy
 from parfocal.images.readers.dicom_file import DAMAGE, DAMAGED, DicomFile
 from parfocal.images.readers.dicom_metadata import describe_slide, describe_stack
 from parfocal.images.readers.dicom_pixels import DicomPixels
 from parfocal.images.readers.dicom_slide import find_members, gather_tiles, is_slide
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of a DICOM file, or of the slide that it is a part of.
+class DicomSource(Source):
+    """A DICOM file, or the full resolution of the slide that it is a part of."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged, or its pixels cannot be kept.
-    """
-    with open_series(path, "", ReadOptions()) as image:
-        return [ImageEntry("0", image.metadata, _aside(path))]
+    def _open(self) -> None:
+        self._file = DicomFile(self.path)
+        self._held.callback(self._file.close)
+        self._members: list[Path] = []
+        self._others: list[tuple[Path, str]] = []
+        if is_slide(self._file.header):
+            with self._reading():
+                self._members, self._others = find_members(self.path)
+        self.aside = tuple(kind for _, kind in self._others if kind != "VOLUME")
 
+    def other_files(self) -> list[Path]:
+        """Return the other files of the slide that a file is a part of."""
+        return sorted({*self._members, *(one for one, _ in self._others)} - {self.path})
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:
-    """Open a DICOM file, or the full resolution of the slide that it is a part of.
+    def image(self, place: int) -> Image:  # noqa: ARG002
+        """Return the image.
 
-    Raises
-    ------
-    InputError
-        If it is damaged, its pixels cannot be kept, files of the slide are missing or do not
-        fit together, or `series` is not its only image, ``0``.
-    """
-    choose_series(path, series, ["0"])
-    with ExitStack() as undo:
-        opened = DicomFile(path)
-        undo.callback(opened.close)
+        Raises
+        ------
+        InputError
+            If it is damaged, its pixels cannot be kept, or files of the slide are missing or do
+            not fit together.
+        """
+        with self._reading():
+            return self._slide() if self._members else self._stack()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            if is_slide(opened.header):
-                image = _open_slide(path, opened, options, undo)
-            else:
-                image = _open_stack(path, opened, options)
+            yield
         except DAMAGE as error:
             what = "The DICOM file is damaged, or of an unknown kind"
-            raise InputError(what, where=path, found=error, remedy=DAMAGED) from error
-        undo.pop_all()
-    return image
+            raise InputError(what, where=self.path, found=error, remedy=DAMAGED) from error
+
+    def _slide(self) -> Image:
+        files = []
+        for member in self._members:
+            files.append(self._file if member == self.path else DicomFile(member))
+            self._held.callback(files[-1].close)
+        slide = gather_tiles(files)
+        name = self.path.name
+        warn = _warnings(files)
+        if self.aside:
+            pictures = ", ".join(self.aside)
+            warn.append(f"{name} has pictures of the slide beside it, left out: {pictures}")
+        if slide.missing:
+            warn.append(f"{slide.missing} tiles of {name} are not stored: they are read as 0")
+        metadata = describe_slide(files[0], slide, self.path, self.options.axes)
+        return _image(files[0], DicomPixels(slide.shape5, slide.frames), metadata, warn)
+
+    def _stack(self) -> Image:
+        file = self._file
+        warn = _warnings([file])
+        metadata = describe_stack(file, self.path, self.options.axes, warn)
+        axis = next((axis for axis in metadata.axes if axis in "TZ"), "C")
+        frames = {
+            (
+                number if axis == "T" else 0,
+                number if axis == "C" else 0,
+                number if axis == "Z" else 0,
+                0,
+                0,
+            ): (file, number)
+            for number in range(file.frames)
+        }
+        return _image(file, DicomPixels(metadata.shape5, frames), metadata, warn)
 
 
-def other_files(path: Path) -> list[Path]:
-    """Return the other files of the slide that a file is a part of.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or no file of the scan itself is there.
-    """
-    file = DicomFile(path)
-    file.close()
-    if not is_slide(file.header):
-        return []
-    full, others = find_members(path)
-    return sorted({*full, *(one for one, _ in others)} - {path})
-
-
-def _aside(path: Path) -> tuple[str, ...]:
-    file = DicomFile(path)
-    file.close()
-    if not is_slide(file.header):
-        return ()
-    _, others = find_members(path)
-    return tuple(kind for _, kind in others if kind != "VOLUME")
-
-
-def _open_slide(path: Path, opened: DicomFile, options: ReadOptions, undo: ExitStack) -> Image:
-    members, others = find_members(path)
-    files = []
-    for member in members:
-        files.append(opened if member == path else DicomFile(member))
-        undo.callback(files[-1].close)
-    slide = gather_tiles(files)
-    pixels = DicomPixels(slide.shape5, slide.frames)
-    warn = _warnings(files)
-    pictures = ", ".join(kind for _, kind in others if kind != "VOLUME")
-    if pictures:
-        warn.append(f"{path.name} has pictures of the slide beside it, left out: {pictures}")
-    if slide.missing:
-        warn.append(f"{slide.missing} tiles of {path.name} are not stored: they are read as 0")
-    metadata = describe_slide(files[0], slide, path, options.axes)
-    return _image(files, pixels, metadata, warn)
-
-
-def _open_stack(path: Path, file: DicomFile, options: ReadOptions) -> Image:
-    warn = _warnings([file])
-    metadata = describe_stack(file, path, options.axes, warn)
-    axis = next((axis for axis in metadata.axes if axis in "TZ"), "C")
-    frames = {
-        (
-            number if axis == "T" else 0,
-            number if axis == "C" else 0,
-            number if axis == "Z" else 0,
-            0,
-            0,
-        ): (file, number)
-        for number in range(file.frames)
-    }
-    return _image([file], DicomPixels(metadata.shape5, frames), metadata, warn)
-
-
-def _image(
-    files: Sequence[DicomFile], pixels: DicomPixels, metadata: ImageMetadata, warn: list[str]
-) -> Image:
-    def close() -> None:
-        for file in files:
-            file.close()
-
+def _image(file: DicomFile, pixels: DicomPixels, metadata: ImageMetadata, warn: list[str]) -> Image:
     return Image(
         metadata=metadata,
         pyramid=(pixels,),
         block5=pixels.block5,
         reader=library("pydicom"),
-        lossy=is_lossy(files[0].syntax),
+        lossy=is_lossy(file.syntax),
         warnings=tuple(warn),
-        original_metadata={"dicom.json": _json(files[0].json)},
-        close=close,
+        original_metadata={"dicom.json": _json(file.json)},
     )
 
 
@@ -173,3 +139,6 @@ def _rescaling(header: Any) -> tuple[float, float]:
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
+
+
+open_source = DicomSource

@@ -10,15 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
-from parfocal.images.readers.plane_files import list_set, open_in_set
+from parfocal.images.image import Image
+from parfocal.images.readers.plane_files import PlaneFilesSource
 from parfocal.images.readers.plane_set import Plane, PlaneImage, PlaneSet, consecutive, well_name
-from parfocal.images.readers.registry import ReadOptions
 from parfocal.models.base import explain_validation
 from parfocal.models.fileset import FileSet
 from parfocal.models.image import Channel
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _SUFFIX = ".fileset.yaml"
 _REMEDY = "See docs/howto/plates.md for what it may hold."
@@ -27,47 +26,16 @@ _Files = dict[_Key, dict[tuple[int, str, int], list[Path]]]
 """By series without and with well: files by what their names say of T, C and Z."""
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images that the files make up.
+class FileSetSource(PlaneFilesSource):
+    """A ``.fileset.yaml``; its images are wells and fields as far as the names have them."""
 
-    Raises
-    ------
-    InputError
-        If the description is not valid, no file matches, or no image is whole.
-    """
-    return list_set(_read(path))
+    def _find(self) -> PlaneSet:
+        return _read(self.path)
 
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one image of the set.
-
-    Parameters
-    ----------
-    path : Path
-        The ``.fileset.yaml``.
-    series : str
-        Well and field, such as ``B02/1``, as far as the names have them; else ``0``.
-    options : ReadOptions
-        Not needed: the description says the axes.
-
-    Raises
-    ------
-    InputError
-        If there is none such, or a plane of it is missing, doubled, damaged or of another size.
-    """
-    return open_in_set(_read(path), series)
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the files that match, and where those that are missing should be, sorted.
-
-    Raises
-    ------
-    InputError
-        If the description is not valid, or no file matches.
-    """
-    files = _scan(path, _parse(path)).values()
-    return sorted({file for planes in files for several in planes.values() for file in several})
+    def other_files(self) -> list[Path]:
+        """Return the files that match, whether or not they make up whole images."""
+        files = _scan(self.path, _parse(self.path)).values()
+        return sorted({file for planes in files for several in planes.values() for file in several})
 
 
 def _parse(path: Path) -> FileSet:
@@ -231,3 +199,6 @@ def _image(
         files=planes,
         problem=problem,
     )
+
+
+open_source = FileSetSource

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from parfocal.core.blocks import Shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.bigdataviewer import (
     describe_setups,
@@ -31,66 +29,42 @@ from parfocal.images.readers.hdf5_pixels import (
 )
 from parfocal.images.readers.imaris import ImarisFile, is_imaris
 from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images of an HDF5 file: one of Imaris, the setups of BigDataViewer, or datasets.
+class Hdf5Source(Source):
+    """An HDF5 file: one image of Imaris, the setups of BigDataViewer, or datasets."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged, or a dataset does not say what its axes are.
-    """
-    with _opened(path) as file:
-        return [
-            ImageEntry(name, _image(file, path, name, ReadOptions()).metadata)
-            for name in _names(file, path)
-        ]
+    def _open(self) -> None:
+        self._file = open_hdf5(self.path)
+        self._held.callback(self._file.close)
+        with reading(self.path):
+            self._names = _names(self._file, self.path)
 
+    def names(self) -> list[str]:
+        """Return ``0`` for Imaris, or what setups and datasets are called."""
+        return self._names
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:
-    """Open one image of an HDF5 file.
+    def choose(self, series: str) -> int:
+        """Return the place of an image, of which the path may be given as HDF5 writes it."""
+        bare = series.lstrip("/")
+        return super().choose(bare if bare in self._names else series)
 
-    Raises
-    ------
-    InputError
-        If it is damaged, has not that image, or its axes or values are not supported.
-    """
-    with ExitStack() as undo:
-        file = open_hdf5(path)
-        undo.callback(file.close)
-        with reading(path):
-            names = _names(file, path)
-            # A path in the file may be given as HDF5 writes it.
-            wanted = series.lstrip("/") if series.lstrip("/") in names else series
-            image = _image(file, path, names[choose_series(path, wanted, names)], options)
-        undo.pop_all()
-    return image
+    def image(self, place: int) -> Image:
+        """Return an image."""
+        with reading(self.path):
+            return _image(self._file, self.path, self._names[place], self.options)
 
-
-def other_files(path: Path) -> list[Path]:
-    """Return the XML of a BigDataViewer file, and the files that it is divided into.
-
-    Raises
-    ------
-    InputError
-        If it is damaged.
-    """
-    with _opened(path) as file:
-        if not is_bigdataviewer(file):
-            return []
-        xml = [xml_beside(path)] if xml_beside(path).is_file() else []
-        return sorted(xml + linked_files(file, path))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    with open_hdf5(path) as file, reading(path):
-        yield file
+    def other_files(self) -> list[Path]:
+        """Return the XML of a BigDataViewer file, and the files that it is divided into."""
+        with reading(self.path):
+            if not is_bigdataviewer(self._file):
+                return []
+            xml = [xml_beside(self.path)] if xml_beside(self.path).is_file() else []
+            return sorted(xml + linked_files(self._file, self.path))
 
 
 def _names(file: Any, path: Path) -> list[str]:
@@ -216,5 +190,7 @@ def _finish(
         reader=library("h5py"),
         warnings=tuple(warn),
         original_metadata=texts,
-        close=pixels.close,
     )
+
+
+open_source = Hdf5Source

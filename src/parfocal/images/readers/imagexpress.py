@@ -15,7 +15,7 @@ from typing import Any
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers import metamorph
-from parfocal.images.readers.plane_files import list_set, open_in_set
+from parfocal.images.readers.plane_files import PlaneFilesSource
 from parfocal.images.readers.plane_set import (
     REMEDY,
     Plane,
@@ -26,10 +26,10 @@ from parfocal.images.readers.plane_set import (
     well_name,
     whole_images,
 )
-from parfocal.images.readers.registry import ReadOptions
+from parfocal.images.readers.series import choose_series
 from parfocal.models.image import Channel
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _STEP_FOLDER = re.compile(r"(TimePoint|ZStep)_(\d+)", re.IGNORECASE)
 _FILE = re.compile(
@@ -54,67 +54,57 @@ class _Plan:
     steps: int
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the sites of the wells of a plate; projections along Z are told as beside them.
+class ImageXpressSource(PlaneFilesSource):
+    """The HTD file of a plate; a copy of it in a folder below stands for that of the plate.
 
-    Raises
-    ------
-    InputError
-        If the HTD file is damaged, or no site is whole.
+    ``B02/1`` is a site, and ``B02/1/projection`` its projection along Z, which is not listed.
     """
-    planes, projections = _sets(path)
-    beside = projections.images if projections else {}
-    return list_set(planes, {key.rpartition("/")[0]: (f"{key}",) for key in beside})
 
+    @property
+    def _projections(self) -> PlaneSet | None:
+        return _sets(self.path)[1]
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one site of a well.
+    def _find(self) -> PlaneSet:
+        return _sets(self.path)[0]
 
-    Parameters
-    ----------
-    path : Path
-        The HTD file; a copy of it in a folder below stands for that of the plate.
-    series : str
-        Well and site, such as ``B02/1``; ``B02/1/projection`` is the projection along Z.
-    options : ReadOptions
-        Not needed: a plane is Y, X.
+    def entries(self) -> list[ImageEntry]:
+        """List the sites of the wells; projections along Z are told as beside them."""
+        beside = self._projections.images if self._projections else {}
+        aside = {key.rpartition("/")[0]: (key,) for key in beside}
+        return [
+            dataclasses.replace(entry, aside=aside.get(entry.series, ()))
+            for entry in super().entries()
+        ]
 
-    Raises
-    ------
-    InputError
-        If there is none such, or a plane of it is missing, doubled, damaged or of another size.
-    """
-    planes, projections = _sets(path)
-    if projections is not None and series.endswith(f"/{_PROJECTION}"):
-        return open_in_set(projections, series)
-    return open_in_set(planes, series)
+    def choose(self, series: str) -> int:
+        """Return the place of a site, or that of a projection after all sites."""
+        if self._projections is None or not series.endswith(f"/{_PROJECTION}"):
+            return super().choose(series)
+        names = list(self._projections.images)
+        return len(self.names()) + choose_series(self.path, series, names)
 
+    def image(self, place: int) -> Image:
+        """Return a site, or a projection."""
+        after = place - len(self.names())
+        if self._projections is not None and after >= 0:
+            return self._image(self._projections, after)
+        return super().image(place)
 
-def other_files(path: Path) -> list[Path]:
-    """Return the TIFFs of a plate, there or missing, with thumbnails and copies of the HTD file.
-
-    Raises
-    ------
-    InputError
-        If the HTD file is damaged.
-    """
-    home = _home(path)
-    stem = path.stem.lower()
-    planned = {
-        file
-        for one in _sets(path)
-        if one is not None
-        for image in one.images.values()
-        for file in image.files.values()
-    }
-    there = {
-        file
-        for _, folder in _folders(home)
-        for file in folder.iterdir()
-        if file.name.lower() == path.name.lower()
-        or (file.name.lower().startswith(f"{stem}_") and _FILE.fullmatch(file.name, len(stem)))
-    }
-    return sorted((planned | there) - {path})
+    def other_files(self) -> list[Path]:
+        """Return the TIFFs, there or missing, with thumbnails and copies of the HTD file."""
+        path, home = self.path, _home(self.path)
+        stem = path.stem.lower()
+        planned = self.planes.files()
+        if self._projections is not None:
+            planned |= self._projections.files()
+        there = {
+            file
+            for _, folder in _folders(home)
+            for file in folder.iterdir()
+            if file.name.lower() == path.name.lower()
+            or (file.name.lower().startswith(f"{stem}_") and _FILE.fullmatch(file.name, len(stem)))
+        }
+        return sorted((planned | there) - {path})
 
 
 def _home(path: Path) -> Path:
@@ -376,3 +366,6 @@ def _notes_of(planes: PlaneSet, image: PlaneImage) -> tuple[dict[str, Any], dict
 
 def _stage(image: PlaneImage, _first: Image) -> dict[str, Any]:
     return metamorph.stage_um(metamorph.read_notes(image.files[0, 0, 0])[0])
+
+
+open_source = ImageXpressSource

@@ -5,10 +5,9 @@ from __future__ import annotations
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,10 @@ from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
 from parfocal.images.readers.lif_layout import LifLayout, interpret_layout
 from parfocal.images.readers.lif_metadata import channels_of, fields_of
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["DAMAGE", "LifPixels", "LifSource", "list_series", "open_series", "other_files"]
+__all__ = ["DAMAGE", "LifPixels", "LifSource", "open_source"]
 
 DAMAGE = (
     ValueError,
@@ -43,50 +41,6 @@ DAMAGE = (
 
 _BAND_BYTES = 8 * 2**20
 _DAMAGED = "The file is truncated or damaged, or files beside it are missing: copy it again."
-
-
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images of a Leica file, in the order of its XML.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or an image has dimensions or pixels that cannot be kept.
-    """
-    with LifSource(path) as opened:
-        return [
-            ImageEntry(str(number), opened.describe(number, []), opened.aside)
-            for number in range(len(opened.found))
-        ]
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one image of a Leica file.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, has not that image, or its pixels or dimensions are not supported.
-    """
-    with ExitStack() as undo:
-        opened = undo.enter_context(LifSource(path))
-        names = [one.name for one in opened.found]
-        number = choose_series(path, series, [str(n) for n in range(len(names))], names)
-        image = opened.image(number)
-        undo.pop_all()
-    return image
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the files that an XLEF names and those that they name.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or one of the files is missing.
-    """
-    with LifSource(path) as opened:
-        return sorted(opened.files - {path})
 
 
 @dataclass(frozen=True)
@@ -118,49 +72,24 @@ class _Found:
     xml: str
 
 
-class LifSource:
-    """A Leica file whose images are known.
+class LifSource(Source):
+    """A Leica file whose images are known."""
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or no Leica file.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def _open(self) -> None:
         import liffile
 
-        self.path = path
-        self.aside: tuple[str, ...] = ()
         self.files: set[Path] = set()
-        self._open: list[RawFile] = []
         try:
-            with liffile.LifFile(path, squeeze=False) as file:
+            with liffile.LifFile(self.path, squeeze=False) as file:
                 self.found = list(self._images(file, ""))
         except (liffile.LifFileError, *DAMAGE) as error:
             what = "The Leica file cannot be read"
             found = f"{type(error).__name__}: {error}"
-            raise InputError(what, where=path, found=found, remedy=_DAMAGED) from error
+            raise InputError(what, where=self.path, found=found, remedy=_DAMAGED) from error
         if not self.found:
             what = "The Leica file holds no image"
             found = ", ".join(self.aside) or "nothing"
-            raise InputError(what, where=path, found=found)
-
-    def close(self) -> None:
-        """Close all files."""
-        for file in self._open:
-            file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            raise InputError(what, where=self.path, found=found)
 
     def _images(self, file: Any, folder: str) -> Iterator[_Found]:
         """Yield the images of a file, then those of the files that it names."""
@@ -218,11 +147,30 @@ class LifSource:
             **fields_of(one.element, layout, one.tile, warn),
         )
 
-    def image(self, number: int) -> Image:
-        """Return the image `number`, whose pixels can be read until `close`."""
-        one = self.found[number]
+    def names(self) -> list[str]:
+        """Return the numbers of the images, in the order of the XML."""
+        return [str(number) for number in range(len(self.found))]
+
+    def titles(self) -> list[str]:
+        """Return the names of the images, with the folders that they lie in."""
+        return [one.name for one in self.found]
+
+    def entries(self) -> list[ImageEntry]:
+        """List the images, whose pixels may be missing."""
+        return [
+            ImageEntry(name, self.describe(place, []), self.aside)
+            for place, name in enumerate(self.names())
+        ]
+
+    def other_files(self) -> list[Path]:
+        """Return the files that an XLEF names and those that they name."""
+        return sorted(self.files - {self.path})
+
+    def image(self, place: int) -> Image:
+        """Return an image, whose pixels can be read until `close`."""
+        one = self.found[place]
         warn: list[str] = []
-        metadata = self.describe(number, warn)
+        metadata = self.describe(place, warn)
         where = f"{self.path}, {one.name}"
         layout = interpret_layout(one.element, where, [])
         if layout.tiles > 1:
@@ -234,7 +182,7 @@ class LifSource:
             names = ", ".join(self.aside)
             warn.append(f"{self.path.name} holds what is no image, left out: {names}")
         file = RawFile(one.file)
-        self._open.append(file)
+        self._held.callback(file.close)
         available = min(one.size, file.size() - one.offset)
         if layout.end > available:
             what = "The pixels of the image are missing or not complete"
@@ -248,7 +196,6 @@ class LifSource:
             reader=library("liffile"),
             warnings=tuple(warn),
             original_metadata={"leica.xml": one.xml.encode()},
-            close=self.close,
         )
 
 
@@ -345,3 +292,6 @@ class LifPixels:
                 offset=offset - low,
                 strides=(down, across),
             )
+
+
+open_source = LifSource

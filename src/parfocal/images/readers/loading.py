@@ -7,7 +7,8 @@ from pathlib import Path
 
 from parfocal.errors import InputError
 from parfocal.images.readers.bioformats_java import check_installed
-from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format, Reader
+from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format
+from parfocal.images.readers.source import Reader
 
 __all__ = ["choose_reader", "find_named", "load_reader"]
 

@@ -7,9 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Self
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -25,11 +23,10 @@ from parfocal.images.readers.nd2_frames import (
     find_frames,
 )
 from parfocal.images.readers.nd2_metadata import describe, original_metadata, position_names
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _DAMAGE = (
     ArithmeticError,
@@ -50,101 +47,63 @@ _DAMAGED = "The file is truncated or damaged: copy or download it again."
 _BIO_FORMATS = "Read it by Bio-Formats: --set reader=bioformats."
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the positions of an ND2 file.
+class Nd2Source(Source):
+    """What an ND2 file states, and where its frames lie; each position is an image."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged, or of a kind that is not supported.
-    """
-    with _Nd2(path) as opened:
-        return [
-            ImageEntry(str(number), opened.metadata(number, []))
-            for number in range(opened.sizes["P"])
-        ]
-
-
-def other_files(path: Path) -> list[Path]:  # noqa: ARG001
-    """Return no files: all positions lie in one."""
-    return []
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one position of an ND2 file, by its number as text.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or of a kind that is not supported, or has not that position, or
-        several while `series` is empty.
-    """
-    with _Nd2(path) as opened:
-        names = [str(number) for number in range(opened.sizes["P"])]
-        number = choose_series(path, series, names, opened.names)
-        warn: list[str] = []
-        metadata = opened.metadata(number, warn)
-        texts = opened.texts()
-        with ExitStack() as undo:
-            file = RawFile(path)
-            undo.callback(file.close)
-            pixels = FramePixels(file, opened.layout, opened.places(number, warn))
-            undo.pop_all()
-    layout = opened.layout
-    block5 = rows_block(pixels.shape5, layout.dtype.itemsize * layout.components)
-    if layout.compressed:
-        block5 = (1, 1, 1, layout.height, layout.width)
-    return Image(
-        metadata=metadata,
-        pyramid=(pixels,),
-        block5=(1, len(layout.order), *block5[2:]),
-        reader=library("nd2"),
-        warnings=(*opened.warnings, *warn),
-        original_metadata=texts,
-        misread_by=opened.misread_by(),
-        close=file.close,
-    )
-
-
-class _Nd2:
-    """What an ND2 file states, and where its frames lie; a context manager.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or of a kind that is not supported.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def _open(self) -> None:
         import nd2
 
-        self.path = path
         self.warnings: list[str] = []
-        with ExitStack() as undo:
-            raw = RawFile(path)
-            undo.callback(raw.close)
-            if raw.read_bytes(0, min(8, raw.size())) == _OLD:
-                what = "ND2 files of before 2010 (JPEG 2000) are not supported"
-                raise InputError(what, where=path, remedy=_BIO_FORMATS)
-            self.chunks = find_chunks(raw)
-            self._frames = find_frames(raw, self.chunks)
-            self._raw = raw
-            with self._reading():
-                self._file = nd2.ND2File(path)
-                undo.callback(self._file.close)
-                self.attributes = self._file.attributes
-                self._loops = [(loop.type, loop.count) for loop in self._file.experiment]
-                self.sizes = self._loop_sizes()
-                self.layout = self._layout()
-                self._missing = self._missing_frames()
-                self.names = position_names(self._file, self.path, self.sizes["P"])
-            self._undo = undo.pop_all()
+        self._raw = raw = RawFile(self.path)
+        self._held.callback(raw.close)
+        if raw.read_bytes(0, min(8, raw.size())) == _OLD:
+            what = "ND2 files of before 2010 (JPEG 2000) are not supported"
+            raise InputError(what, where=self.path, remedy=_BIO_FORMATS)
+        self.chunks = find_chunks(raw)
+        self._frames = find_frames(raw, self.chunks)
+        with self._reading():
+            self._file = nd2.ND2File(self.path)
+            self._held.callback(self._file.close)
+            self.attributes = self._file.attributes
+            self._loops = [(loop.type, loop.count) for loop in self._file.experiment]
+            self.sizes = self._loop_sizes()
+            self.layout = self._layout()
+            self._missing = self._missing_frames()
+            self._titles = position_names(self._file, self.path, self.sizes["P"])
 
-    def __enter__(self) -> Self:
-        return self
+    def names(self) -> list[str]:
+        """Return the numbers of the positions."""
+        return [str(number) for number in range(self.sizes["P"])]
 
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
+    def titles(self) -> list[str]:
+        """Return what the positions are called."""
+        return self._titles
+
+    def entries(self) -> list[ImageEntry]:
+        """List the positions."""
+        return [
+            ImageEntry(name, self.metadata(place, [])) for place, name in enumerate(self.names())
+        ]
+
+    def image(self, place: int) -> Image:
+        """Return a position."""
+        warn: list[str] = []
+        metadata = self.metadata(place, warn)
+        texts = self.texts()
+        layout = self.layout
+        pixels = FramePixels(self._raw, layout, self.places(place, warn))
+        block5 = rows_block(pixels.shape5, layout.dtype.itemsize * layout.components)
+        if layout.compressed:
+            block5 = (1, 1, 1, layout.height, layout.width)
+        return Image(
+            metadata=metadata,
+            pyramid=(pixels,),
+            block5=(1, len(layout.order), *block5[2:]),
+            reader=library("nd2"),
+            warnings=(*self.warnings, *warn),
+            original_metadata=texts,
+            misread_by=self.misread_by(),
+        )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -270,7 +229,7 @@ class _Nd2:
         firsts: Sequence[int] = [self._number(t, position, 0) for t in range(sizes["T"])]
         with self._reading():
             fields = describe(self._file, self._raw, self.chunks, (position, firsts), warn)
-        name = self.names[position] or self.path.name
+        name = self._titles[position] or self.path.name
         return ImageMetadata(
             name=name, dtype=layout.dtype.name, rgb=self.is_rgb, **kept_axes(shape5), **fields
         )
@@ -279,3 +238,6 @@ class _Nd2:
         """Return the metadata of the file as they are."""
         with self._reading():
             return {"nd2.json": original_metadata(self._file)}
+
+
+open_source = Nd2Source

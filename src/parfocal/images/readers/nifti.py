@@ -11,7 +11,6 @@ import math
 import os
 import tempfile
 import zlib
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,13 +26,12 @@ from parfocal.images.readers.dimensions import (
     to_json,
 )
 from parfocal.images.readers.nifti_header import NiftiHeader, parse_header
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_pixels import ContiguousPixels
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _HEAD_BYTES = 544
 _COPY_BYTES = 2**20
@@ -42,60 +40,48 @@ _RGB = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"), ("Alpha", No
 _DAMAGED = "The file is truncated or damaged: copy or download it again."
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of a NIfTI file; only its header is read.
+class NiftiSource(Source):
+    """A NIfTI file, which holds one image."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged, or its axes or values are not supported.
-    """
-    header = parse_header(_head(path), path)
-    return [ImageEntry("0", _describe(path, header, _layout(path, header, None, []), []))]
+    def entries(self) -> list[ImageEntry]:
+        """List the image; only its header is read."""
+        header = parse_header(_head(self.path), self.path)
+        layout = _layout(self.path, header, None, [])
+        return [ImageEntry("0", _describe(self.path, header, layout, []))]
 
+    def image(self, place: int) -> Image:  # noqa: ARG002
+        """Return the image; a compressed file is decompressed into a temporary one.
 
-def other_files(path: Path) -> list[Path]:  # noqa: ARG001
-    """Return no files: the image lies in one."""
-    return []
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:
-    """Open a NIfTI file; a compressed one is decompressed into a temporary file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, its axes or values are not supported, or `series` is not its only
-        image, ``0``.
-    StorageError
-        If there is no room for the temporary file.
-    """
-    choose_series(path, series, ["0"])
-    header = parse_header(_head(path), path)
-    warn: list[str] = []
-    layout = _layout(path, header, options.axes, warn)
-    metadata = _describe(path, header, layout, warn)
-    with ExitStack() as undo:
+        Raises
+        ------
+        InputError
+            If it is damaged, or its axes or values are not supported.
+        StorageError
+            If there is no room for the temporary file.
+        """
+        path = self.path
+        header = parse_header(_head(path), path)
+        warn: list[str] = []
+        layout = _layout(path, header, self.options.axes, warn)
+        metadata = _describe(path, header, layout, warn)
         file = _decompressed(path) if _is_gzip(path) else RawFile(path)
-        undo.callback(file.close)
-        plane_bytes = layout.size("Y") * layout.size("X") * layout.size("S") * header.dtype.itemsize
+        self._held.callback(file.close)
+        pixel_bytes = layout.size("S") * header.dtype.itemsize
         needed = header.offset + math.prod(layout.sizes) * header.dtype.itemsize
-        check_extent(file, needed, plane_bytes, warn)
+        check_extent(file, needed, layout.size("Y") * layout.size("X") * pixel_bytes, warn)
         extensions = file.read_bytes(header.size, header.offset - header.size)
-        undo.pop_all()
-    texts = {"nifti.json": to_json(header.fields)}
-    if any(extensions[:1]):
-        texts["nifti-extensions.bin"] = extensions
-    return Image(
-        metadata=metadata,
-        pyramid=(ContiguousPixels(layout, header.dtype, file, header.offset),),
-        block5=rows_block(layout.shape5, header.dtype.itemsize * layout.size("S")),
-        reader=library("nibabel"),
-        warnings=tuple(warn),
-        original_metadata=texts,
-        misread_by=_misread_by(header, layout),
-        close=file.close,
-    )
+        texts = {"nifti.json": to_json(header.fields)}
+        if any(extensions[:1]):
+            texts["nifti-extensions.bin"] = extensions
+        return Image(
+            metadata=metadata,
+            pyramid=(ContiguousPixels(layout, header.dtype, file, header.offset),),
+            block5=rows_block(layout.shape5, pixel_bytes),
+            reader=library("nibabel"),
+            warnings=tuple(warn),
+            original_metadata=texts,
+            misread_by=_misread_by(header, layout),
+        )
 
 
 def _is_gzip(path: Path) -> bool:
@@ -200,3 +186,6 @@ def _describe(
         **kept_axes(layout.shape5),
         **known,
     )
+
+
+open_source = NiftiSource

@@ -7,23 +7,21 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path, PureWindowsPath
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.olympus_metadata import OlympusSettings
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["OlympusPixels", "OlympusSource", "list_series", "open_series", "other_files"]
+__all__ = ["OlympusPixels", "OlympusSource", "open_source"]
 
 _PLANE = re.compile(r"(?:.*_)?((?:[A-Z]\d{3,})*)\.tif", re.IGNORECASE)
 _INDEX = re.compile(r"([A-Z])(\d{3,})", re.IGNORECASE)
@@ -33,72 +31,16 @@ _REMEDY = (
 )
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of an OIB or OIF.
+class OlympusSource(Source):
+    """An OIB or OIF whose planes are known."""
 
-    Raises
-    ------
-    InputError
-        If it is damaged, planes are missing, or it has axes that cannot be kept.
-    """
-    with OlympusSource(path) as opened:
-        return [ImageEntry("0", opened.image().metadata, opened.aside)]
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open an OIB or OIF.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, planes are missing, or `series` is neither empty nor ``0``.
-    """
-    choose_series(path, series, ["0"])
-    with ExitStack() as undo:
-        image = undo.enter_context(OlympusSource(path)).image()
-        undo.pop_all()
-    return image
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the files in the folder of an OIF; an OIB has none.
-
-    Raises
-    ------
-    InputError
-        If `path` is damaged, or the folder is missing.
-    """
-    with OlympusSource(path) as opened:
-        if path.suffix.lower() == ".oib":
-            return []
-        folder = path.with_name(f"{path.name}.files")
-        return sorted(folder / name for name in {*opened.files.names, *opened.listed})
-
-
-class OlympusSource:
-    """An OIB or OIF whose planes are known.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or no file of Olympus.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def _open(self) -> None:
         from parfocal.images.readers.olympus_files import open_files
 
-        self.path = path
-        self.files = open_files(path)
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            self._text = self.files.read(self.files.main)
-            self._settings = OlympusSettings(self._text, self.files.main, path)
-            undo.pop_all()
+        self.files = open_files(self.path)
+        self._held.callback(self.files.close)
+        self._text = self.files.read(self.files.main)
+        self._settings = OlympusSettings(self._text, self.files.main, self.path)
         self.listed = self._settings.listed()
         found = {name: _PLANE.fullmatch(name) for name in self.files.names}
         pictures = {name for name in found if name.lower().endswith(".tif")}
@@ -106,17 +48,14 @@ class OlympusSource:
         self._planes = planes
         self.aside = tuple(sorted(pictures - planes.keys()))
 
-    def close(self) -> None:
-        """Close the file."""
-        self.files.close()
+    def other_files(self) -> list[Path]:
+        """Return the files in the folder of an OIF; an OIB has none."""
+        if self.path.suffix.lower() == ".oib":
+            return []
+        folder = self.path.with_name(f"{self.path.name}.files")
+        return sorted(folder / name for name in {*self.files.names, *self.listed})
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def image(self) -> Image:
+    def image(self, place: int) -> Image:  # noqa: ARG002
         """Return the image, whose pixels can be read until `close`."""
         warn: list[str] = []
         places = self._places(warn)
@@ -143,7 +82,6 @@ class OlympusSource:
             reader=library("oiffile"),
             warnings=tuple(warn),
             original_metadata={"olympus.oif": self._text},
-            close=self.close,
         )
 
     def _places(self, warn: list[str]) -> Mapping[tuple[int, int, int], str]:
@@ -274,3 +212,6 @@ class OlympusPixels:
             where = f"{self._path}, {name}"
             raise InputError(what, where=where, expected="1 page (Y, X)", found=found)
         return page.astype(page.dtype.newbyteorder("="), copy=False)
+
+
+open_source = OlympusSource

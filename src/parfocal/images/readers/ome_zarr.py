@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_channels, read_scales
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.images.stores import open_level
 from parfocal.models.image import Channel, ImageMetadata
 
 __all__ = [
+    "OmeZarrSource",
     "is_label_image",
     "is_zarr",
-    "list_series",
-    "open_series",
-    "other_files",
+    "open_source",
     "read_attributes",
     "series_names",
 ]
@@ -125,45 +124,23 @@ def _collected(path: Path) -> list[str]:
     return sorted((name for name in numbered if is_zarr(path / name)), key=int)
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images of an OME-Zarr.
+class OmeZarrSource(Source):
+    """An OME-Zarr: an image, a collection of images, or a plate."""
 
-    Raises
-    ------
-    InputError
-        If there is no image, or one cannot be opened.
-    """
-    entries = []
-    for name in series_names(path):
-        with _open(path, name, 1) as image:
-            entries.append(ImageEntry(name, image.metadata))
-    return entries
+    @cached_property
+    def _names(self) -> list[str]:
+        return series_names(self.path)
 
+    def names(self) -> list[str]:
+        """Return the paths of the images within it; the empty one is itself."""
+        return self._names
 
-def other_files(path: Path) -> list[Path]:  # noqa: ARG001
-    """Return no files: all lies in the folder."""
-    return []
+    def image(self, place: int) -> Image:
+        """Return an image; chunks are decoded by as many threads as the options say."""
+        return _open(self.path, self._names[place], self.options.threads)
 
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:
-    """Open one image of an OME-Zarr.
-
-    Parameters
-    ----------
-    path : Path
-        The OME-Zarr.
-    series : str
-        The path of the image within it; empty for `path` itself.
-    options : ReadOptions
-        How many threads decode chunks.
-
-    Raises
-    ------
-    InputError
-        If its metadata are not valid or a level cannot be opened, or there is no such image.
-    """
-    names = series_names(path)
-    return _open(path, names[choose_series(path, series, names)], options.threads)
+open_source = OmeZarrSource
 
 
 def _open(path: Path, series: str, threads: int) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,14 @@ from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
 from parfocal.images.readers.slide_checks import check_whole
+from parfocal.images.readers.source import Source
 from parfocal.models.image import Channel, ImageMetadata
 
 if TYPE_CHECKING:
     from openslide import OpenSlide
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _BLOCK_BYTES = 8 * 2**20
 _CACHE_BYTES = 32 * 2**20
@@ -73,76 +72,68 @@ class _SlidePixels:
         return np.ascontiguousarray(planes[channels])[np.newaxis, :, np.newaxis]
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the one image of a slide: the scan at full resolution.
+class OpenSlideSource(Source):
+    """A slide; its one image is the scan at full resolution."""
 
-    Raises
-    ------
-    InputError
-        If OpenSlide does not know it, it is damaged, or it holds more than one colour plane.
-    """
-    with open_series(path, "", ReadOptions()) as image:
-        return [ImageEntry("0", image.metadata, _aside(path))]
+    @cached_property
+    def _slide(self) -> OpenSlide:
+        return self._held.enter_context(_open(self.path))
 
+    def entries(self) -> list[ImageEntry]:
+        """List the image, and the pictures beside it."""
+        aside = tuple(sorted(self._slide.associated_images))
+        return [ImageEntry("0", self.image(0).metadata, aside)]
 
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open a slide.
+    def image(self, place: int) -> Image:  # noqa: ARG002
+        """Return the scan.
 
-    Pixels that the scanner left out have the background colour that the slide states, or else
-    are 0; where they are partly covered, they are mixed with it.
+        Pixels that the scanner left out have the background colour that the slide states, or
+        else are 0; where they are partly covered, they are mixed with it.
 
-    Raises
-    ------
-    InputError
-        If OpenSlide does not know it, it is damaged, it holds focal planes or pixels that
-        OpenSlide leaves out or changes, or `series` is not its only image, ``0``.
-    """
-    choose_series(path, series, ["0"])
-    with ExitStack() as undo:
-        slide = undo.enter_context(_open(path))
+        Raises
+        ------
+        InputError
+            If OpenSlide does not know the slide, it is damaged, or it holds focal planes or
+            pixels that OpenSlide leaves out or changes.
+        """
+        path, slide = self.path, self._slide
         properties = dict(slide.properties)
         check_whole(path, properties)
         background = properties.get("openslide.background-color", "000000")
         fill = np.frombuffer(bytes.fromhex(background), np.uint8)
         pixels = _SlidePixels(slide, path, fill)
         warn = _warnings(path, slide, properties, background)
-        undo.pop_all()
-    _, _, _, height, width = pixels.shape5
-    metadata = ImageMetadata(
-        name=path.name,
-        axes="CYX",
-        shape=(3, height, width),
-        dtype="uint8",
-        y_um=_size(properties, "openslide.mpp-y"),
-        x_um=_size(properties, "openslide.mpp-x"),
-        channels=_CHANNELS,
-        rgb=True,
-    )
-    return Image(
-        metadata=metadata,
-        pyramid=(pixels,),
-        block5=_block(properties, height, width),
-        reader=library("openslide-bin", "OpenSlide"),
-        lossy=properties.get("openslide.vendor") in _LOSSY,
-        warnings=tuple(warn),
-        original_metadata={"openslide.json": _json(properties)},
-        close=slide.close,
-    )
+        _, _, _, height, width = pixels.shape5
+        metadata = ImageMetadata(
+            name=path.name,
+            axes="CYX",
+            shape=(3, height, width),
+            dtype="uint8",
+            y_um=_size(properties, "openslide.mpp-y"),
+            x_um=_size(properties, "openslide.mpp-x"),
+            channels=_CHANNELS,
+            rgb=True,
+        )
+        return Image(
+            metadata=metadata,
+            pyramid=(pixels,),
+            block5=_block(properties, height, width),
+            reader=library("openslide-bin", "OpenSlide"),
+            lossy=properties.get("openslide.vendor") in _LOSSY,
+            warnings=tuple(warn),
+            original_metadata={"openslide.json": _json(properties)},
+        )
+
+    def other_files(self) -> list[Path]:
+        """Return the other files of a slide of several: MIRAX, and Hamamatsu VMS and VMU."""
+        kind = self.path.suffix.lower()
+        if kind == ".mrxs":
+            return sorted(one for one in self.path.with_suffix("").rglob("*") if one.is_file())
+        return _named_files(self.path) if kind in _HAMAMATSU else []
 
 
-def other_files(path: Path) -> list[Path]:
-    """Return the other files of a slide of several: MIRAX, and Hamamatsu VMS and VMU.
-
-    Raises
-    ------
-    InputError
-        If the index of a Hamamatsu slide is damaged.
-    """
-    kind = path.suffix.lower()
-    if kind == ".mrxs":
-        return sorted(file for file in path.with_suffix("").rglob("*") if file.is_file())
-    if kind not in _HAMAMATSU:
-        return []
+def _named_files(path: Path) -> list[Path]:
+    """Return the files that the index of a Hamamatsu slide names."""
     index = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         index.read_string(path.read_text(errors="replace"))
@@ -184,11 +175,6 @@ def _opaque(pixels: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray
     wide = alpha.astype(np.uint16)
     mixed = (colors * wide + background * (255 - wide) + 127) // 255
     return mixed.astype(np.uint8)
-
-
-def _aside(path: Path) -> tuple[str, ...]:
-    with _open(path) as slide:
-        return tuple(sorted(slide.associated_images))
 
 
 def _warnings(
@@ -247,3 +233,6 @@ def _block(properties: Mapping[str, str], height: int, width: int) -> Shape:
 
 def _json(properties: Mapping[str, str]) -> bytes:
     return json.dumps(properties, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
+
+
+open_source = OpenSlideSource

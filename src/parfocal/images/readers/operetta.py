@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
-from parfocal.images.readers.plane_files import list_set, open_in_set
+from parfocal.images.image import Image
+from parfocal.images.readers.plane_files import PlaneFilesSource
 from parfocal.images.readers.plane_records import (
     Index,
     PlaneRecord,
@@ -20,10 +20,9 @@ from parfocal.images.readers.plane_records import (
     unreadable,
 )
 from parfocal.images.readers.plane_set import PlaneImage, PlaneSet
-from parfocal.images.readers.registry import ReadOptions
 from parfocal.models.image import Channel
 
-__all__ = ["list_series", "open_series", "other_files"]
+__all__ = ["open_source"]
 
 _ROOT = "EvaluationInputData"
 _UM = {"m": 1e6, "mm": 1e3, "um": 1.0, "µm": 1.0, "nm": 1e-3}
@@ -33,47 +32,11 @@ _Texts = dict[str, tuple[str, str]]
 """Text and unit of the children of an element, by name."""
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the fields of the wells of a plate.
+class OperettaSource(PlaneFilesSource):
+    """``Index.idx.xml``, ``Index.xml`` or ``Index.ref.xml`` of a plate."""
 
-    Raises
-    ------
-    InputError
-        If the index is damaged, or no field is whole.
-    """
-    return list_set(_read(path))
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:  # noqa: ARG001
-    """Open one field of a well.
-
-    Parameters
-    ----------
-    path : Path
-        ``Index.idx.xml``, ``Index.xml`` or ``Index.ref.xml``.
-    series : str
-        Well and field, such as ``B02/1``.
-    options : ReadOptions
-        Not needed: a plane is Y, X.
-
-    Raises
-    ------
-    InputError
-        If there is none such, or a plane of it is missing, doubled, damaged or of another size.
-    """
-    return open_in_set(_read(path), series)
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the TIFFs that the index names, there or missing.
-
-    Raises
-    ------
-    InputError
-        If the index is damaged.
-    """
-    images = _read(path).images.values()
-    return sorted({file for image in images for file in image.files.values()})
+    def _find(self) -> PlaneSet:
+        return _read(self.path)
 
 
 def _read(path: Path) -> PlaneSet:
@@ -195,3 +158,6 @@ def _size_check(path: Path, images: list[_Texts], maps: dict[str, _Texts]) -> An
         return {}
 
     return check
+
+
+open_source = OperettaSource

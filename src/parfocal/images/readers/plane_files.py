@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
+from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,84 +19,108 @@ from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers.plane_set import REMEDY, Plane, PlaneImage, PlaneSet, whole_images
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["list_set", "open_in_set"]
+__all__ = ["PlaneFilesSource"]
 
 _KEPT_OPEN = 2
 
 
-def list_set(found: PlaneSet, aside: Mapping[str, Sequence[str]] | None = None) -> list[ImageEntry]:
-    """List the images of a set; one file is opened for size and data type.
+class PlaneFilesSource(Source):
+    """A source that says which files are the planes of its images."""
 
-    Parameters
-    ----------
-    found : PlaneSet
-        The set.
-    aside : mapping of str to sequence of str, optional
-        By series, names of pictures beside an image.
+    @cached_property
+    def planes(self) -> PlaneSet:
+        """The images and their files."""
+        return self._find()
 
-    Raises
-    ------
-    InputError
-        If no image is whole, or its first file cannot be read.
-    """
-    image, first = _reference(found)
-    with first:
-        shared = _describe(found, image, first, {**found.fields})
-    folders: dict[Path, set[str]] = {}
-    entries = []
-    for one in found.images.values():
-        warnings = one.warnings
-        try:
-            found.check(one, folders)
-        except InputError as error:
-            warnings = (*warnings, f"It will fail: {error}")
-        metadata = shared.model_copy(update={**one.fields, "name": one.name})
-        entry = ImageEntry(
-            series=one.series,
-            metadata=metadata,
-            aside=tuple((aside or {}).get(one.series, ())),
-            plate=one.plate,
-            well=one.well,
-            field=one.field,
-            warnings=warnings,
-        )
-        entries.append(entry)
-    return entries
+    @abstractmethod
+    def _find(self) -> PlaneSet:
+        """Return the images and their files.
+
+        Raises
+        ------
+        InputError
+            If what describes them is damaged.
+        """
+
+    def names(self) -> list[str]:
+        """Return wells and fields, such as ``B02/1``."""
+        return list(self.planes.images)
+
+    def titles(self) -> list[str]:
+        """Return what the images are called."""
+        return [one.name for one in self.planes.images.values()]
+
+    def entries(self) -> list[ImageEntry]:
+        """List the images; one file is opened for size and data type.
+
+        Raises
+        ------
+        InputError
+            If no image is whole, or its first file cannot be read.
+        """
+        found = self.planes
+        image, first = _reference(found)
+        with first:
+            shared = _describe(found, image, first, {**found.fields})
+        folders: dict[Path, set[str]] = {}
+        return [_entry(found, one, shared, folders) for one in found.images.values()]
+
+    def image(self, place: int) -> Image:
+        """Return an image.
+
+        Raises
+        ------
+        InputError
+            If a plane of it is missing or doubled, its first file is damaged, or differs in size
+            or data type from those of the set.
+        """
+        return self._image(self.planes, place)
+
+    def _image(self, found: PlaneSet, place: int) -> Image:
+        image = list(found.images.values())[place]
+        found.check(image)
+        if not found.many:
+            _check_alike(found, image)
+        with _open(found, image, (0, 0, 0)) as first:
+            told = found.own(image, first) if found.own else {}
+            own = {**found.fields, **image.fields, **told}
+            metadata = _describe(found, image, first, own)
+            pixels = _PlaneFiles(found, image, first, metadata)
+            self._held.callback(pixels.close)
+            return Image(
+                metadata=metadata,
+                pyramid=(pixels,),
+                block5=first.block5,
+                reader=first.reader,
+                warnings=(*found.warnings, *image.warnings, *first.warnings),
+                original_metadata=found.texts,
+                plane_file=pixels.plane_file if first.plane_file else None,
+            )
+
+    def other_files(self) -> list[Path]:
+        """Return the files of all planes, there or missing."""
+        return sorted(self.planes.files() - {self.path})
 
 
-def open_in_set(found: PlaneSet, series: str) -> Image:
-    """Open one image of a set.
-
-    Raises
-    ------
-    InputError
-        If there is no such image, a plane of it is missing or doubled, its first file is
-        damaged, or differs in size or data type from those of the set.
-    """
-    names = [one.name for one in found.images.values()]
-    number = choose_series(found.path, series, list(found.images), names)
-    image = list(found.images.values())[number]
-    found.check(image)
-    if not found.many:
-        _check_alike(found, image)
-    with _open(found, image, (0, 0, 0)) as first:
-        told = found.own(image, first) if found.own else {}
-        own = {**found.fields, **image.fields, **told}
-        metadata = _describe(found, image, first, own)
-        pixels = _PlaneFiles(found, image, first, metadata)
-        return Image(
-            metadata=metadata,
-            pyramid=(pixels,),
-            block5=first.block5,
-            reader=first.reader,
-            warnings=(*found.warnings, *image.warnings, *first.warnings),
-            original_metadata=found.texts,
-            plane_file=pixels.plane_file if first.plane_file else None,
-            close=pixels.close,
-        )
+def _entry(
+    found: PlaneSet, one: PlaneImage, shared: ImageMetadata, folders: dict[Path, set[str]]
+) -> ImageEntry:
+    warnings = one.warnings
+    try:
+        found.check(one, folders)
+    except InputError as error:
+        warnings = (*warnings, f"It will fail: {error}")
+    return ImageEntry(
+        series=one.series,
+        metadata=shared.model_copy(update={**one.fields, "name": one.name}),
+        plate=one.plate,
+        well=one.well,
+        field=one.field,
+        warnings=warnings,
+    )
 
 
 def _reference(found: PlaneSet) -> tuple[PlaneImage, Image]:

@@ -135,6 +135,10 @@ class PlaneSet:
     many: bool = False
     own: Callable[[PlaneImage, Image], dict[str, Any]] | None = None
 
+    def files(self) -> set[Path]:
+        """Return the files of all planes, there or missing."""
+        return {file for image in self.images.values() for file in image.files.values()}
+
     def place(self, image: PlaneImage, plane: Plane) -> str:
         """Return where a plane is, for errors."""
         names = (

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
-
-from parfocal.images.image import Image, ImageEntry
 
 __all__ = [
     "BIO_FORMATS",
@@ -17,7 +14,6 @@ __all__ = [
     "OME_ZARR",
     "Format",
     "ReadOptions",
-    "Reader",
     "find_format",
 ]
 
@@ -39,37 +35,6 @@ class ReadOptions:
 
     axes: str | None = None
     threads: int = 1
-
-
-class Reader(Protocol):
-    """What the module of a format offers."""
-
-    def list_series(self, path: Path) -> list[ImageEntry]:
-        """List the images that `path` holds, in the order of the source; read no pixels.
-
-        Raises
-        ------
-        InputError
-            If it is damaged, or an image of it has axes or pixels that cannot be kept.
-        """
-
-    def open_series(self, path: Path, series: str, options: ReadOptions) -> Image:
-        """Open the image that `series` names as `list_series` does; empty for the only one.
-
-        Raises
-        ------
-        InputError
-            If there is none, or several and `series` is empty, or the file is damaged.
-        """
-
-    def other_files(self, path: Path) -> list[Path]:
-        """Return the other files that the images of `path` consist of, there or missing, sorted.
-
-        Raises
-        ------
-        InputError
-            If `path` is damaged.
-        """
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from parfocal.core.blocks import Readable, Shape
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.rawfile import RawFile
-from parfocal.images.readers.registry import ReadOptions
-from parfocal.images.readers.series import choose_series
+from parfocal.images.readers.source import Source
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_metadata import describe
 from parfocal.images.readers.tiff_open import DAMAGED, open_tiff
@@ -24,7 +22,7 @@ from parfocal.images.readers.tiff_pixels import DAMAGE, ContiguousPixels, PagePi
 from parfocal.images.readers.tiff_vendors import vendor_axes
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["TiffSource", "list_series", "open_series", "other_files"]
+__all__ = ["TiffSource", "open_source"]
 
 _BLOCK_BYTES = 8 * 2**20
 _LOSSY = {6, 7, 33003, 33005, 33007, 34712, 34892, 34927, 34933, 50001, 50002, 52546}
@@ -32,76 +30,14 @@ _SLIDES = ("svs", "ndpi", "qpi", "philips", "bif", "avs")
 _ASIDE = ("Thumbnail", "Label", "Macro", "Map")
 
 
-def list_series(path: Path) -> list[ImageEntry]:
-    """List the images of a TIFF; the levels of a pyramid are not images.
+class TiffSource(Source):
+    """A TIFF file whose pages are known, and the files that its images lie in."""
 
-    Raises
-    ------
-    InputError
-        If the file is damaged, or the axes of an image have no meaning here.
-    """
-    with TiffSource(path) as opened:
-        return [
-            ImageEntry(str(number), opened.image(number, None).metadata, opened.aside)
-            for number in range(len(opened.series))
-        ]
-
-
-def open_series(path: Path, series: str, options: ReadOptions) -> Image:
-    """Open one image of a TIFF.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    series : str
-        Its number, as text; empty for the only one.
-    options : ReadOptions
-        What the axes are, where the file does not say.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, has not that image, or its pixels or axes are not supported.
-    """
-    with ExitStack() as undo:
-        opened = undo.enter_context(TiffSource(path))
-        image = opened.image(opened.choose(series), options.axes)
-        undo.pop_all()
-    return image
-
-
-def other_files(path: Path) -> list[Path]:
-    """Return the other files of an OME-TIFF set, in which its images lie too.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    with TiffSource(path) as opened:
-        return opened.other_files()
-
-
-class TiffSource:
-    """A TIFF file whose pages are known, and the files that its images lie in.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or no TIFF.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def _open(self) -> None:
         self._files: dict[str, RawFile] = {}
-        self._opened = open_tiff(path)
+        self._opened = open_tiff(self.path)
         self._tiff = self._opened.tiff
+        self._held.callback(self._tiff.close)
         found = self._opened.series
         full = [one for one in found if not one.keyframe.is_reduced] or found
         # Scanners keep pictures of the whole slide and of its paper label beside the scan.
@@ -118,34 +54,18 @@ class TiffSource:
         """Refuse a file of which images that the OME-XML describes cannot be made up."""
         count = sum(one.kind == "ome" for one in self._opened.series)
         if count < len(self._described):
-            self.close()
             what = "Pages of images that the OME-XML describes are missing, or do not fit it"
             expected, found = f"{len(self._described)} images", f"{count} images"
             remedy = "Put all files of the set into one folder, or set reader=bioformats."
             raise InputError(what, where=self.path, expected=expected, found=found, remedy=remedy)
 
-    def close(self) -> None:
-        """Close all files."""
-        self._tiff.close()
-        for file in self._files.values():
-            file.close()
+    def names(self) -> list[str]:
+        """Return the numbers of the images."""
+        return [str(number) for number in range(len(self.series))]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def choose(self, series: str) -> int:
-        """Return the number of the image that `series` names.
-
-        Raises
-        ------
-        InputError
-            If there is none, or several and `series` is empty.
-        """
-        names = [one.name for one in self.series]
-        return choose_series(self.path, series, [str(n) for n in range(len(names))], names)
+    def titles(self) -> list[str]:
+        """Return what tifffile calls the images."""
+        return [one.name for one in self.series]
 
     def other_files(self) -> list[Path]:
         """Return the other files in which pages of its images lie, there or missing."""
@@ -159,8 +79,8 @@ class TiffSource:
         named = {path.absolute() for path in (*found, *self._opened.named)}
         return sorted(named - {own})
 
-    def image(self, number: int, axes: str | None) -> Image:
-        """Return the image `number`, whose pixels can be read until `close`.
+    def image(self, place: int) -> Image:
+        """Return an image, whose pixels can be read until `close`.
 
         Raises
         ------
@@ -168,12 +88,12 @@ class TiffSource:
             If its axes, its pixels or its tags are damaged or not supported.
         """
         try:
-            return self._image(number, axes)
+            return self._image(place)
         except DAMAGE as error:
             what = "The TIFF is damaged"
             raise InputError(what, where=self.path, found=error, remedy=DAMAGED) from error
 
-    def _image(self, number: int, axes: str | None) -> Image:
+    def _image(self, number: int) -> Image:
         series = self.series[number]
         warn = list(self.warnings)
         if self.aside:
@@ -184,7 +104,7 @@ class TiffSource:
             what = "The image has no pixels"
             raise InputError(what, where=self.path, expected="sizes of at least 1", found=sizes)
         letters = vendor_axes(self._tiff, series)
-        layout = interpret_axes(letters, sizes, axes, self.path, warn)
+        layout = interpret_axes(letters, sizes, self.options.axes, self.path, warn)
         pixels, block5 = self._pixels(series, layout, warn)
         described = describe(self._opened, series, self._ome_image(number, warn), layout, warn)
         t, c, z, y, x = layout.shape5
@@ -204,7 +124,6 @@ class TiffSource:
             original_metadata=described.texts,
             lossy=int(series.keyframe.compression) in _LOSSY,
             plane_file=_plane_file(series, layout),
-            close=self.close,
         )
 
     def _ome_image(self, number: int, warn: list[str]) -> OmeImage | None:
@@ -267,6 +186,7 @@ class TiffSource:
         name = str(page.parent.filehandle.path)
         if name not in self._files:
             self._files[name] = RawFile(Path(name))
+            self._held.callback(self._files[name].close)
         return self._files[name]
 
     def _check_extent(self, file: RawFile, needed: int) -> None:
@@ -351,3 +271,6 @@ def _coded_block(block: Shape, layout: TiffLayout, dtype: np.dtype[Any]) -> Shap
         else:
             width = min(x, width * 2)
     return t, c, z, height, width
+
+
+open_source = TiffSource

@@ -11,7 +11,7 @@ from typing import Any
 
 from parfocal.core.digest import zarr_keys
 from parfocal.errors import InputError
-from parfocal.images.readers.ome_zarr import open_series, read_attributes
+from parfocal.images.readers.ome_zarr import OmeZarrSource, read_attributes
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.writers.groups import write_group
 from parfocal.images.writers.sharing import share_all
@@ -191,8 +191,8 @@ def _check_alike(fields: Sequence[PlateField]) -> str:
 
 def _traits(path: Path) -> dict[str, object]:
     """Return in what all fields of a plate must be alike."""
-    with open_series(path, "", ReadOptions()) as image:
-        metadata = image.metadata
+    with OmeZarrSource(path, ReadOptions()) as source:
+        metadata = source.image(source.choose("")).metadata
     ome = read_attributes(path)["ome"]
     version = ome.get("version") or ome["multiscales"][0].get("version")
     return {
