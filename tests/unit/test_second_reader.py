@@ -49,8 +49,9 @@ def other(monkeypatch):
                 return [ImageEntry(number, None) for number in self.names()]
 
             def image(self, place):
-                stub = Stub(pixels, name)
-                metadata = ImageMetadata(axes="TCZYX", shape=stub.shape5, dtype=stub.dtype.name)
+                stub = Stub(pixels)
+                sizes = {"axes": "TCZYX", "shape": stub.shape5}
+                metadata = ImageMetadata(name=name, dtype=stub.dtype.name, **sizes)
                 return Image(metadata, (stub,), stub.shape5, name)
 
         reader = SimpleNamespace(open_source=Other)
@@ -67,8 +68,8 @@ def other(monkeypatch):
 class Stub:
     """Pixels (T, C, Z, Y, X) of a reader that is not there."""
 
-    def __init__(self, pixels, name):
-        self.pixels, self.reader = pixels, name
+    def __init__(self, pixels):
+        self.pixels = pixels
         self.shape5, self.dtype = pixels.shape, pixels.dtype
 
     def read(self, region):
@@ -124,7 +125,7 @@ def test_a_wrong_result_is_not_blamed_on_the_readers(tmp_path, convert, other, m
     import parfocal.images
 
     honest = parfocal.images.write_ome_zarr
-    wrong = Stub(STACK[None, None] ^ 1, "")
+    wrong = Stub(STACK[None, None] ^ 1)
     monkeypatch.setattr(
         parfocal.images, "write_ome_zarr", lambda p, m, _, *a, **k: honest(p, m, wrong, *a, **k)
     )
