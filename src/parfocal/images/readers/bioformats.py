@@ -18,6 +18,7 @@ from parfocal.images.image import Image, ImageEntry
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.readers.bioformats_java import BioFormats, start
 from parfocal.images.readers.bioformats_metadata import describe, drop_forbidden, find_wells
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
@@ -126,11 +127,8 @@ class BioFormatsSource(Source):
         described = describe(
             stated, (number, len(self.image_names)), (pixels.shape5[1], pixels.samples), warn
         )
-        sizes = zip("TCZYX", pixels.shape5, strict=True)
-        kept = [(axis, size) for axis, size in sizes if size > 1 or axis in "YX"]
         metadata = ImageMetadata(
-            axes="".join(axis for axis, _ in kept),
-            shape=tuple(size for _, size in kept),
+            **kept_axes(pixels.shape5),
             dtype=pixels.dtype.name,
             **({"name": self.path.name} | described),
         )

@@ -13,6 +13,7 @@ from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.czi_metadata import CziMetadata
 from parfocal.images.readers.czi_tiles import Scene, list_tiles, scenes_of
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.source import Source
 from parfocal.models.image import Channel, ImageMetadata
 
@@ -104,10 +105,8 @@ class CziSource(Source):
         channels = _RGB
         if not pixels.is_rgb:
             channels = self._metadata.channels(scene.first[1], scene.sizes[1], warn)
-        kept = [(a, s) for a, s in zip("TCZYX", pixels.shape5, strict=True) if s > 1 or a in "YX"]
         metadata = ImageMetadata(
-            axes="".join(axis for axis, _ in kept),
-            shape=tuple(size for _, size in kept),
+            **kept_axes(pixels.shape5),
             dtype=pixels.dtype.name,
             channels=channels,
             rgb=pixels.is_rgb,

@@ -9,6 +9,7 @@ from typing import Any
 from parfocal.errors import InputError
 from parfocal.images.readers.dicom_file import DicomFile
 from parfocal.images.readers.dicom_slide import DicomSlide
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.models.image import Channel, ImageMetadata
 
 __all__ = ["describe_slide", "describe_stack"]
@@ -38,9 +39,9 @@ def describe_slide(
     InputError
         If `stated` are other axes.
     """
-    t, c, z, y, x = slide.shape5
-    kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
-    axes = "".join(axis for axis, _ in kept)
+    _, c, z, _, _ = slide.shape5
+    kept = kept_axes(slide.shape5)
+    axes = kept["axes"]
     if stated is not None and stated not in (axes, axes.replace("C", "")):
         what = "The stated axes are not those of the slide"
         raise InputError(what, where=path, expected=axes, found=stated)
@@ -61,11 +62,10 @@ def describe_slide(
     ]
     return ImageMetadata(
         name=path.name,
-        axes=axes,
-        shape=tuple(size for _, size in kept),
         dtype=file.dtype.name,
         channels=tuple(channels),
         rgb=file.samples == c == 3,
+        **kept,
         **sizes,
     )
 

@@ -17,6 +17,7 @@ from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
 from parfocal.images.rawfile import RawFile
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.lif_layout import LifLayout, interpret_layout
 from parfocal.images.readers.lif_metadata import channels_of, fields_of
 from parfocal.images.readers.source import Source
@@ -136,11 +137,9 @@ class LifSource(Source):
         """Return what the file says about the image `number`, and add to `warn`."""
         one = self.found[number]
         layout = interpret_layout(one.element, f"{self.path.name}, {one.name}", warn)
-        kept = [(a, s) for a, s in zip("TCZYX", layout.shape5, strict=True) if s > 1 or a in "YX"]
         return ImageMetadata(
             name=one.name,
-            axes="".join(axis for axis, _ in kept),
-            shape=tuple(size for _, size in kept),
+            **kept_axes(layout.shape5),
             dtype=layout.dtype.newbyteorder("=").name,
             channels=channels_of(one.element, layout),
             rgb=layout.rgb,

@@ -17,6 +17,7 @@ from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image
 from parfocal.images.libraries import library
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.olympus_metadata import OlympusSettings
 from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
@@ -60,17 +61,15 @@ class OlympusSource(Source):
         warn: list[str] = []
         places = self._places(warn)
         pixels = OlympusPixels(self.files, self.path, places)
-        t, c, z, y, x = pixels.shape5
+        _, c, _, y, x = pixels.shape5
         self._settings.check_plane((y, x), self.path, warn)
-        kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
         if self.aside:
             names = ", ".join(self.aside)
             warn.append(f"{self.path.name} holds pictures beside its planes, left out: {names}")
         fields = self._settings.fields(pixels.shape5, warn)
         metadata = ImageMetadata(
             name=self.path.name,
-            axes="".join(axis for axis, _ in kept),
-            shape=tuple(size for _, size in kept),
+            **kept_axes(pixels.shape5),
             dtype=pixels.dtype.name,
             channels=self._settings.channels(c, warn),
             **fields,

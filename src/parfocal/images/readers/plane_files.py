@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.plane_set import REMEDY, Plane, PlaneImage, PlaneSet, whole_images
 from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
@@ -206,15 +207,9 @@ def _describe(
             remedy = "Leave the axis out of the pattern, or state what the file's axes are."
             found_ = f"{outside} by name, {inside} in a file"
             raise InputError(what, where=where, found=found_, remedy=remedy)
-    sizes = [a * b for a, b in zip(inner, [*outer, 1, 1], strict=True)]
-    kept = [(a, s) for a, s in zip("TCZYX", sizes, strict=True) if s > 1 or a in "YX"]
-    values = {
-        "name": image.name,
-        "axes": "".join(axis for axis, _ in kept),
-        "shape": tuple(size for _, size in kept),
-        "dtype": first.dtype.name,
-    }
-    return ImageMetadata(**{**fields, **values})
+    t, c, z = (a * b for a, b in zip(inner, outer, strict=False))
+    values = {"name": image.name, "dtype": first.dtype.name}
+    return ImageMetadata(**{**fields, **values, **kept_axes((t, c, z, *inner[3:]))})
 
 
 class _PlaneFiles:

@@ -14,6 +14,7 @@ from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.ome_xml import OmeImage, parse_ome_xml
 from parfocal.images.rawfile import RawFile
+from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.source import Source
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_metadata import describe
@@ -107,11 +108,8 @@ class TiffSource(Source):
         layout = interpret_axes(letters, sizes, self.options.axes, self.path, warn)
         pixels, block5 = self._pixels(series, layout, warn)
         described = describe(self._opened, series, self._ome_image(number, warn), layout, warn)
-        t, c, z, y, x = layout.shape5
-        kept = [(a, s) for a, s in zip("TCZYX", (t, c, z, y, x), strict=True) if s > 1 or a in "YX"]
         metadata = ImageMetadata(
-            axes="".join(axis for axis, _ in kept),
-            shape=tuple(size for _, size in kept),
+            **kept_axes(layout.shape5),
             dtype=pixels.dtype.name,
             **({"name": series.name or self.path.name} | described.fields),
         )

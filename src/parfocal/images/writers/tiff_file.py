@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from parfocal.core.closing import Closing
 
 __all__ = ["CLASSIC_LIMIT", "Directory", "TiffFile", "Value"]
 
@@ -38,7 +39,7 @@ class Directory:
     below: list[Directory] = field(default_factory=list)
 
 
-class TiffFile:
+class TiffFile(Closing):
     """A little-endian TIFF that is written; a context manager, which closes it.
 
     Parameters
@@ -118,13 +119,6 @@ class TiffFile:
         numbers = np.asarray(value, f"<u{struct.calcsize(kind)}")
         return _TYPES[kind], len(numbers), numbers.tobytes()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
