@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from parfocal.core.blocks import Readable, Region
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
-from parfocal.images.opening import find_reader, format_of
+from parfocal.images.opening import find_reader, format_of, other_files
 from parfocal.images.proof.certificate import Difference
 from parfocal.images.proof.pillow_planes import PillowPlanes
 from parfocal.images.proof.tiff_planes import TiffPlanes, find_pages, refuse_unused_pages
@@ -24,6 +24,8 @@ __all__ = ["NONE", "READERS_DISAGREE", "SecondReader", "SecondReaderError", "sec
 
 NONE = "none"
 """The name of a second reader that stands for no other than the converter's."""
+
+_ALONE = ("bitmap", "dicom", "tiff")
 
 READERS_DISAGREE = "Two readers of the source disagree"
 
@@ -64,6 +66,7 @@ class _Question:
     place: int
     options: ReadOptions
     free_order: bool
+    alone: bool
 
 
 def second_readers(
@@ -108,7 +111,9 @@ def second_readers(
     ome = any(name.lower().endswith(".ome.xml") for name in image.original_metadata)
     # Files that do not say what their pages are may be read with other axes elsewhere.
     free = options.axes is not None or (format_.module == "tiff" and not ome)
-    asked = _Question(path, image, entries, place, options, free)
+    # Bio-Formats takes files of like names, or of one series of DICOM, for one image.
+    alone = format_.module in _ALONE and not other_files(path)
+    asked = _Question(path, image, entries, place, options, free, alone)
     tried = False
     for name in _candidates(format_, image, wanted):
         try:
@@ -152,10 +157,11 @@ def _open(name: str, asked: _Question) -> SecondReader | None:
     if name == "openslide" and not (asked.image.metadata.rgb and asked.image.dtype == np.uint8):
         return None  # it reads colour pictures only
     reader = find_reader(asked.path, name)
-    entries = list_series(reader, asked.path)
+    options = replace(asked.options, alone=asked.alone)
+    entries = list_series(reader, asked.path, ReadOptions(alone=asked.alone))
     if len(entries) != len(asked.entries):
         return _other_count(asked, name, len(entries))
-    image = open_series(reader, asked.path, entries[asked.place].series, asked.options)
+    image = open_series(reader, asked.path, entries[asked.place].series, options)
     if _name(image.reader) == _name(asked.image.reader):
         image.close()
         return None

@@ -50,6 +50,7 @@ class BioFormatsSource(Source):
             self.reader = self.java.ImageReader()
             self.reader.setFlattenedResolutions(False)
             self.reader.setMetadataStore(metadata)
+            self.reader.setGroupFiles(not self.options.alone)
             self._held.callback(self._close)
             self.reader.setId(str(self.path.absolute()))
             self.xml = drop_forbidden(str(metadata.dumpXML()))

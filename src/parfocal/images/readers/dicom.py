@@ -15,11 +15,13 @@ from parfocal.images.readers.dicom_codecs import is_lossy
 from parfocal.images.readers.dicom_file import DAMAGE, DAMAGED, DicomFile
 from parfocal.images.readers.dicom_metadata import describe_slide, describe_stack
 from parfocal.images.readers.dicom_pixels import DicomPixels
-from parfocal.images.readers.dicom_slide import find_members, gather_tiles, is_slide
+from parfocal.images.readers.dicom_slide import find_members, gather_tiles, is_full, is_slide
 from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["open_source"]
+
+_RLE = "1.2.840.10008.1.2.5"
 
 
 class DicomSource(Source):
@@ -102,6 +104,7 @@ def _image(file: DicomFile, pixels: DicomPixels, metadata: ImageMetadata, warn: 
         lossy=is_lossy(file.syntax),
         warnings=tuple(warn),
         original_metadata={"dicom.json": _json(file.json)},
+        misread_by=_misread_by(file, metadata),
     )
 
 
@@ -135,6 +138,21 @@ def _rescaling(header: Any) -> tuple[float, float]:
         if "RescaleSlope" in place:
             return float(place.RescaleSlope), float(place.get("RescaleIntercept", 0) or 0)
     return 1, 0
+
+
+def _misread_by(file: DicomFile, metadata: ImageMetadata) -> dict[str, str]:
+    """Tell what Bio-Formats is known to read wrongly."""
+    told = []
+    if file.photometric == "MONOCHROME1":
+        told.append("it inverts pixels of which 0 means white")
+    if file.syntax == _RLE:
+        told.append("it loses the end of frames that are run-length encoded")
+    if metadata.size("T") > 1:
+        told.append("it takes time points for planes along Z")
+    several = metadata.size("Z") > 1 or metadata.size("C") > file.samples
+    if several and is_slide(file.header) and not is_full(file.header):
+        told.append("it overlooks at which depth and on which path tiles were taken")
+    return {"bioformats": "; ".join(told)} if told else {}
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

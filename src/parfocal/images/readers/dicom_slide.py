@@ -13,7 +13,7 @@ from parfocal.errors import InputError
 from parfocal.images.readers.dicom_file import DAMAGE, DicomFile
 from parfocal.images.readers.dicom_pixels import Place
 
-__all__ = ["DicomSlide", "find_members", "gather_tiles", "is_slide"]
+__all__ = ["DicomSlide", "find_members", "gather_tiles", "is_full", "is_slide"]
 
 _MARK_AT, _MARK = 128, b"DICM"
 _TAGS = ["SeriesInstanceUID", "ImageType", "TotalPixelMatrixColumns", "TotalPixelMatrixRows"]
@@ -110,7 +110,7 @@ def gather_tiles(files: Sequence[DicomFile]) -> DicomSlide:
     depths: set[float] = set()
     found: dict[tuple[str, float, int, int], tuple[DicomFile, int]] = {}
     for file in files:
-        placed = _full_places(file) if _is_full(file.header) else _sparse_places(file)
+        placed = _full_places(file) if is_full(file.header) else _sparse_places(file)
         for frame, (path, depth, row, column) in enumerate(placed):
             if path not in paths:
                 paths.append(path)
@@ -130,14 +130,14 @@ def gather_tiles(files: Sequence[DicomFile]) -> DicomSlide:
     down, across = _grid(first)
     shape5 = (1, len(paths) * first.samples, len(order), *_matrix(first.header))
     missing = len(paths) * len(order) * down * across - len(frames)
-    if missing and all(_is_full(file.header) for file in files):
+    if missing and all(is_full(file.header) for file in files):
         what = "Tiles of the slide are missing"
         expected = f"{len(frames) + missing} tiles"
         remedy = "Put all files of the series into one folder."
         raise InputError(
             what, where=first.path, expected=expected, found=len(frames), remedy=remedy
         )
-    full = any(_is_full(file.header) for file in files)
+    full = any(is_full(file.header) for file in files)
     return DicomSlide(frames, shape5, tuple(paths), () if full else tuple(order), missing)
 
 
@@ -199,7 +199,8 @@ def _check_alike(files: Sequence[DicomFile]) -> None:
             )
 
 
-def _is_full(header: Any) -> bool:
+def is_full(header: Any) -> bool:
+    """Whether frames follow each other in the standard order, all of them stored."""
     kind = header.get("DimensionOrganizationType")
     return kind == "TILED_FULL" or (not kind and "PerFrameFunctionalGroupsSequence" not in header)
 

@@ -195,7 +195,27 @@ class LifSource(Source):
             reader=library("liffile"),
             warnings=tuple(warn),
             original_metadata={"leica.xml": one.xml.encode()},
+            misread_by=_misread_by(layout, self._room(one, file.size())),
         )
+
+    def _room(self, one: _Found, size: int) -> int:
+        """Return the bytes from an image to the next one in its file, or to the end."""
+        later = [o.offset for o in self.found if o.file == one.file and o.offset > one.offset]
+        return min(later, default=size) - one.offset
+
+
+def _misread_by(layout: LifLayout, room: int) -> dict[str, str]:
+    """Tell what Bio-Formats is known to read wrongly, in `room` bytes."""
+    told = []
+    if layout.waves:
+        told.append("it takes wavelengths for time points")
+    if layout.dtype in (np.float16, np.uint32, np.uint64):
+        told.append(f"it takes pixels of {8 * layout.dtype.itemsize} bits for another type")
+    if layout.red_first:
+        told.append("it takes blue to be before red")
+    if layout.skipped(room) != layout.steps["Y"] - layout.row_bytes:
+        told.append("it guesses the length of rows from where the next image begins")
+    return {"bioformats": "; ".join(told)} if told else {}
 
 
 def _elements(root: ET.Element, folder: str) -> Iterator[tuple[str, ET.Element]]:

@@ -85,6 +85,8 @@ class LifLayout:
         How many tiles of a mosaic there are, and the bytes from one to the next.
     rgb : bool
         Whether the channels are red, green and blue of one camera, side by side.
+    waves : bool
+        Whether the channels are wavelengths that were scanned.
     """
 
     shape5: Shape
@@ -95,11 +97,38 @@ class LifLayout:
     tiles: int
     tile_step: int
     rgb: bool
+    waves: bool
 
     @property
     def interleaved(self) -> bool:
         """Whether the channels of a pixel lie side by side."""
         return len(self.channels) > 1 and max(self.channels) < self.steps["X"]
+
+    @property
+    def red_first(self) -> bool:
+        """Whether the red of a pixel lies before its blue."""
+        return self.rgb and self.channels[0] < self.channels[2]
+
+    def skipped(self, room: int) -> int:
+        """Return how many bytes Bio-Formats skips after each row.
+
+        It divides what is left of the bytes up to the next image, `room`, by the height.
+        """
+        spare = room - self._rows * self.row_bytes
+        return 0 if self.shape5[4] % 4 == 0 else max(0, spare) // self.shape5[3]
+
+    @property
+    def row_bytes(self) -> int:
+        """How many bytes a row has, without what it is filled up with."""
+        return (
+            self.shape5[4] * self.dtype.itemsize * (len(self.channels) if self.interleaved else 1)
+        )
+
+    @property
+    def _rows(self) -> int:
+        """How many rows there are in all."""
+        t, c, z, y, _ = self.shape5
+        return t * z * y * self.tiles * (1 if self.interleaved else c)
 
     @property
     def end(self) -> int:
@@ -150,6 +179,7 @@ def interpret_layout(element: ET.Element, where: object, warn: list[str]) -> Lif
         tiles=mosaic.size if mosaic else 1,
         tile_step=mosaic.stride if mosaic else 0,
         rgb=rgb,
+        waves=waves is not None,
     )
     _check_distinct(layout, where)
     return layout

@@ -44,6 +44,7 @@ _DAMAGE = (
 _OLD = b"\x00\x00\x00\x0cjP  "
 _LOOPS = {"TimeLoop": "T", "NETimeLoop": "T", "XYPosLoop": "P", "ZStackLoop": "Z"}
 _DAMAGED = "The file is truncated or damaged: copy or download it again."
+_TINY = 2**16  # pixels of a plane
 _BIO_FORMATS = "Read it by Bio-Formats: --set reader=bioformats."
 
 
@@ -178,6 +179,10 @@ class Nd2Source(Source):
             return {"bioformats": "it takes blue for red"}
         if padding not in (0, layout.dtype.itemsize):
             return {"bioformats": "it takes rows for shorter than they are stored"}
+        if self._missing:
+            return {"bioformats": "it does not know where an acquisition was stopped"}
+        if self.sizes["P"] > 1 and layout.height * layout.width < _TINY:
+            return {"bioformats": "it guesses the type of pixels from sizes, which are too small"}
         return {}
 
     def _missing_frames(self) -> int:

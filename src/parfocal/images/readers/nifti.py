@@ -153,8 +153,8 @@ def _misread_by(header: NiftiHeader, layout: TiffLayout) -> dict[str, str]:
     """Tell what Bio-Formats reads in another way than the standard states."""
     if header.samples > 1:
         return {"bioformats": "it takes colours for signed numbers"}
-    if layout.size("T") > 1 and layout.size("C") > 1:
-        return {"bioformats": "it takes the fifth axis for faster than the fourth"}
+    if layout.size("C") > 1 and max(layout.size("T"), layout.size("Z")) > 1:
+        return {"bioformats": "it takes the fifth axis for faster than the third and the fourth"}
     return {}
 
 

@@ -81,7 +81,31 @@ class OlympusSource(Source):
             reader=library("oiffile"),
             warnings=tuple(warn),
             original_metadata={"olympus.oif": self._text},
+            misread_by=self._misread_by(pixels.shape5[:3]),
         )
+
+    def _misread_by(self, sizes: tuple[int, int, int]) -> dict[str, str]:
+        """Tell what Bio-Formats is known to read wrongly of an image of sizes T, C, Z."""
+        for axis, size in zip("TCZ", sizes, strict=True):
+            letter = self._settings.letter(axis, [])
+            if self._settings.size(letter) > size and self._settings.is_plane_axis(letter):
+                return {"bioformats": "it counts planes that were planned and not taken"}
+        listed = self._settings.in_order()
+        if listed and not self._tells_axes(listed[0]):
+            texts = [dict(_INDEX.findall(PureWindowsPath(name).stem)) for name in listed]
+            places = [[one.get(axis, "") for axis in "TCZ"] for one in texts]
+            if places != sorted(places):
+                return {"bioformats": "it takes planes to be listed by T, C and Z"}
+        return {}
+
+    def _tells_axes(self, name: str) -> bool:
+        """Whether the settings of a plane tell of all axes, from the first, which is X."""
+        from parfocal.images.readers.olympus_files import settings_of
+
+        try:
+            return "Axis 0 Parameters" in settings_of(self.files.read(name), name, self.path)
+        except InputError:
+            return True
 
     def _places(self, warn: list[str]) -> Mapping[tuple[int, int, int], str]:
         """Return the file of each plane T, C, Z, counted from 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -63,14 +63,18 @@ class OlympusSettings:
     def listed(self) -> tuple[str, ...]:
         """Return names of the settings of planes that were saved: all, or the first and last."""
         saved = self._get("ProfileSaveInfo")
-        keys = [
-            key
-            for key in saved
-            if (key.startswith("IniFileName") and "Thumb" not in key)
-            or key in ("PtyFileNameS", "PtyFileNameE")
-        ]
-        names = {PureWindowsPath(str(saved[key])).name for key in keys}
-        return tuple(sorted(name for name in names if name.lower().endswith(".pty")))
+        ends = self._names(key for key in ("PtyFileNameS", "PtyFileNameE") if key in saved)
+        return tuple(sorted({*ends, *self.in_order()}))
+
+    def in_order(self) -> tuple[str, ...]:
+        """Return names of the settings of planes in the order of their list, if there is one."""
+        keys = (key for key in self._get("ProfileSaveInfo") if key.startswith("IniFileName"))
+        return self._names(key for key in keys if "Thumb" not in key)
+
+    def _names(self, keys: Iterable[str]) -> tuple[str, ...]:
+        saved = self._get("ProfileSaveInfo")
+        names = (PureWindowsPath(str(saved[key])).name for key in keys)
+        return tuple(name for name in names if name.lower().endswith(".pty"))
 
     def size(self, axis: str) -> int:
         """Return how many elements an axis was to have; 1 where it is not used."""
@@ -94,7 +98,7 @@ class OlympusSettings:
 
     def check_plane(self, plane: tuple[int, int], where: Path, warn: list[str]) -> None:
         """Refuse planes of another size than stated; warn where they are no X and Y."""
-        first, second = self._order[:2]
+        first, second = self._order[0], self._order[1]
         stated = self.size(second), self.size(first)
         if plane != stated:
             what = "The planes are of another size than the settings state"

@@ -31,10 +31,13 @@ class ReadOptions:
         The axes in their order, such as ``TZYX``, where the file does not say.
     threads : int
         How many threads the reader may use to decode.
+    alone : bool
+        Whether the file stands for itself, so that no others are to be taken for parts of it.
     """
 
     axes: str | None = None
     threads: int = 1
+    alone: bool = False
 
 
 @dataclass(frozen=True)

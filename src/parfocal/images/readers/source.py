@@ -122,7 +122,7 @@ class Reader(Protocol):
         """
 
 
-def list_series(reader: Reader, path: Path) -> list[ImageEntry]:
+def list_series(reader: Reader, path: Path, options: ReadOptions | None = None) -> list[ImageEntry]:
     """List the images that a source holds.
 
     Raises
@@ -130,7 +130,7 @@ def list_series(reader: Reader, path: Path) -> list[ImageEntry]:
     InputError
         If it is damaged, or an image of it has axes or pixels that cannot be kept.
     """
-    with reader.open_source(path, ReadOptions()) as source:
+    with reader.open_source(path, options or ReadOptions()) as source:
         return source.entries()
 
 

@@ -18,6 +18,7 @@ from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.source import Source
 from parfocal.images.readers.tiff_axes import TiffLayout, interpret_axes
 from parfocal.images.readers.tiff_metadata import describe
+from parfocal.images.readers.tiff_misread import misread_by
 from parfocal.images.readers.tiff_open import DAMAGED, open_tiff
 from parfocal.images.readers.tiff_pixels import DAMAGE, ContiguousPixels, PagePixels
 from parfocal.images.readers.tiff_vendors import vendor_axes
@@ -122,6 +123,7 @@ class TiffSource(Source):
             original_metadata=described.texts,
             lossy=int(series.keyframe.compression) in _LOSSY,
             plane_file=_plane_file(series, layout),
+            misread_by=misread_by(self._tiff, series),
         )
 
     def _ome_image(self, number: int, warn: list[str]) -> OmeImage | None:
