@@ -98,7 +98,7 @@ def read_header(file: RawFile, warn: list[str]) -> DeltaVisionHeader:
     fields["byte_order"] = {"<": "little", ">": "big"}[order]
     dtype, axes = _kind(fields, file.path)
     sizes = _sizes(fields, axes, file.path)
-    header = DeltaVisionHeader(fields, dtype.newbyteorder(order), axes, sizes, {})
+    header = DeltaVisionHeader(fields, np.dtype(f"{order}{dtype.str[1:]}"), axes, sizes, {})
     if fields["extended_bytes"] < 0:
         what = "The header of the DeltaVision file is damaged"
         found = f"an extended header of {fields['extended_bytes']} bytes"

@@ -22,7 +22,8 @@ _RGB = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
 
 def position_names(file: Any, path: Path, count: int) -> list[str]:
     """Return the name of each position, empty where it has none and is the only one."""
-    points = next((one.parameters.points for one in file.experiment if _is_positions(one)), [])
+    loops = (one.parameters.points for one in file.experiment if _is_positions(one))
+    points: list[Any] = next(loops, [])
     names = [point.name or "" for point in points][:count]
     names += [""] * (count - len(names))
     if count == 1:

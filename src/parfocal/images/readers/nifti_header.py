@@ -131,7 +131,7 @@ def parse_header(content: bytes, path: Path) -> NiftiHeader:
         fields,
         size,
         int(offset),
-        dtype.newbyteorder(order),
+        np.dtype(f"{order}{dtype.str[1:]}"),
         samples,
         sizes,
         tuple(fields["pixdim"][1 : rank + 1]),

@@ -147,10 +147,11 @@ class _Compound:
         """Return the content of a stream."""
         try:
             with self._lock:
-                return self._file.open_file(self._streams[name]).read()
+                content: bytes = self._file.open_file(self._streams[name]).read()
         except DAMAGE as error:
             where = f"{self._path}, {name}"
             raise damaged(where, error) from error
+        return content
 
     def close(self) -> None:
         """Close the file."""
