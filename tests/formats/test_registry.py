@@ -10,6 +10,7 @@ import tifffile
 
 from parfocal.errors import InputError
 from parfocal.images import list_images, open_image
+from parfocal.images.candidates import is_image_name
 from parfocal.images.opening import find_reader
 from parfocal.images.readers import bioformats_java, loading, registry
 from parfocal.images.readers.loading import find_named
@@ -53,10 +54,28 @@ def test_a_name_tells_the_format(one: Format) -> None:
 @pytest.mark.parametrize("one", FORMATS, ids=by_name)
 def test_the_first_bytes_tell_the_format(one: Format) -> None:
     for at, sign in one.signatures:
-        head = (bytes(at) + sign).ljust(HEAD_BYTES, b"\0")
+        # DeltaVision's mark is short, so that its sizes must be possible too.
+        sizes = (b"\1\0\0\1" * 3).ljust(16, b"\0") if one.module == "deltavision" else b""
+        sizes = sizes.replace(b"\1\0\0\1", b"\1\0\0\0" if sign[0] == 0xA0 else b"\0\0\0\1")
+        head = (sizes.ljust(at, b"\0") + sign).ljust(HEAD_BYTES, b"\0")
         assert find_format(Path("image"), head) is one
         assert find_format(Path(f"image{one.suffixes[0]}"), head) is one
         assert at + len(sign) <= HEAD_BYTES
+
+
+@pytest.mark.parametrize("name", ["my-index.xml", "plate_index.idx.xml"])
+def test_whole_names_are_no_endings(name: str) -> None:
+    assert find_format(Path(name), b"") is None
+    assert not is_image_name(name)
+
+
+def test_a_short_mark_alone_tells_no_deltavision() -> None:
+    assert find_format(Path("image"), b"\xff" * 96 + b"\xa0\xc0" + bytes(414)) is None
+
+
+@pytest.mark.parametrize("name", ["a.flex", "a.DNG", "a.nef", "a.cr2"])
+def test_tiffs_that_only_bio_formats_reads_whole(name: str) -> None:
+    assert find_format(Path(name), b"II*\0") is None
 
 
 def test_bytes_count_more_than_the_name() -> None:

@@ -12,6 +12,7 @@ __all__ = ["is_image_name", "leads"]
 _OTHERS = (
     *(".jp2", ".bmp", ".gif", ".zvi", ".vsi", ".sld", ".flex", ".mvd2", ".mrc", ".1sc", ".ids"),
     *(".ics", ".lei", ".obf", ".msr", ".oir", ".pic", ".sif", ".spe", ".ipl", ".ipw", ".xdce"),
+    *(".nrrd", ".fits", ".dm3", ".dm4", ".cxd", ".lms", ".al3d", ".am", ".mnc"),
 )
 _SETS = ("imagexpress", "operetta", "cellvoyager", "fileset")
 _LEADERS = (

@@ -198,14 +198,16 @@ class LifSource(Source):
             misread_by=_misread_by(layout, self._room(one, file.size())),
         )
 
-    def _room(self, one: _Found, size: int) -> int:
-        """Return the bytes from an image to the next one in its file, or to the end."""
+    def _room(self, one: _Found, size: int) -> int | None:
+        """Return the bytes from an image to the next one or the end; None if not in a LIF."""
+        if one.file.suffix.lower() != ".lif":
+            return None
         later = [o.offset for o in self.found if o.file == one.file and o.offset > one.offset]
         return min(later, default=size) - one.offset
 
 
-def _misread_by(layout: LifLayout, room: int) -> dict[str, str]:
-    """Tell what Bio-Formats is known to read wrongly, in `room` bytes."""
+def _misread_by(layout: LifLayout, room: int | None) -> dict[str, str]:
+    """Tell what Bio-Formats is known to read wrongly; `room` as LIFs give it."""
     told = []
     if layout.waves:
         told.append("it takes wavelengths for time points")
@@ -213,7 +215,7 @@ def _misread_by(layout: LifLayout, room: int) -> dict[str, str]:
         told.append(f"it takes pixels of {8 * layout.dtype.itemsize} bits for another type")
     if layout.red_first:
         told.append("it takes blue to be before red")
-    if layout.skipped(room) != layout.steps["Y"] - layout.row_bytes:
+    if room is not None and layout.skipped(room) != layout.steps["Y"] - layout.row_bytes:
         told.append("it guesses the length of rows from where the next image begins")
     return {"bioformats": "; ".join(told)} if told else {}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 __all__ = [
     "BIO_FORMATS",
@@ -51,7 +52,7 @@ class Format:
     module : str
         Module of `parfocal.images.readers` that reads it.
     suffixes : tuple of str
-        Endings of names, in lower case; longer ones go first.
+        Endings of names, in lower case, longer ones first; those without a dot are whole names.
     signatures : tuple of (int, bytes)
         Offset and bytes, each of which is a sign of it.
     extra : str, optional
@@ -79,6 +80,8 @@ class Format:
         return all(find_spec(name) is not None for name in self.needs)
 
 
+# TIFFs by their signatures, of which our reader would show a preview or a part.
+_BY_BIO_FORMATS = (".flex", ".dng", ".nef", ".cr2", ".fff")
 _HDF5 = (0, b"\x89HDF\r\n\x1a\n")
 
 # A signature decides before a suffix does, and what comes first decides among equals.
@@ -266,15 +269,30 @@ def find_format(path: Path, head: bytes) -> Format | None:
         Its first `HEAD_BYTES` bytes.
     """
     name = path.name.lower()
-    of_name = [one for one in FORMATS if any(name.endswith(end) for end in one.suffixes)]
+    if name.endswith(_BY_BIO_FORMATS):
+        return None
+    of_name = [one for one in FORMATS if any(_fits(name, end) for end in one.suffixes)]
     of_head = [
         one for one in FORMATS if any(head.startswith(sign, at) for at, sign in one.signatures)
     ]
+    of_head = [one for one in of_head if one.module != "deltavision" or _is_deltavision(head)]
     both = [one for one in of_head if one in of_name]
     if both or of_head:
         # A slide of some kinds is a TIFF or HDF5 by its signature, and more by its name.
         return (both or _special(of_name) or of_head)[0]
     return of_name[0] if of_name else None
+
+
+def _is_deltavision(head: bytes) -> bool:
+    """Whether sizes and the type of pixels may be those of DeltaVision, whose mark is short."""
+    order: Literal["little", "big"] = "little" if head[96:98] == b"\xa0\xc0" else "big"
+    *sizes, kind = (int.from_bytes(head[n : n + 4], order) for n in (0, 4, 8, 12))
+    return all(0 < size < 2**24 for size in sizes) and kind < 8
+
+
+def _fits(name: str, end: str) -> bool:
+    """Whether a name has an ending; one without a dot is a whole name."""
+    return name.endswith(end) if end.startswith(".") else name == end
 
 
 def _special(formats: Sequence[Format]) -> Sequence[Format]:
