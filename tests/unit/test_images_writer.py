@@ -153,6 +153,17 @@ def test_rgb_comes_back(tmp_path):
         assert colors == ["FF0000", "00FF00", "0000FF"]
 
 
+def test_channels_without_a_colour_are_shown_by_their_emission(tmp_path):
+    pixels = noise(1, 4, 1, 9, 9)
+    emitted = [Channel(emission_nm=nm) for nm in (452, 520, 624)]
+    channels = (*emitted, Channel(emission_nm=452, color="FFFFFF"))
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="CYX", channels=channels), Memory(pixels))
+    colors = [c["color"] for c in _attributes(tmp_path / "a")["ome"]["omero"]["channels"]]
+    assert colors == ["0000FF", "00FF00", "FF0000", "FFFFFF"]
+    with open_image(tmp_path / "a") as image:
+        assert image.metadata.channels == channels
+
+
 def _attributes(path):
     return json.loads((path / "zarr.json").read_text())["attributes"]
 

@@ -154,7 +154,7 @@ def _channels(
         if color is None and metadata.rgb:
             color = _RGB[index]
         row: dict[str, Any] = {"label": name, "active": True}
-        row["color"] = color or _default_color(index, len(described))
+        row["color"] = color or _default_color(channel, index, len(described))
         row["window"] = _window(np.dtype(metadata.dtype), windows[index], rgb=metadata.rgb)
         rows.append(row)
     return rows
@@ -171,7 +171,14 @@ def _window(dtype: np.dtype[Any], window: tuple[float, float], *, rgb: bool) -> 
     return limits | {"start": int(start), "end": int(end)}
 
 
-def _default_color(index: int, count: int) -> str:
+def _default_color(channel: Channel, index: int, count: int) -> str:
+    """Return a colour to show: that of the emission, or else one for each channel.
+
+    Source: OMERO, which takes emissions up to 500 nm for blue and up to 560 nm for green.
+    """
+    if channel.emission_nm:
+        bands = ((500, "0000FF"), (560, "00FF00"))
+        return next((color for end, color in bands if channel.emission_nm <= end), "FF0000")
     colors = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
     return "FFFFFF" if count == 1 else colors[index % len(colors)]
 
