@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +105,12 @@ class Context:
         """Keep `message` for the record, and log it."""
         logger.warning(message)
         self.warnings.append(message)
+
+    def warn_of(self, what: str, items: Sequence[str], at_most: int = 3) -> None:
+        """Warn, where there are any, of how many `items` there are, and name the first."""
+        if items:
+            more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+            self.warn(f"{len(items)} {what}: {', '.join(items[:at_most])}{more}")
 
 
 State = Callable[[Any, Row | None], str]

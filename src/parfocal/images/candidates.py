@@ -1,12 +1,12 @@
-"""Tell by its name whether a file should hold an image, and whether others belong to it."""
+"""Tell whether a file should hold an image, and whether others belong to it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from parfocal.images.readers.registry import FORMATS
+from parfocal.images.readers.registry import FORMATS, HEAD_BYTES, find_format
 
-__all__ = ["is_image_name", "leads"]
+__all__ = ["is_image", "is_image_name", "leads"]
 
 # Formats that only Bio-Formats reads; it reads more, whose names say less.
 _OTHERS = (
@@ -14,6 +14,7 @@ _OTHERS = (
     *(".ics", ".lei", ".obf", ".msr", ".oir", ".pic", ".sif", ".spe", ".ipl", ".ipw", ".xdce"),
     *(".nrrd", ".fits", ".dm3", ".dm4", ".cxd", ".lms", ".al3d", ".am", ".mnc"),
 )
+_DICOM_FOLDER = b"1.2.840.10008.1.3.10"  # a DICOMDIR: the list of files on a medium
 _SETS = ("imagexpress", "operetta", "cellvoyager", "fileset")
 _LEADERS = (
     *(end for format_ in FORMATS if format_.module in _SETS for end in format_.suffixes),
@@ -26,6 +27,23 @@ _SUFFIXES = (*(end for format_ in FORMATS for end in format_.suffixes), *_OTHERS
 def is_image_name(name: str) -> bool:
     """Tell whether a file of this name should hold an image, or be the index of a set."""
     return _has(name, _SUFFIXES)
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name, or else by its first bytes, whether a file should hold an image.
+
+    Raises
+    ------
+    OSError
+        If it may not be read.
+    """
+    if is_image_name(path.name):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return find_format(path, head) is not None and _DICOM_FOLDER not in head
 
 
 def leads(path: Path) -> bool:

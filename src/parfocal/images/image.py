@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape
 from parfocal.core.closing import Closing
+from parfocal.errors import InputError
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["Image", "ImageEntry"]
@@ -29,23 +30,44 @@ class ImageEntry:
     ----------
     series : str
         What to pass to `open_image`; empty where a folder is one image itself.
-    metadata : ImageMetadata
-        What the source says about it.
+    found : ImageMetadata or InputError
+        What the source says about it; or why it cannot be opened, as one of several images.
     aside : tuple of str
         Names of pictures beside it that are not of the sample, such as the label of a slide.
     plate, well, field : str
         Where on a plate it was taken, such as ``B02`` and ``1``; empty if on none.
     warnings : tuple of str
         What is wrong with it, as far as listing shows.
+    group : str
+        What names the series of several files that it is one of; empty if of none.
     """
 
     series: str
-    metadata: ImageMetadata
+    found: ImageMetadata | InputError
     aside: tuple[str, ...] = ()
     plate: str = ""
     well: str = ""
     field: str = ""
     warnings: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def refused(self) -> InputError | None:
+        """Why it cannot be opened; None if it can, as far as listing shows."""
+        return self.found if isinstance(self.found, InputError) else None
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        """What the source says about it.
+
+        Raises
+        ------
+        InputError
+            If it cannot be opened.
+        """
+        if isinstance(self.found, InputError):
+            raise self.found
+        return self.found
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,14 @@ def open_image(
     return replace(image, warnings=(warning, *image.warnings)) if warning else image
 
 
-def list_images(path: Path, *, reader: str | None = None) -> list[ImageEntry]:
+def list_images(
+    path: Path, *, axes: str | None = None, reader: str | None = None
+) -> list[ImageEntry]:
     """List the images that a path holds.
 
     Parameters
     ----------
-    path, reader
+    path, axes, reader
         As for `open_image`.
 
     Returns
@@ -88,10 +90,11 @@ def list_images(path: Path, *, reader: str | None = None) -> list[ImageEntry]:
     Raises
     ------
     InputError
-        If the path cannot be read, or one of its images cannot.
+        If the path cannot be read, or its only image cannot; one of several that cannot is in
+        the list with the reason.
     """
     path = Path(path)
-    return source.list_series(find_reader(path, reader), path)
+    return source.list_series(find_reader(path, reader), path, ReadOptions(axes))
 
 
 def other_files(path: Path) -> list[Path]:

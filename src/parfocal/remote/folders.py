@@ -14,8 +14,6 @@ from parfocal.errors import InputError
 
 __all__ = ["Candidate", "Listing", "expand_path", "home_of_glob"]
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -46,7 +44,7 @@ class Listing:
 
 
 def expand_path(
-    text: str, *, recursive: bool, pattern: str, is_image_name: Callable[[str], bool]
+    text: str, *, recursive: bool, pattern: str, is_image: Callable[[Path], bool]
 ) -> Listing:
     """Find the images that `text` names.
 
@@ -59,8 +57,8 @@ def expand_path(
         Whether to search folders in folders.
     pattern : str
         Which names to take from folders.
-    is_image_name : callable
-        Tells whether a file of a name should hold an image. TIFFs are known without it.
+    is_image : callable
+        Tells whether a file should hold an image.
 
     Returns
     -------
@@ -79,12 +77,12 @@ def expand_path(
             listing.candidates.append(Candidate(path, str(path.parent), path.name))
         elif path.is_dir():
             for file in _walk(path, listing, recursive=recursive):
-                _sort_in(file, path, pattern, listing, is_image_name)
+                _sort_in(file, path, pattern, listing, is_image)
         elif glob.has_magic(text):
             home = home_of_glob(text)
             for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207
                 if not _is_hidden(Path(match).name) and not _is_inside_zarr(Path(match), home):
-                    _sort_in(Path(match), home, "*", listing, is_image_name)
+                    _sort_in(Path(match), home, "*", listing, is_image)
         else:
             what = "There is no such file or folder"
             remedy = "Check the path; a relative one starts at the working folder."
@@ -110,11 +108,11 @@ def _walk(folder: Path, listing: Listing, *, recursive: bool) -> Iterator[Path]:
 
 
 def _sort_in(
-    path: Path, home: Path, pattern: str, listing: Listing, is_image_name: Callable[[str], bool]
+    path: Path, home: Path, pattern: str, listing: Listing, is_image: Callable[[Path], bool]
 ) -> None:
     if path.is_dir() and not is_zarr(path):
         listing.unsearched.append(str(path))
-    elif not (path.is_dir() or is_image_name(path.name) or _is_tiff(path)):
+    elif not (path.is_dir() or is_image(path)):
         listing.ignored.append(str(path))
     elif fnmatch.fnmatchcase(path.name, pattern):
         name = path.relative_to(home).as_posix()
@@ -130,13 +128,6 @@ def _is_inside_zarr(path: Path, home: Path) -> bool:
     """Tell whether a folder between `home` and `path` is an OME-Zarr."""
     between = path.relative_to(home).parents
     return any(is_zarr(home / folder) for folder in between if folder.name)
-
-
-def _is_tiff(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(4) in _TIFF
 
 
 def home_of_glob(text: str) -> Path:

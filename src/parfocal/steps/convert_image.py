@@ -91,7 +91,7 @@ def run(
         what = "One image and all images are asked for at once"
         remedy = "Leave out series, or all_series."
         raise ConfigurationError(what, where=source, found=f"series {series}", remedy=remedy)
-    entries = list_images(source, reader=params.reader)
+    entries = list_images(source, axes=params.axes, reader=params.reader)
     if params.all_series:
         _convert_all(source, target, entries, params, context)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["STEP", "ListImagesParams", "run"]
 
 logger = logging.getLogger(__name__)
+
+_APART = (
+    "files of one series are images of their own, each with its slices only (to analyse them as "
+    "one volume, convert them to NIfTI or a multi-frame DICOM first)"
+)
 
 
 class ListImagesParams(Parameters):
@@ -77,6 +82,9 @@ def run(
             remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
             raise InputError(what, where=text, expected=params.pattern, remedy=remedy)
         rows += found
+    for files in known.groups.values():
+        if len(files) > 1:
+            context.warn_of(_APART, files)
     rows = _tell_plates_apart(_unique(rows, context), context)
     write_sheet(outputs["sheet"], rows)
     context.details["images"] = len(rows)
@@ -95,11 +103,14 @@ class _Known:
         Files that belong to an image which another file stands for.
     dropped : list of str
         Those of the latest source.
+    groups : dict of str to list of str
+        Files that are images of their own, by the series of files that they are one of.
     """
 
     home: str
     parts: set[Path] = field(default_factory=set)
     dropped: list[str] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) -> Iterator[Row]:
@@ -115,7 +126,7 @@ def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) 
         )
         return _rows_of_url(draft, source)
     if text.endswith(".tsv"):
-        return _rows_of_sheet(source.path, context)
+        return _rows_of_sheet(source.path, known, context)
     path = str(source.path) if is_uri(text) else text
     return _rows_of_path(path, params, known, context)
 
@@ -123,11 +134,11 @@ def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) 
 def _rows_of_path(
     text: str, params: ListImagesParams, known: _Known, context: Context
 ) -> Iterator[Row]:
-    from parfocal.images.candidates import is_image_name
+    from parfocal.images.candidates import is_image
     from parfocal.remote.folders import expand_path
 
     listing = expand_path(
-        text, recursive=params.recursive, pattern=params.pattern, is_image_name=is_image_name
+        text, recursive=params.recursive, pattern=params.pattern, is_image=is_image
     )
     _add_parts(known.parts, (candidate.path for candidate in listing.candidates))
     _tell_passed_over(listing, known.parts, params, context)
@@ -151,12 +162,12 @@ def _rows_of_path(
             name=candidate.path.absolute().name,
             source=place,
         )
-        yield from _rows_of_file(draft, candidate.path, candidate.name, context)
+        yield from _rows_of_file(draft, candidate.path, candidate.name, known, context)
         known.parts |= _other_files(candidate.path)
-    _tell(context, "file(s) are parts of an image that another file stands for", known.dropped)
-    _tell(context, "label image(s) are no images to analyse and were left out", labels)
+    context.warn_of("file(s) are parts of an image that another file stands for", known.dropped)
+    context.warn_of("label image(s) are no images to analyse and were left out", labels)
     why = "have a tab, a line break or no UTF-8 in their names and were left out (rename them)"
-    _tell(context, f"file(s) {why}", strange, at_most=len(strange))
+    context.warn_of(f"file(s) {why}", strange, at_most=len(strange))
 
 
 def _place(path: str) -> str | None:
@@ -186,13 +197,13 @@ def _has_earlier_name(path: Path) -> bool:
     return any(other.exists() and not other.samefile(path) for other in others)
 
 
-def _rows_of_sheet(path: Path, context: Context) -> Iterator[Row]:
+def _rows_of_sheet(path: Path, known: _Known, context: Context) -> Iterator[Row]:
     for row in read_sheet(path):
         source = parse_source(row.source)
         if row.series:
             yield row
         elif isinstance(source, LocalSource):
-            yield from _rows_of_file(row, source.path, row.image_id, context)
+            yield from _rows_of_file(row, source.path, row.image_id, known, context)
         else:
             yield from _rows_of_url(row, source)
 
@@ -217,15 +228,21 @@ def _rows_of_url(draft: Row, source: HttpSource) -> Iterator[Row]:
         )
 
 
-def _rows_of_file(draft: Row, path: Path, name: str, context: Context) -> Iterator[Row]:
-    entries = [_on_plate(entry, path) for entry in _entries(path, context)]
+def _rows_of_file(
+    draft: Row, path: Path, name: str, known: _Known, context: Context
+) -> Iterator[Row]:
+    from parfocal.images.listing import list_file
+
+    entries = list_file(path, context)
     labels = [entry.name for entry in entries]
     for entry in entries:
+        if entry.group:
+            known.groups.setdefault(entry.group, []).append(path.name)
         usable = entry.name and labels.count(entry.name) == 1
         update = {
             "plate": entry.plate or draft.plate,
             "well": entry.well or draft.well,
-            "field": entry.site or draft.field,
+            "field": entry.field or draft.field,
         }
         if len(entries) > 1:
             update |= {
@@ -234,46 +251,6 @@ def _rows_of_file(draft: Row, path: Path, name: str, context: Context) -> Iterat
                 "series": entry.series,
             }
         yield draft.model_copy(update=update)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    series: str
-    name: str = ""
-    plate: str = ""
-    well: str = ""
-    site: str = ""
-
-
-def _entries(path: Path, context: Context) -> Sequence[_Entry]:
-    """Return the images of a file; the file itself where it cannot be read."""
-    from parfocal.images import list_images
-    from parfocal.images.readers import ome_zarr
-
-    try:
-        images = list_images(path)
-    except InputError as error:
-        context.warn(f"An image cannot be read and will fail: {error}")
-    else:
-        aside = [f"{path.name}: {name}" for image in images for name in image.aside]
-        what = "picture(s) beside images, such as a slide's label or projections, were left out"
-        _tell(context, what, aside)
-        doubts = [f"{image.series}: {text}" for image in images for text in image.warnings]
-        _tell(context, f"warning(s) about images of {path.name}", doubts)
-        return [
-            _Entry(
-                image.series,
-                *(
-                    _in_one_line(text)
-                    for text in (image.metadata.name, image.plate, image.well, image.field)
-                ),
-            )
-            for image in images
-        ]
-    try:
-        return [_Entry(series) for series in ome_zarr.series_names(path)]
-    except InputError:
-        return [_Entry("")]
 
 
 def _add_parts(parts: set[Path], paths: Iterable[Path]) -> None:
@@ -300,29 +277,11 @@ def _tell_passed_over(
     listing: Listing, parts: AbstractSet[Path], params: ListImagesParams, context: Context
 ) -> None:
     ignored = [path for path in listing.ignored if Path(path).absolute() not in parts]
-    _tell(context, "file(s) that are not images were ignored", ignored)
+    context.warn_of("file(s) that are not images were ignored", ignored)
     inside = {folder for path in parts for folder in path.parents}
     folders = [path for path in listing.unsearched if Path(path).absolute() not in inside]
     how = "linked" if params.recursive else "set 'recursive'"
-    _tell(context, f"folder(s) were not searched ({how})", folders)
-
-
-def _on_plate(entry: _Entry, path: Path) -> _Entry:
-    """Add where an image of an OME-Zarr lies, if that is a plate."""
-    from parfocal.images.readers import ome_zarr
-
-    if entry.plate or not is_zarr(path):
-        return entry
-    plate = ome_zarr.read_attributes(path)["ome"].get("plate")
-    if plate is None:
-        return entry
-    place = PurePosixPath(entry.series)
-    name = _in_one_line(str(plate.get("name") or path.name))
-    return replace(entry, plate=name, well="".join(place.parent.parts), site=place.name)
-
-
-def _in_one_line(text: str) -> str:
-    return " ".join(text.split())
+    context.warn_of(f"folder(s) were not searched ({how})", folders)
 
 
 def _home(text: str) -> str:
@@ -340,12 +299,6 @@ def _home(text: str) -> str:
     return str(home_of_glob(str(path)))
 
 
-def _tell(context: Context, what: str, paths: Sequence[str], at_most: int = 10) -> None:
-    if paths:
-        more = f" and {len(paths) - at_most} more" if len(paths) > at_most else ""
-        context.warn(f"{len(paths)} {what}: {', '.join(paths[:at_most])}{more}")
-
-
 def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
     """Drop images that several sources name; refuse two images of one image_id."""
     kept: dict[str, Row] = {}
@@ -360,7 +313,7 @@ def _unique(rows: Sequence[Row], context: Context) -> list[Row]:
             remedy = "Rename one of the files, or give them image_ids in a sample sheet."
             raise ConfigurationError(what, where=row.image_id, found=found, remedy=remedy)
         twice.append(f"{row.source} {row.series}".strip())
-    _tell(context, "image(s) that were named twice are listed once", twice)
+    context.warn_of("image(s) that were named twice are listed once", twice)
     return list(kept.values())
 
 
@@ -376,7 +329,7 @@ def _tell_plates_apart(rows: Sequence[Row], context: Context) -> list[Row]:
     if not twice:
         return list(rows)
     names = sorted({plate for plate, _ in twice})
-    _tell(context, "plate name(s) stand for several plates: their folders were added", names)
+    context.warn_of("plate name(s) stand for several plates: their folders were added", names)
     return [
         row.model_copy(update={"plate": f"{row.plate} {PurePosixPath(row.source).parent.name}"})
         if (row.plate, row.source) in twice

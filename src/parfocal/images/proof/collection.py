@@ -52,7 +52,7 @@ def verify_collection(
         If the source cannot be read, or the result is missing.
     """
     check_readable(image)
-    entries = entries or list_images(source, reader=options.reader)
+    entries = entries or list_images(source, axes=options.axes, reader=options.reader)
     digest = digest_path(image, options.threads)
     try:
         count = len(list_images(image))

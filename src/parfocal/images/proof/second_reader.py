@@ -158,7 +158,7 @@ def _open(name: str, asked: _Question) -> SecondReader | None:
         return None  # it reads colour pictures only
     reader = find_reader(asked.path, name)
     options = replace(asked.options, alone=asked.alone)
-    entries = list_series(reader, asked.path, ReadOptions(alone=asked.alone))
+    entries = list_series(reader, asked.path, options)
     if len(entries) != len(asked.entries):
         return _other_count(asked, name, len(entries))
     image = open_series(reader, asked.path, entries[asked.place].series, options)
@@ -201,7 +201,7 @@ def _by_pillow(asked: _Question) -> SecondReader:
     except InputError:
         pages = {}  # a picture, or a TIFF of a kind that Pillow itself may decode
     if pages:
-        alike = [entry.metadata.shape5 for entry in asked.entries]
+        alike = [entry.metadata.shape5 for entry in asked.entries if not entry.refused]
         refuse_unused_pages(
             pages, sum(t * c * z for t, c, z, *size in alike if (*size,) == shape[3:])
         )

@@ -117,7 +117,7 @@ def verify_image(
         If the source cannot be read, or the result is missing.
     """
     check_readable(image)
-    entries = entries or list_images(source, reader=options.reader)
+    entries = entries or list_images(source, axes=options.axes, reader=options.reader)
     with open_image(
         source, options.series, axes=options.axes, threads=options.threads, reader=options.reader
     ) as opened:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image
+from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
 from parfocal.images.readers.dicom_codecs import is_lossy
 from parfocal.images.readers.dicom_file import DAMAGE, DAMAGED, DicomFile
@@ -40,6 +41,13 @@ class DicomSource(Source):
     def other_files(self) -> list[Path]:
         """Return the other files of the slide that a file is a part of."""
         return sorted({*self._members, *(one for one, _ in self._others)} - {self.path})
+
+    def entries(self) -> list[ImageEntry]:
+        """List the image, and the series that it is one file of."""
+        (entry,) = super().entries()
+        if self._members or self._file.frames > 1:
+            return [entry]
+        return [replace(entry, group=str(self._file.header.get("SeriesInstanceUID") or ""))]
 
     def image(self, place: int) -> Image:  # noqa: ARG002
         """Return the image.

@@ -46,7 +46,7 @@ class NiftiSource(Source):
     def entries(self) -> list[ImageEntry]:
         """List the image; only its header is read."""
         header = parse_header(_head(self.path), self.path)
-        layout = _layout(self.path, header, None, [])
+        layout = _layout(self.path, header, self.options.axes, [])
         return [ImageEntry("0", _describe(self.path, header, layout, []))]
 
     def image(self, place: int) -> Image:  # noqa: ARG002

@@ -116,7 +116,7 @@ def _entry(
         warnings = (*warnings, f"It will fail: {error}")
     return ImageEntry(
         series=one.series,
-        metadata=shared.model_copy(update={**one.fields, "name": one.name}),
+        found=shared.model_copy(update={**one.fields, "name": one.name}),
         plate=one.plate,
         well=one.well,
         field=one.field,

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from parfocal.core.closing import Closing
+from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.readers.series import choose_series
+from parfocal.models.image import ImageMetadata
 
 __all__ = ["Reader", "Source", "list_series", "open_series", "other_files"]
 
@@ -88,15 +90,25 @@ class Source(Closing, ABC):
     def entries(self) -> list[ImageEntry]:
         """List all images; no pixels are read where the format tells the rest without.
 
+        One of several that cannot be opened is listed with the reason.
+
         Raises
         ------
         InputError
-            As for `image`.
+            If the source is damaged, or its only image is as `image` says.
         """
+        names = self.names()
+        if len(names) == 1:
+            return [ImageEntry(names[0], self.image(0).metadata, self.aside)]
         return [
-            ImageEntry(name, self.image(place).metadata, self.aside)
-            for place, name in enumerate(self.names())
+            ImageEntry(name, self._outcome(place), self.aside) for place, name in enumerate(names)
         ]
+
+    def _outcome(self, place: int) -> ImageMetadata | InputError:
+        try:
+            return self.image(place).metadata
+        except InputError as error:
+            return error
 
     def other_files(self) -> list[Path]:
         """Return the other files that the images consist of, there or missing, sorted.
@@ -128,7 +140,7 @@ def list_series(reader: Reader, path: Path, options: ReadOptions | None = None) 
     Raises
     ------
     InputError
-        If it is damaged, or an image of it has axes or pixels that cannot be kept.
+        If it is damaged, or its only image has axes or pixels that cannot be kept.
     """
     with reader.open_source(path, options or ReadOptions()) as source:
         return source.entries()
