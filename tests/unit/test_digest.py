@@ -117,6 +117,15 @@ def test_a_scalar_array_has_its_chunk(tmp_path) -> None:
     assert zarr_keys(write(tmp_path, {"zarr.json": b"{}", "c": b"1"})) == ["c", "zarr.json"]
 
 
+def test_chunks_of_zarr_3_count_whatever_separates_their_places(tmp_path) -> None:
+    files = {"zarr.json": b"{}", "0/zarr.json": b"{}", "0/c.0.1": b"p", "0/c.txt": b"no chunk"}
+    root = write(tmp_path, files)
+    before = digest_zarr(root)
+    assert zarr_keys(root) == ["0/c.0.1", "0/zarr.json", "zarr.json"]
+    (root / "0/c.0.1").write_bytes(b"q")
+    assert digest_zarr(root) != before
+
+
 def test_linked_parts_count_and_a_loop_ends(zarr, tmp_path) -> None:
     expected = digest_zarr(zarr)
     (zarr / "0").rename(tmp_path / "elsewhere")

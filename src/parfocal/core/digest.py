@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 _KEY = re.compile(
-    r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)|c(?:/[0-9]+)*|[0-9]+(?:[./][0-9]+)*)$"
-    r"|^OME/[^/]+$"
+    r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)"
+    r"|c(?:[./][0-9]+)*|[0-9]+(?:[./][0-9]+)*)$|^OME/[^/]+$"
 )
 _ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _CHUNK = 1 << 20
@@ -44,7 +44,7 @@ def zarr_keys(path: Path) -> list[str]:
     """Return the Zarr keys and ``OME/*`` below `path`, sorted by their UTF-8 bytes.
 
     A key is a metadata document (``zarr.json``, ``.zgroup``, ``.zarray``, ``.zattrs``,
-    ``.zmetadata``) or a chunk (``c/0/1``; ``0/1`` or ``0.1`` in Zarr 2).
+    ``.zmetadata``) or a chunk (``c/0/1`` or ``c.0.1``; ``0/1`` or ``0.1`` in Zarr 2).
     """
     files = (file for file in _files(path) if _KEY.search(file))
     return sorted(files, key=os.fsencode)
