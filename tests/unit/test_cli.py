@@ -281,7 +281,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch, caplog)
     with caplog.at_level(logging.INFO, logger="parfocal"):
         for done in (1, 2, 3):
             show(done, 3)
-    assert caplog.messages == ["make-image: 2 of 3"]
+    assert caplog.messages == ["make-image: 66 % done"]
 
 
 def test_the_reference_page_tells_the_exit_codes_and_commands() -> None:

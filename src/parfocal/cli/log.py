@@ -43,7 +43,8 @@ def progress_to_stderr(what: str) -> Callable[[int, int], None]:
 def _bar(what: str) -> Callable[[int, int], None]:
     from tqdm import tqdm
 
-    bar = tqdm(desc=what, file=sys.stderr, leave=False, unit="block")
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"  # of blocks, pixels or bytes
+    bar = tqdm(desc=what, file=sys.stderr, leave=False, bar_format=form)
 
     def show(done: int, total: int) -> None:
         bar.total = total
@@ -61,6 +62,6 @@ def _lines(what: str) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last > _LINE_EVERY_S:
             last = time.monotonic()
-            logger.info("%s: %d of %d", what, done, total)
+            logger.info("%s: %d %% done", what, 100 * done // max(total, 1))
 
     return show

@@ -239,7 +239,8 @@ def _prove(asked: _Asked, result: Result, progress: Progress | None) -> _Proof:
     if wanted not in (None, "none"):
         what = f"The second reader {wanted} cannot prove the conversion"
         remedy = "Name another one, or none at all."
-        raise SecondReaderError(what, where=asked.path, found="; ".join(reasons), remedy=remedy)
+        found = "; ".join(reason.rstrip(".") for reason in reasons)
+        raise SecondReaderError(what, where=asked.path, found=found, remedy=remedy)
     comparison = _pixels(asked, result, asked.image, progress)
     return _Proof(comparison, asked.image.reader, False, "; ".join(reasons))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from parfocal.models.image import Channel, ImageMetadata
 __all__ = ["open_source"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
 _NAMES = {1: (None,), 2: (None, "Alpha"), 3: ("Red", "Green", "Blue")}
 _EXIF, _ORIENTATION = b"Exif\0\0", 274
 _LONGEST_SEGMENT = 1 << 16
@@ -55,7 +57,7 @@ class BitmapSource(Source):
         }
         try:
             content = path.read_bytes()
-            kind = "png" if content.startswith(_PNG) else "jpeg"
+            kind = _kind(content, path)
             pixels = decoders[kind](content)
         except (RuntimeError, ValueError, TypeError) as error:
             what = f"The {path.suffix[1:].upper()} image cannot be decoded"
@@ -94,6 +96,16 @@ class BitmapSource(Source):
             lossy=kind == "jpeg",
             plane_file=lambda _t, _c, _z: (path, 0),
         )
+
+
+def _kind(content: bytes, path: Path) -> str:
+    for kind, sign in (("png", _PNG), ("jpeg", _JPEG)):
+        if content.startswith(sign):
+            return kind
+    what = f"The file is no {path.suffix[1:].upper()} image, whatever its name"
+    remedy = "Copy, download or save it again, or rename it."
+    found = f"a file that starts with {content[: len(_PNG)]!r}"
+    raise InputError(what, where=path, expected="PNG or JPEG", found=found, remedy=remedy)
 
 
 def _jpeg_warnings(content: bytes, name: str) -> list[str]:

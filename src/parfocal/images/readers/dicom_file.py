@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from parfocal.errors import InputError
 from parfocal.images.rawfile import RawFile
 from parfocal.images.readers.dicom_codecs import decode_frame
+from parfocal.images.readers.listening import listening
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -277,7 +278,11 @@ def _read_header(path: Path) -> tuple[Dataset, dict[str, Any], list[str], int]:
     """Return the header, also as DICOM JSON, what is wrong with it, and where the pixels begin."""
     import pydicom
 
-    with path.open("rb") as stream, warnings.catch_warnings(record=True) as caught:
+    with (
+        path.open("rb") as stream,
+        warnings.catch_warnings(record=True) as caught,
+        listening("pydicom") as heard,
+    ):
         warnings.simplefilter("always")
         try:
             header = pydicom.dcmread(stream, stop_before_pixels=True)
@@ -290,7 +295,8 @@ def _read_header(path: Path) -> tuple[Dataset, dict[str, Any], list[str], int]:
     if deflated:
         what = "The DICOM file is deflated as a whole"
         raise InputError(what, where=path, found=_DEFLATED, remedy=READ_OTHERWISE)
-    texts = {f"{path.name}: {one.message}" for one in caught}
+    # What it logs besides as errors are the tags that are told as invalid.
+    texts = {f"{path.name}: {one}" for one in [*(one.message for one in caught), *heard.warnings]}
     if damaged:
         texts.add(f"{path.name}: invalid values are left out of the header: {', '.join(damaged)}")
     return header, content, sorted(texts), start

@@ -57,8 +57,9 @@ def choose_reader(path: Path, format_: Format | None) -> tuple[Reader, str | Non
             return load_reader(BIO_FORMATS, path), None
         except InputError as error:
             what = "The source is not an image of a known format"
-            remedy = f"Bio-Formats may know it. {error.remedy}"
-            raise InputError(what, where=path, found=error.what, remedy=remedy) from error
+            remedy = f"{error.what}, which may know it. {error.remedy}"
+            expected = "a format of docs/reference/formats.md"
+            raise InputError(what, where=path, expected=expected, remedy=remedy) from error
     try:
         return load_reader(format_, path), None
     except InputError:

@@ -197,7 +197,8 @@ def _multiscale(
     except (KeyError, IndexError, TypeError) as error:
         what = "The OME-Zarr has no valid multiscales metadata"
         expected = "multiscales with datasets, each with a path"
-        raise InputError(what, where=where, expected=expected, found=repr(error)) from error
+        found = f"no {error}" if isinstance(error, KeyError) else "an empty list, or another kind"
+        raise InputError(what, where=where, expected=expected, found=found) from error
     if len(multiscales) > 1:
         warn.append(f"{where} has {len(multiscales)} multiscales: only the first is read")
     return multiscale, datasets

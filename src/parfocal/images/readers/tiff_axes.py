@@ -14,6 +14,7 @@ __all__ = ["TiffLayout", "interpret_axes"]
 
 _UNKNOWN = "QI"
 _SUPPORTED = "TCZYXS"
+_WORDS = {"Q": "unknown", "I": "pages"}
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,11 @@ def _restate(pairs: list[tuple[str, int]], stated: str, where: Path) -> list[tup
     )
     if not fits:
         what = "The stated axes do not fit the image"
-        found = ", ".join(f"{axis}={size}" for axis, size in named)
+        found = ", ".join(f"{_WORDS.get(axis, axis)}={size}" for axis, size in named)
         expected = f"{len(named)} axes longer than 1, of which the file knows: {found}"
-        raise InputError(what, where=where, expected=expected, found=stated)
+        remedy = (
+            f"State {len(named)} letters of TCZYX, such as --set axes={'TCZYX'[-len(named) :]}."
+        )
+        raise InputError(what, where=where, expected=expected, found=stated, remedy=remedy)
     letters = iter(stated)
     return [(axis, size) if axis == "S" else (next(letters), size) for axis, size in pairs]

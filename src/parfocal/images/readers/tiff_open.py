@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from parfocal.errors import InputError
+from parfocal.images.readers.listening import listening
 from parfocal.images.readers.tiff_pixels import DAMAGE
 
 __all__ = ["DAMAGED", "OpenTiff", "open_tiff"]
@@ -122,48 +121,27 @@ def _named(root: ET.Element, folder: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(_beside(folder, element) for element in elements))
 
 
-class _Listener(logging.Handler):
-    """Collects what tifffile logs in this thread, which tells damage by logging it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.thread = threading.get_ident()
-        self.warnings: list[str] = []
-        self.errors: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self.thread:
-            kept = self.errors if record.levelno >= logging.ERROR else self.warnings
-            kept.append(record.getMessage())
-
-
 def _open(path: Path, ome_xml: str | None) -> OpenTiff:
     """Open one file; `ome_xml` goes before its own."""
     import tifffile
 
-    listener = _Listener()
-    log = logging.getLogger("tifffile")
-    log.addHandler(listener)
-    propagate, log.propagate = log.propagate, False
     stated = {"omexml": ome_xml, "is_ome": True} if ome_xml is not None else {}
     tiff: Any = None
     try:
-        tiff = tifffile.TiffFile(path, **stated)
-        found = list(tiff.series)
-        for one in found:
-            _ = one.dataoffset
-        text = tiff.ome_metadata
+        with listening("tifffile") as heard:  # it tells damage by logging it
+            tiff = tifffile.TiffFile(path, **stated)
+            found = list(tiff.series)
+            for one in found:
+                _ = one.dataoffset
+            text = tiff.ome_metadata
     except (tifffile.TiffFileError, OSError, *DAMAGE) as error:
         if tiff is not None:
             tiff.close()
         what = "The TIFF cannot be read"
         raise InputError(what, where=path, found=error, remedy=DAMAGED) from error
-    finally:
-        log.propagate = propagate
-        log.removeHandler(listener)
-    if listener.errors or not found:
+    if heard.errors or not found:
         tiff.close()
         what = "The TIFF is damaged"
-        shown = "; ".join(listener.errors) or "no image in it"
+        shown = "; ".join(heard.errors) or "no image in it"
         raise InputError(what, where=path, found=shown, remedy=DAMAGED)
-    return OpenTiff(tiff, found, text or None, (), tuple(listener.warnings))
+    return OpenTiff(tiff, found, text or None, (), tuple(heard.warnings))

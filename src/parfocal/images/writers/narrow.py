@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ class NarrowedLabels:
     ----------
     source : Readable
         Labels of int64 or uint64.
-    where : Path
-        What to name in errors.
+    where : object
+        What to name in errors before the plane.
     """
 
-    def __init__(self, source: Readable, where: Path) -> None:
+    def __init__(self, source: Readable, where: object) -> None:
         self._source = source
         self._where = where
         self.shape5: Shape = source.shape5
@@ -42,15 +41,17 @@ class NarrowedLabels:
             If one of them is negative or needs more than 32 bits.
         """
         labels = self._source.read(region)
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high > _WIDEST:
+        wrong = (labels < 0) | (labels > _WIDEST)
+        if wrong.any():
+            first = np.argwhere(wrong)[0]
+            t, c, z = (one.start + int(n) for one, n in zip(region[:3], first[:3], strict=True))
             what = "A label does not fit into 32 bits, and OME-TIFF has no more"
             remedy = "Write an OME-Zarr, or number the labels anew."
             raise InputError(
                 what,
-                where=self._where,
+                where=f"{self._where}, T {t}, C {c}, Z {z}",
                 expected=f"labels from 0 to {_WIDEST}",
-                found=low if low < 0 else high,
+                found=int(labels[tuple(first)]),
                 remedy=remedy,
             )
         return labels.astype(self.dtype)

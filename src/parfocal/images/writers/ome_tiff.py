@@ -149,7 +149,7 @@ def _prepared(
     check_ome_tiff(metadata, path, labels=labels)
     if metadata.dtype in PIXEL_TYPES:
         return metadata, source
-    return metadata.model_copy(update={"dtype": "uint32"}), NarrowedLabels(source, path)
+    return metadata.model_copy(update={"dtype": "uint32"}), NarrowedLabels(source, metadata.name)
 
 
 def _depth(source: Readable) -> int:
