@@ -117,6 +117,18 @@ def skip_level(ome):
     del ome["multiscales"][0]["datasets"][1]
 
 
+def rescale_level(ome):
+    ome["multiscales"][0]["datasets"][2]["coordinateTransformations"][0]["scale"][-1] = 1.0
+
+
+def move_level(ome):
+    ome["multiscales"][0]["datasets"][1]["coordinateTransformations"][1]["translation"][-1] = 0.0
+
+
+def shorten_level(ome):
+    ome["multiscales"][0]["datasets"][1]["coordinateTransformations"][0]["scale"].pop()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -124,6 +136,9 @@ def skip_level(ome):
         (rescale, "axis X"),
         (drop_unit, "axis X"),
         (skip_level, "size of a level"),
+        (rescale_level, "at level 2"),
+        (move_level, "at level 1"),
+        (shorten_level, "place of a level"),
     ],
 )
 def test_metadata(tmp_path, converted, change, told):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from parfocal.core.blocks import Readable, Shape
 from parfocal.images.image import Image
 from parfocal.images.proof.certificate import Difference
-from parfocal.images.proof.result import Result
+from parfocal.images.proof.result import LevelPlace, Result
 from parfocal.models.image import ImageMetadata
 
 __all__ = ["level_differences", "metadata_differences", "unequal", "whole_levels"]
@@ -51,6 +51,7 @@ def metadata_differences(source: Image, result: Result, dtype: str) -> list[Diff
         if stated.rgb:
             what = "The channels are red, green and blue no more"
             differences += unequal(what, "image", True, result.metadata.rgb)
+        differences += _places(result)
         kept = set(result.original_metadata.values())  # in a collection under other names
         for name, content in source.original_metadata.items():
             what = "A text of the source is not kept"
@@ -65,6 +66,27 @@ def _sizes(stated: ImageMetadata, found: ImageMetadata) -> list[Difference]:
         if axis in found.axes and not _close(one, other):
             what = "The size of pixels differs"
             differences += unequal(what, f"axis {axis}", one, other)
+    return differences
+
+
+def _places(result: Result) -> list[Difference]:
+    """Return which levels do not lie over the full resolution, by what they say."""
+    differences = []
+    base = result.places[0]
+    factors = dict.fromkeys(result.metadata.axes, 1)
+    for number, place in enumerate(result.places[1:], start=1):
+        along_z = result.levels[number].shape5[2] != result.levels[number - 1].shape5[2]
+        for axis in "ZYX" if along_z else "YX":
+            factors[axis] = 2 * factors.get(axis, 1)
+        pairs = list(zip(base.scale, (factors[axis] for axis in result.metadata.axes), strict=True))
+        # The upper left of 2 by 2 labels stays where it is; a mean lies in the middle.
+        shifts = [0.0 if result.labels else size * (factor - 1) / 2 for size, factor in pairs]
+        scale = tuple(size * factor for size, factor in pairs)
+        translation = tuple(a + b for a, b in zip(base.translation, shifts, strict=True))
+        found = (*place.scale, *place.translation)
+        if not all(map(math.isclose, (*scale, *translation), found)):
+            what, where = "A level does not lie where its pixels belong", f"level {number}"
+            differences += unequal(what, where, LevelPlace(scale, translation), place)
     return differences
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ from parfocal.images.proof.zarr_levels import zarr_python_levels
 from parfocal.images.readers.ome_zarr import read_attributes
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["Result", "ResultError", "open_result"]
+__all__ = ["LevelPlace", "Result", "ResultError", "open_result"]
 
 
 class ResultError(InputError):
@@ -56,6 +56,45 @@ def _as_result_error(error: InputError) -> ResultError:
 
 
 @dataclass(frozen=True)
+class LevelPlace:
+    """Where a level of an OME-Zarr lies, for each of its axes in its own unit.
+
+    Parameters
+    ----------
+    scale : tuple of float
+        Size of a pixel.
+    translation : tuple of float
+        Place of the first pixel.
+    """
+
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dataset: Mapping[str, Any], axes: str) -> Self:
+        """Read it from an entry of ``datasets``.
+
+        Raises
+        ------
+        InputError
+            If it has not one number for each axis.
+        """
+        values = {"scale": (1.0,) * len(axes), "translation": (0.0,) * len(axes)}
+        try:
+            for one in dataset.get("coordinateTransformations", ()):
+                name = str(one["type"])
+                values[name] = tuple(float(number) for number in one[name])
+            fits = all(len(values[name]) == len(axes) for name in ("scale", "translation"))
+        except (KeyError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            what = "The place of a level is not valid"
+            found = dataset.get("coordinateTransformations")
+            raise InputError(what, where=dataset.get("path"), expected=axes, found=found)
+        return cls(values["scale"], values["translation"])
+
+
+@dataclass(frozen=True)
 class Result:
     """A result, open for comparison; to be closed.
 
@@ -73,6 +112,10 @@ class Result:
         Name and colour of each channel as viewers show them.
     original_metadata : mapping of str to bytes
         The texts of the source that it keeps.
+    places : tuple of LevelPlace
+        Where each level of an OME-Zarr lies.
+    labels : bool
+        Whether an OME-Zarr says that its pixels are labels.
     close : callable
         Releases the files.
     """
@@ -84,6 +127,8 @@ class Result:
     close: Callable[[], None]
     shown: tuple[tuple[str | None, str | None], ...] = ()
     original_metadata: Mapping[str, bytes] = field(default_factory=dict)
+    places: tuple[LevelPlace, ...] = ()
+    labels: bool = False
 
     @property
     def shape5(self) -> Shape:
@@ -129,8 +174,9 @@ def open_result(path: Path, series: str, threads: int) -> Result:
 
 def _open_zarr(path: Path, image: Image, threads: int) -> Result:
     ome = read_attributes(path)["ome"]
-    datasets = [str(one["path"]) for one in ome["multiscales"][0]["datasets"]]
-    levels = zarr_python_levels(path, datasets, image.metadata.axes, threads, fast=True)
+    datasets, axes = ome["multiscales"][0]["datasets"], image.metadata.axes
+    names = [str(one["path"]) for one in datasets]
+    levels = zarr_python_levels(path, names, axes, threads, fast=True)
     return Result(
         metadata=image.metadata,
         levels=levels,
@@ -139,6 +185,8 @@ def _open_zarr(path: Path, image: Image, threads: int) -> Result:
         close=image.close,
         shown=_shown(ome),
         original_metadata=image.original_metadata,
+        places=tuple(LevelPlace.of(one, axes) for one in datasets),
+        labels="image-label" in ome,
     )
 
 
