@@ -141,3 +141,23 @@ def test_flipped_bits_end_in_an_error_or_in_an_image(tmp_path):
         except InputError:
             refused += 1
     assert refused > 10
+
+
+@pytest.mark.parametrize(("change", "refused"), [(1, True), (-1, False)])
+def test_a_wrong_size_before_the_pixels_of_a_tile_is_found(tmp_path, change, refused):
+    """It shifts pixels in the eyes of every reader, so that no comparison would show it."""
+    path = tmp_path / "a.czi"
+    write_czi(path, [(noise((8, 9)), (0, 0), {}, 0)])
+    with open_image(path) as image:
+        assert not [one for one in image.warnings if "add up" in one]
+    content = bytearray(path.read_bytes())
+    start = content.index(b"ZISRAWSUBBLOCK") + 32
+    (size,) = struct.unpack_from("<i", content, start)
+    struct.pack_into("<i", content, start, size + change)
+    path.write_bytes(content)
+    if refused or size == 0:
+        with pytest.raises(InputError, match="cannot be read"):
+            open_image(path)
+        return
+    with open_image(path) as image:
+        assert [one for one in image.warnings if "in 1 tiles the sizes" in one]

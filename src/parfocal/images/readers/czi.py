@@ -12,6 +12,7 @@ from parfocal.errors import InputError
 from parfocal.images.image import Image
 from parfocal.images.libraries import library
 from parfocal.images.readers.czi_metadata import CziMetadata
+from parfocal.images.readers.czi_segments import check_sizes
 from parfocal.images.readers.czi_tiles import Scene, list_tiles, scenes_of
 from parfocal.images.readers.dimensions import kept_axes
 from parfocal.images.readers.source import Source
@@ -65,6 +66,7 @@ class CziSource(Source):
             raise InputError(what, where=self.path, found=_line(error), remedy=_DAMAGED) from error
         self._metadata = CziMetadata(text, self.path)
         self._check_size()
+        self._odd_tiles = check_sizes(self.path)
 
     def _check_size(self) -> None:
         """Refuse a file without tiles, or one too small for those that it lists."""
@@ -161,6 +163,11 @@ class CziSource(Source):
         name = self.path.name
         missing, bare, lapped = scene.coverage()
         planes = f"of {int(np.prod(scene.sizes))} planes"
+        if self._odd_tiles:
+            warn.append(
+                f"{name}: in {self._odd_tiles} tiles the sizes of parts do not add up to the "
+                "whole; if the file is damaged there, their pixels are shifted"
+            )
         if missing:
             warn.append(f"{name}: {missing} {planes} have no tile; they are read as 0")
         if bare:

@@ -11,7 +11,9 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from parfocal.images.rawfile import RawFile
 from parfocal.images.readers.source import Source
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["open_source"]
+__all__ = ["check_sizes", "open_source"]
 
 _HEAD = 32  # bytes of the head of a segment
 _DIRECTORY = 128  # bytes before the entries of a directory
@@ -114,6 +116,46 @@ def _tiles(file: RawFile) -> Iterator[_Tile]:
         tile, offset = _tile(content, offset, number)
         if tile is not None:
             yield tile
+
+
+def check_sizes(path: Path) -> int:
+    """Refuse a CZI in which parts of a tile are said to be larger than the whole.
+
+    A wrong size of the metadata before the pixels shifts these, which no reader would notice.
+
+    Returns
+    -------
+    int
+        How many tiles have parts that are said to be smaller than the whole.
+
+    Raises
+    ------
+    InputError
+        If the sizes of a tile are too large.
+    """
+    with closing(RawFile(path)) as file:
+        try:
+            tiles = list(_tiles(file))
+        except (struct.error, ValueError, OverflowError, MemoryError, InputError):
+            return 0  # what this reader does not understand it cannot judge
+        smaller = 0
+        for tile in tiles:
+            start, size = _segment(file, tile.position, b"ZISRAWSUBBLOCK")
+            parts = _parts(file, start)
+            if min(parts) < 0 or sum(parts) > size:
+                where = f"{path}, tile {tile.number}"
+                raise _damaged(where, f"parts of {sum(parts)} bytes in a segment of {size}")
+            (used,) = struct.unpack("<q", file.read_bytes(start - 8, 8))
+            smaller += 0 < sum(parts) < used
+    return smaller
+
+
+def _parts(file: RawFile, start: int) -> tuple[int, int, int, int]:
+    """Return the bytes of a tile's fixed part, metadata, attachment and pixels."""
+    metadata, attachment, count = struct.unpack("<iiq", file.read_bytes(start, 16))
+    (dimensions,) = struct.unpack("<i", file.read_bytes(start + 16 + 28, 4))
+    fixed = max(256, 16 + _ENTRY.size + dimensions * _DIMENSION.size)
+    return fixed, metadata, attachment, count
 
 
 def _tile(content: bytes, offset: int, number: int) -> tuple[_Tile | None, int]:
@@ -230,9 +272,7 @@ class _Scene:
 
         where = f"{self._file.path}, tile {tile.number}"
         start, size = _segment(self._file, tile.position, b"ZISRAWSUBBLOCK")
-        metadata, _, count = struct.unpack("<iiq", self._file.read_bytes(start, 16))
-        (dimensions,) = struct.unpack("<i", self._file.read_bytes(start + 16 + 28, 4))
-        fixed = max(256, 16 + _ENTRY.size + dimensions * _DIMENSION.size)
+        fixed, metadata, _, count = _parts(self._file, start)
         if not (0 <= metadata <= size and 0 <= count <= size):
             raise _damaged(where, f"{metadata} and {count} bytes in {size}")
         data: bytes | bytearray = self._file.read_bytes(start + fixed + metadata, count)
