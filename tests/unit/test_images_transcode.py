@@ -113,3 +113,17 @@ def test_chunks_that_zarr_3_would_not_have_so_are_compressed_anew(tmp_path, chan
     assert convert(tmp_path / "old", tmp_path / "new").recompressed
     with open_image(tmp_path / "new") as image:
         np.testing.assert_array_equal(image.read(whole(image.shape5)), PIXELS)
+
+
+def test_levels_that_lack_or_have_other_chunks_are_compressed(tmp_path):
+    source = old(tmp_path / "old", chunk_px=32)
+    group = zarr.open_group(source, mode="r+")
+    pixels = group["1"][...]
+    given = {"chunks": (1, 1, 16, 16), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    given["compressors"] = group["1"].compressors
+    group.create_array("1", shape=pixels.shape, dtype="<u2", overwrite=True, **given)[...] = pixels
+    group.attrs["multiscales"] = [
+        one | {"datasets": one["datasets"][:2]} for one in group.attrs["multiscales"]
+    ]
+    assert convert(source, tmp_path / "new").recompressed
+    assert_exact(tmp_path / "new")

@@ -421,6 +421,37 @@ def test_the_images_of_a_plate_and_of_a_collection(tmp_path):
     assert [entry.series for entry in list_images(folder)] == ["0", "1", "10"]
 
 
+def test_texts_of_an_image_count_before_those_of_its_collection(tmp_path):
+    pixels = noise(1, 1, 1, 8, 9)
+    texts = {name: name.encode() for name in ("a", "b", "c", "d", "e")}
+    write_ome_zarr(
+        tmp_path / "0", describe(pixels, axes="YX"), Memory(pixels), original_metadata=texts
+    )
+    (tmp_path / "OME").mkdir()
+    for name in (*texts, "f"):
+        (tmp_path / "OME" / name).write_bytes(b"of the collection")
+    layout = {"ome": {"version": "0.5", "bioformats2raw.layout": 3}}
+    group = {"zarr_format": 3, "node_type": "group", "attributes": layout}
+    (tmp_path / "zarr.json").write_text(json.dumps(group))
+    with open_image(tmp_path, "0") as image:
+        assert image.original_metadata == texts | {"f": b"of the collection"}
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_translation_is_told_to_be_lost(tmp_path, everywhere):
+    pixels = noise(1, 1, 1, 8, 9)
+    write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels))
+    document = tmp_path / "a" / "zarr.json"
+    content = json.loads(document.read_text())
+    multiscale = content["attributes"]["ome"]["multiscales"][0]
+    place = multiscale if everywhere else multiscale["datasets"][0]
+    moved = {"type": "translation", "translation": [0.0, 12.5]}
+    place.setdefault("coordinateTransformations", []).append(moved)
+    document.write_text(json.dumps(content))
+    with open_image(tmp_path / "a") as image:
+        assert any("translation" in warning for warning in image.warnings)
+
+
 def test_a_damaged_chunk_is_an_error(tmp_path):
     pixels = noise(1, 1, 1, 64, 64)
     write_ome_zarr(tmp_path / "a", describe(pixels, axes="YX"), Memory(pixels))

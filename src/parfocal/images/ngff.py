@@ -227,6 +227,8 @@ def read_scales(
         if transform.get("type") == "scale" and len(transform.get("scale", ())) == len(axes):
             scale = transform["scale"]
             factors = [f * float(s) for f, s in zip(factors, scale, strict=True)]
+        elif any(transform.get("translation") or ()):
+            warn.append("The image is moved by a translation, which is not kept")
     sizes = {}
     for axis, factor in zip(axes, factors, strict=True):
         unit = units.get(axis)

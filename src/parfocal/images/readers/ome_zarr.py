@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image
+from parfocal.images.image import Image, ImageEntry
 from parfocal.images.libraries import library
 from parfocal.images.ngff import read_axes, read_channels, read_scales
 from parfocal.images.readers.source import Source
@@ -137,7 +138,28 @@ class OmeZarrSource(Source):
 
     def image(self, place: int) -> Image:
         """Return an image; chunks are decoded by as many threads as the options say."""
-        return _open(self.path, self._names[place], self.options.threads)
+        image = _open(self.path, self._names[place], self.options.threads)
+        if self._plate is None:
+            return image
+        # Fields are mostly all called 0: the name has to tell the well.
+        return replace(image, metadata=image.metadata.model_copy(update={"name": self._names[place]}))
+
+    def entries(self) -> list[ImageEntry]:
+        """List all images; those of a plate with their wells."""
+        entries = super().entries()
+        if self._plate is None:
+            return entries
+        plate = str(self._plate.get("name") or self.path.name)
+        places = [PurePosixPath(entry.series) for entry in entries]
+        return [
+            replace(entry, plate=plate, well="".join(place.parent.parts), field=place.name)
+            for entry, place in zip(entries, places, strict=True)
+        ]
+
+    @cached_property
+    def _plate(self) -> Mapping[str, Any] | None:
+        found = read_attributes(self.path)["ome"].get("plate")
+        return found if isinstance(found, dict) else None
 
 
 open_source = OmeZarrSource
@@ -238,7 +260,7 @@ def _is_rgb(own: Mapping[str, Any], channels: tuple[Channel, ...], dtype: np.dty
 def _originals(path: Path, where: Path) -> dict[str, bytes]:
     """Return the texts below ``OME`` of the image or of the collection it is part of."""
     texts: dict[str, bytes] = {}
-    for folder in {path / "OME", where / "OME"}:
+    for folder in dict.fromkeys((path / "OME", where / "OME")):  # its own come last, and count
         if folder.is_dir():
             for file in sorted(folder.iterdir()):
                 if file.is_file() and file.name not in _MARKS:
