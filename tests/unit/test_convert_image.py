@@ -290,3 +290,35 @@ def test_one_image_and_all_images_at_once(tmp_path, convert_to):
     source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
     with pytest.raises(ConfigurationError, match="all images"):
         convert_to(source, "i.ome.zarr", series="0", all_series=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "ignored"),
+    [
+        ("i.ome.tiff", {"format": "ome.tiff", "codec": "gzip", "halve_z": True}, "codec halve_z"),
+        ("i.ome.tiff", {"format": "ome.tiff", "ngff": "0.4", "shard_mib": 1}, "ngff shard_mib"),
+        ("i.ome.zarr", {"ngff": "0.4", "shard_mib": 16}, "shard_mib"),
+        ("i.ome.zarr", {"tiff_codec": "zstd"}, "tiff_codec"),
+        ("i.ome.zarr", {"codec": "gzip", "shard_mib": 1}, ""),
+        ("i.ome.tiff", {"format": "ome.tiff", "tiff_codec": "zstd"}, ""),
+    ],
+)
+def test_parameters_without_effect_are_told(tmp_path, convert_to, name, params, ignored):
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    _, _, context = convert_to(source, name, **params)
+    told = [text.split()[0] for text in context.warnings if "no effect" in text]
+    assert sorted(told) == ignored.split()
+
+
+def test_the_verdict_is_told(tmp_path, convert, caplog):
+    caplog.set_level("INFO")
+    _, certificate, _ = convert(write(tmp_path / "a.tif", metadata={"axes": "ZYX"}))
+    version = certificate["source"]["version"]
+    assert f"verified by Pillow {version}" in caplog.messages
+
+
+def test_why_it_is_only_self_consistent_is_told(tmp_path, convert, caplog):
+    caplog.set_level("INFO")
+    source = write(tmp_path / "a.tif", metadata={"axes": "ZYX"})
+    _, certificate, _ = convert(source, second_reader="none")
+    assert f"self-consistent: {certificate['reason']}" in caplog.messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["STEP", "ConvertImageParams", "conclude", "run"]
 
+logger = getLogger(__name__)
+
+_DAMAGED = "Take it from a backup, or convert again."
+_UNEXPECTED = "Do not use it, and report it with the source: this should not happen."
 _SUFFIXES = {"ome.zarr": (".zarr",), "ome.tiff": (".ome.tiff", ".ome.tif")}
 _OME_XML = "METADATA.ome.xml"
 
@@ -91,13 +96,15 @@ def run(
         what = "One image and all images are asked for at once"
         remedy = "Leave out series, or all_series."
         raise ConfigurationError(what, where=source, found=f"series {series}", remedy=remedy)
+    for name in _without_effect(params):
+        context.warn(f"{name} is set, but has no effect on {_written(params)}")
     entries = list_images(source, axes=params.axes, reader=params.reader)
     if params.all_series:
         _convert_all(source, target, entries, params, context)
     else:
         _convert_one(source, target, series, params, context)
     certificate = _prove(source, target, series, entries, params, context)
-    conclude(certificate, source, context)
+    conclude(certificate, source, context, remedy=_UNEXPECTED)
     outputs["certificate"].write_text(certificate.as_text(), encoding="utf-8")
 
 
@@ -111,6 +118,20 @@ def _check_name(target: Path, params: ConvertImageParams) -> None:
         raise ConfigurationError(
             what, where="--image", expected=expected, found=target.name, remedy=remedy
         )
+
+
+def _without_effect(params: ConvertImageParams) -> list[str]:
+    """Return the parameters that differ from their defaults and say nothing of this format."""
+    if params.format == "ome.tiff":
+        names = ["ngff", "codec", "shard_mib", "halve_z"]
+    else:
+        names = ["tiff_codec", *(["shard_mib"] if params.ngff == "0.4" else [])]
+    fields = ConvertImageParams.model_fields
+    return [name for name in names if getattr(params, name) != fields[name].default]
+
+
+def _written(params: ConvertImageParams) -> str:
+    return "an OME-TIFF" if params.format == "ome.tiff" else f"an OME-Zarr {params.ngff}"
 
 
 def _convert_one(
@@ -162,6 +183,7 @@ def _convert_all(
 ) -> None:
     """Write all images of a source into one collection."""
     from parfocal.images.writers.collection import write_collection
+    from parfocal.images.writers.ome_plate import ome_plate
     from parfocal.images.writers.ome_tiff import write_ome_tiff
 
     for entry in entries:
@@ -196,6 +218,7 @@ def _convert_all(
             _tiff_options(params),
             labels=params.labels,
             original_metadata=texts,
+            plate=ome_plate(entries),
             threads=context.threads,
             progress=context.progress,
         )
@@ -292,8 +315,14 @@ def _prove(
     return verify_image(source, target, options, entries=entries)
 
 
-def conclude(certificate: Certificate | Certificates, where: Path, context: Context) -> None:
-    """Put the verdict on record, and raise if it is bad.
+def conclude(
+    certificate: Certificate | Certificates,
+    where: Path,
+    context: Context,
+    *,
+    remedy: str = _DAMAGED,
+) -> None:
+    """Put the verdict on record, log it, and raise if it is bad; `remedy` says what to do then.
 
     Raises
     ------
@@ -304,14 +333,15 @@ def conclude(certificate: Certificate | Certificates, where: Path, context: Cont
 
     context.details["verdict"] = certificate.verdict
     if certificate.verdict == "verified":
+        logger.info("verified by %s", certificate.proven_by)
         return
     if certificate.verdict == "self-consistent":
         context.details["reason"] = certificate.reason
+        logger.info("self-consistent: %s", certificate.reason)
         return
     context.details["differences"] = [str(one) for one in certificate.differences]
     what = "The image differs from what it is compared with"
     found = "; ".join(context.details["differences"][:3])
-    remedy = "Do not use it, and report it with the source: this should not happen."
     if any(one.what == READERS_DISAGREE for one in certificate.differences):
         remedy = (
             "Look at the image: set reader=bioformats to convert what the other reader sees, or "

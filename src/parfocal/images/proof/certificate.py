@@ -92,6 +92,11 @@ class Certificate(Model):
     planes: tuple[Plane, ...]
     differences: tuple[Difference, ...] = ()
 
+    @property
+    def proven_by(self) -> str:
+        """The reader of the source, and its version."""
+        return f"{self.source.reader} {self.source.version}".strip()
+
     def as_text(self) -> str:
         """Return the certificate as JSON text."""
         return self.model_dump_json(indent=1) + "\n"
@@ -114,6 +119,11 @@ class Certificates(Model):
     def reason(self) -> str | None:
         """Why an image is no more than self-consistent."""
         return next((image.reason for image in self.images if image.reason), None)
+
+    @property
+    def proven_by(self) -> str:
+        """The readers of the source, and their versions."""
+        return ", ".join(sorted({image.proven_by for image in self.images}))
 
     def as_text(self) -> str:
         """Return the certificates as JSON text."""

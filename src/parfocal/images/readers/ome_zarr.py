@@ -141,8 +141,10 @@ class OmeZarrSource(Source):
         image = _open(self.path, self._names[place], self.options.threads)
         if self._plate is None:
             return image
+        series, own = self._names[place], image.metadata.name
         # Fields are mostly all called 0: the name has to tell the well.
-        return replace(image, metadata=image.metadata.model_copy(update={"name": self._names[place]}))
+        name = series if own in (None, PurePosixPath(series).name) else f"{series} {own}"
+        return replace(image, metadata=image.metadata.model_copy(update={"name": name}))
 
     def entries(self) -> list[ImageEntry]:
         """List all images; those of a plate with their wells."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.writers.groups import write_group
+from parfocal.images.writers.ome_plate import ome_plate
 from parfocal.images.writers.ome_xml import ome_xml
 from parfocal.images.writers.ome_zarr import write_ome_zarr
 from parfocal.models.image import ImageMetadata
@@ -83,7 +84,7 @@ def write_collection(
             )
             written.append(image.metadata)
     texts = dict(original_metadata or {})
-    texts.setdefault(OME_XML, ome_xml(written, tiff=False))
+    texts.setdefault(OME_XML, ome_xml(written, tiff=False, plate=ome_plate(entries)))
     _write_documents(path, len(entries), texts, options.ngff)
     return written
 

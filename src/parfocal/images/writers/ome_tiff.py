@@ -18,7 +18,7 @@ from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.rawfile import storage_error
 from parfocal.images.scratch import ScratchVolume
 from parfocal.images.writers.narrow import NarrowedLabels
-from parfocal.images.writers.ome_xml import PIXEL_TYPES, has_samples, ome_xml
+from parfocal.images.writers.ome_xml import PIXEL_TYPES, OmePlate, has_samples, ome_xml
 from parfocal.images.writers.ordered import in_order
 from parfocal.images.writers.tiff_file import CLASSIC_LIMIT, Directory, TiffFile, Value
 from parfocal.images.writers.tiff_pages import LevelTable, page_directories
@@ -68,6 +68,7 @@ def write_ome_tiff(
     *,
     labels: bool = False,
     original_metadata: Mapping[str, bytes] | None = None,
+    plate: OmePlate | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> list[ImageMetadata]:
@@ -89,6 +90,8 @@ def write_ome_tiff(
         Whether they are labels, which are never averaged.
     original_metadata : mapping of str to bytes, optional
         Texts of the source to enclose, by file name.
+    plate : OmePlate, optional
+        The plate that the images are fields of.
     threads : int
         How many threads read, average and compress.
     progress : callable, optional
@@ -109,7 +112,7 @@ def write_ome_tiff(
     options = options or TiffOptions()
     sources = [_prepared(path, *image, labels=labels) for image in images]
     written = [metadata for metadata, _ in sources]
-    xml = ome_xml(written, tiff=True, originals=original_metadata)
+    xml = ome_xml(written, tiff=True, plate=plate, originals=original_metadata)
     shrink = halve_labels if labels else halve
     depths = [_depth(source) for _, source in images]
     works = [
