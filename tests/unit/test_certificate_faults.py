@@ -187,7 +187,7 @@ def assert_refused(folder, error, told):
 
 def assert_published_without_check(monkeypatch, folder, source, **params):
     """Show that nothing but the comparison stands in the way of the fault."""
-    monkeypatch.setattr(convert_image, "conclude", lambda *_: None)
+    monkeypatch.setattr(convert_image, "conclude", lambda *_, **__: None)
     assert convert(folder, source, **params) is None
     assert (folder / FORMATS[params.get("format", "ome.zarr")]).exists()
 

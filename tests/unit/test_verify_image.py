@@ -113,6 +113,10 @@ def drop_unit(ome):
     del ome["multiscales"][0]["axes"][-1]["unit"]
 
 
+def make_up_z(ome):
+    ome["multiscales"][0]["axes"][1]["unit"] = "micrometer"
+
+
 def skip_level(ome):
     del ome["multiscales"][0]["datasets"][1]
 
@@ -135,6 +139,7 @@ def shorten_level(ome):
         (rename_channel, "names of channels"),
         (rescale, "axis X"),
         (drop_unit, "axis X"),
+        (make_up_z, "axis Z"),
         (skip_level, "size of a level"),
         (rescale_level, "at level 2"),
         (move_level, "at level 1"),
