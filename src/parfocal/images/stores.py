@@ -90,7 +90,7 @@ class ZarrLevel:
         except ValueError as error:
             what = "A chunk of the OME-Zarr cannot be read"
             remedy = "It is damaged: copy or write the image again."
-            raise InputError(what, where=self.path, found=error, remedy=remedy) from error
+            raise InputError(what, where=self.path, found=_told(error), remedy=remedy) from error
         return np.asarray(pixels, self.dtype).reshape(region_shape(region))
 
 
@@ -103,6 +103,12 @@ def _os_error(error: ValueError) -> OSError:
         if os.strerror(number) in str(error):
             return OSError(number, os.strerror(number))
     return OSError(0, str(error))
+
+
+def _told(error: ValueError) -> str:
+    """Return what tensorstore says, without the status and the specification around it."""
+    text = str(error).partition(" [tensorstore_spec=")[0].partition(" [source locations=")[0]
+    return text.partition(": ")[2] or text
 
 
 def open_level(path: Path, axes: str, threads: int = 1) -> ZarrLevel:
@@ -121,7 +127,7 @@ def open_level(path: Path, axes: str, threads: int = 1) -> ZarrLevel:
         store = tensorstore.open(spec, open=True, read=True, context=_context(threads)).result()
     except ValueError as error:
         what = "A level of the OME-Zarr cannot be opened"
-        raise InputError(what, where=path, expected="a Zarr array", found=error) from error
+        raise InputError(what, where=path, expected="a Zarr array", found=_told(error)) from error
     if len(store.shape) != len(axes):
         what = "A level of the OME-Zarr has not as many dimensions as axes are named"
         raise InputError(what, where=path, expected=axes, found=f"shape {tuple(store.shape)}")
