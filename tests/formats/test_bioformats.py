@@ -18,8 +18,8 @@ from parfocal.core.blocks import whole
 from parfocal.errors import InputError
 from parfocal.images import list_images, open_image, other_files
 from parfocal.images.readers import bioformats
-from parfocal.images.readers.bioformats_java import JAR_VARIABLE, check_installed
-from parfocal.images.readers.bioformats_metadata import drop_forbidden, find_wells
+from parfocal.images.readers.bioformats.java import JAR_VARIABLE, check_installed
+from parfocal.images.readers.bioformats.metadata import drop_forbidden, find_wells
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 TRUNCATED = [0.99, 0.8, 0.5, 0.2, 0.02]

@@ -15,7 +15,7 @@ from pylibCZIrw import czi
 from parfocal.core.blocks import iter_blocks, whole
 from parfocal.errors import InputError
 from parfocal.images.opening import list_images, open_image, other_files
-from parfocal.images.readers.czi_tiles import Box, area
+from parfocal.images.readers.czi.tiles import Box, area
 
 SHARED = Path(__file__).parents[3] / "shared/data"
 DTYPES = ("uint8", "uint16", "float32")

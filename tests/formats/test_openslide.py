@@ -152,7 +152,7 @@ def test_what_openslide_would_change_or_leave_out_is_refused(tmp_path, pixels):
 
 
 def test_focal_planes_of_hamamatsu_and_mirax_are_refused(tmp_path):
-    from parfocal.images.readers.slide_checks import check_whole
+    from parfocal.images.readers.openslide.checks import check_whole
 
     levels = {
         "openslide.vendor": "mirax",

@@ -243,7 +243,7 @@ def test_an_ome_tiff_opens_in_bioio(tiffs, name):
 
 def resolutions(path):
     """Return the sizes (Y, X) of all resolutions that Bio-Formats finds."""
-    from parfocal.images.readers.bioformats_java import start
+    from parfocal.images.readers.bioformats.java import start
 
     start(path)
     import jpype

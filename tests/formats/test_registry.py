@@ -12,7 +12,8 @@ from parfocal.errors import InputError
 from parfocal.images import list_images, open_image
 from parfocal.images.candidates import is_image_name
 from parfocal.images.opening import find_reader
-from parfocal.images.readers import bioformats_java, loading, registry
+from parfocal.images.readers import loading, registry
+from parfocal.images.readers.bioformats import java as bioformats_java
 from parfocal.images.readers.loading import find_named
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, HEAD_BYTES, Format, find_format
 from parfocal.images.readers.source import Source

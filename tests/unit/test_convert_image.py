@@ -14,7 +14,7 @@ from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.images import open_image
 from parfocal.images.proof.result import open_result
-from parfocal.images.readers import bioformats_java
+from parfocal.images.readers.bioformats import java as bioformats_java
 from parfocal.models.manifest import Manifest
 from parfocal.models.sheet import Row
 from parfocal.steps.convert_image import STEP, ConvertImageParams

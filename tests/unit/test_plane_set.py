@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parfocal.errors import InputError
 from parfocal.images.candidates import is_image_name, leads
-from parfocal.images.readers.plane_set import consecutive, even_step, well_name
+from parfocal.images.readers.planes.plane_set import consecutive, even_step, well_name
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from parfocal.errors import InputError
-from parfocal.images.readers.plane_files import PlaneFilesSource
-from parfocal.images.readers.plane_records import (
+from parfocal.images.readers.planes.files import PlaneFilesSource
+from parfocal.images.readers.planes.plane_set import PlaneSet
+from parfocal.images.readers.planes.records import (
     Index,
     PlaneRecord,
     elements,
@@ -18,7 +19,6 @@ from parfocal.images.readers.plane_records import (
     set_of_records,
     unreadable,
 )
-from parfocal.images.readers.plane_set import PlaneSet
 from parfocal.models.image import Channel
 
 __all__ = ["open_source"]

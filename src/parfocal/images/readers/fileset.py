@@ -11,8 +11,14 @@ from pydantic import ValidationError
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image
-from parfocal.images.readers.plane_files import PlaneFilesSource
-from parfocal.images.readers.plane_set import Plane, PlaneImage, PlaneSet, consecutive, well_name
+from parfocal.images.readers.planes.files import PlaneFilesSource
+from parfocal.images.readers.planes.plane_set import (
+    Plane,
+    PlaneImage,
+    PlaneSet,
+    consecutive,
+    well_name,
+)
 from parfocal.models.base import explain_validation
 from parfocal.models.fileset import FileSet
 from parfocal.models.image import Channel

@@ -14,9 +14,9 @@ from typing import Any
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry
-from parfocal.images.readers import metamorph
-from parfocal.images.readers.plane_files import PlaneFilesSource
-from parfocal.images.readers.plane_set import (
+from parfocal.images.readers.planes import metamorph
+from parfocal.images.readers.planes.files import PlaneFilesSource
+from parfocal.images.readers.planes.plane_set import (
     REMEDY,
     Plane,
     PlaneImage,

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from parfocal.errors import InputError
-from parfocal.images.readers.bioformats_java import check_installed
+from parfocal.images.readers.bioformats.java import check_installed
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format
 from parfocal.images.readers.source import Reader
 

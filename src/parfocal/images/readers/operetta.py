@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 
 from parfocal.errors import InputError
 from parfocal.images.image import Image
-from parfocal.images.readers.plane_files import PlaneFilesSource
-from parfocal.images.readers.plane_records import (
+from parfocal.images.readers.planes.files import PlaneFilesSource
+from parfocal.images.readers.planes.plane_set import PlaneImage, PlaneSet
+from parfocal.images.readers.planes.records import (
     Index,
     PlaneRecord,
     elements,
@@ -19,7 +20,6 @@ from parfocal.images.readers.plane_records import (
     set_of_records,
     unreadable,
 )
-from parfocal.images.readers.plane_set import PlaneImage, PlaneSet
 from parfocal.models.image import Channel
 
 __all__ = ["open_source"]
