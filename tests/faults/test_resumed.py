@@ -127,7 +127,8 @@ def test_what_a_verification_refuses_is_not_kept(source: Path, tmp_path: Path) -
     content[1000:9000] = bytes(8000)
     shard.write_bytes(content)
     failed = parfocal(*command(source, tmp_path))
-    assert failed.returncode in (2, 4), failed.stderr
+    assert failed.returncode == 4, failed.stderr
+    assert "is removed: run it again" in failed.stderr
     assert not list(tmp_path.glob(".*.partial"))
     done = parfocal(*command(source, tmp_path))
     assert done.returncode == 0, done.stderr

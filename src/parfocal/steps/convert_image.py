@@ -28,6 +28,7 @@ logger = getLogger(__name__)
 
 _DAMAGED = "Take it from a backup, or convert again."
 _UNEXPECTED = "Do not use it, and report it with the source: this should not happen."
+_TORN = "What an interrupted conversion left was damaged, and is removed: run it again."
 _SUFFIXES = {"ome.zarr": (".zarr",), "ome.tiff": (".ome.tiff", ".ome.tif")}
 _OME_XML = "METADATA.ome.xml"
 
@@ -104,7 +105,8 @@ def run(
     else:
         _convert_one(source, target, series, params, context)
     certificate = _prove(source, target, series, entries, params, context)
-    conclude(certificate, source, context, remedy=_UNEXPECTED)
+    remedy = _TORN if "resumed_shards" in context.details else _UNEXPECTED
+    conclude(certificate, source, context, remedy=remedy)
     outputs["certificate"].write_text(certificate.as_text(), encoding="utf-8")
 
 
