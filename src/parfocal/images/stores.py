@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Region, Shape, region_shape
 from parfocal.errors import InputError
 from parfocal.images.rawfile import storage_error
-from parfocal.images.writers.codecs import BLOSC
+from parfocal.images.writers.codecs import BLOSC, BLOSC_BLOCK_BYTES
 from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES
 from parfocal.models.zarr_options import ZarrOptions
@@ -209,7 +209,7 @@ def _codec_3(dtype: np.dtype[Any], options: ZarrOptions) -> list[dict[str, Any]]
             "clevel": options.level,
             "shuffle": shuffle,
             "typesize": dtype.itemsize,
-            "blocksize": 0,
+            "blocksize": BLOSC_BLOCK_BYTES,
         }
         return [{"name": "blosc", "configuration": blosc}]
     if options.codec == "zstd":
@@ -229,7 +229,7 @@ def _metadata_2(
             "cname": BLOSC[options.codec],
             "clevel": options.level,
             "shuffle": 1 if dtype.itemsize > 1 else 0,
-            "blocksize": 0,
+            "blocksize": BLOSC_BLOCK_BYTES,
         }
     elif options.codec == "zstd":
         compressor = {"id": "zstd", "level": options.level}

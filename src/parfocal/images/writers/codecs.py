@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 
 from parfocal.models.zarr_options import ZarrOptions
 
-__all__ = ["BLOSC", "Encode", "make_encoder"]
+__all__ = ["BLOSC", "BLOSC_BLOCK_BYTES", "Encode", "make_encoder"]
 
 Encode = Callable[[NDArray[Any]], bytes]
 
 BLOSC = {"blosc-zstd": "zstd", "lz4": "lz4"}
 """Names of codecs that are Blosc's, and what Blosc calls its inner compression."""
+
+BLOSC_BLOCK_BYTES = 2**19
+"""Blosc compresses a chunk in pieces of at most so many bytes, each on its own.
+
+Its own choice is pieces of 32 to 256 KiB, for which zstd takes slower ways that find no more in
+images; see docs/explanation/conversion.md.
+"""
 
 
 def make_encoder(options: ZarrOptions, dtype: np.dtype[Any]) -> Encode:
@@ -71,6 +78,7 @@ def _blosc(name: str, level: int, itemsize: int, little: np.dtype[Any]) -> Encod
                 compressor=name,
                 shuffle=shuffle,
                 typesize=itemsize,
+                blocksize=BLOSC_BLOCK_BYTES,
                 numthreads=1,
             )
         )
