@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from ome_schema import check_ome_xml
+from parfocal.core.ordered import in_order
 from parfocal.errors import InputError, StorageError
 from parfocal.images import open_image
 from parfocal.images.pyramid import halve, halve_labels
 from parfocal.images.writers import ome_tiff, tiff_plan
 from parfocal.images.writers.ome_tiff import check_ome_tiff, write_ome_tiff
-from parfocal.images.writers.ordered import in_order
 from parfocal.images.writers.tiff_plan import plan_block, plan_grids
 from parfocal.models.image import Channel, ImageMetadata
 from parfocal.models.tiff_options import TiffOptions

@@ -91,6 +91,8 @@ class Context:
         What the record must tell; add with `warn`.
     details : dict
         Counts and findings for the record, JSON values only.
+    digests : dict of Path to str
+        Digests of finished outputs that the step had to take itself; others the engine takes.
     """
 
     scratch: Path
@@ -100,6 +102,7 @@ class Context:
     progress: Callable[[int, int], None] = _no_progress
     warnings: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    digests: dict[Path, str] = field(default_factory=dict)
 
     def warn(self, message: str) -> None:
         """Keep `message` for the record, and log it."""

@@ -85,11 +85,9 @@ def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:
     """Make the outputs and publish them all, or leave none of them behind."""
     partials = _claim_partials(job, lease, key)
     try:
-        attempt.run(partials)
+        digests = attempt.run(partials)
     finally:
         lease.check()
-    digests = {name: digest_path(path, job.threads) for name, path in partials.items()}
-    lease.check()
     stamp = Stamp(job.primary)
     stamp.remove()
     with ExitStack() as undo:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from parfocal import __version__
+from parfocal.core.digest import digest_path
 from parfocal.core.publish import remove_tree
 from parfocal.core.step import Context
 from parfocal.engine.failures import explain, failure_of
@@ -80,8 +81,8 @@ class Attempt:
         self._record = record.model_copy(update={"key": key, "inputs": tuple(artifacts)})
         self._write()
 
-    def run(self, partials: Mapping[str, Path]) -> None:
-        """Let the step write its outputs to `partials`."""
+    def run(self, partials: Mapping[str, Path]) -> dict[str, str]:
+        """Let the step write its outputs to `partials`, and return their digests by name."""
         job = self._job
         for partial in partials.values():
             self._partials.append(partial.parent)
@@ -98,6 +99,8 @@ class Attempt:
         if missing:
             msg = f"step {job.step.name} did not write {missing}"
             raise AssertionError(msg)
+        known = self._context.digests
+        return {n: known.get(p) or digest_path(p, job.threads) for n, p in partials.items()}
 
     def finish(self, digests: Mapping[str, str]) -> None:
         """Write the record as done, with the digests of the outputs by role."""

@@ -107,6 +107,7 @@ def run(
     certificate = _prove(source, target, series, entries, params, context)
     remedy = _TORN if "resumed_shards" in context.details else _UNEXPECTED
     conclude(certificate, source, context, remedy=remedy)
+    context.digests[target] = certificate.result_digest
     outputs["certificate"].write_text(certificate.as_text(), encoding="utf-8")
 
 
@@ -354,7 +355,7 @@ def conclude(
 
 STEP = Step(
     name="convert-image",
-    version="4",
+    version="5",
     summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(

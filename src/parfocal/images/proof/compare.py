@@ -7,7 +7,6 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.ordered import in_order
 from parfocal.images.proof.certificate import Difference, Plane
 from parfocal.images.pyramid import halve, halve_labels
 
@@ -22,7 +22,7 @@ __all__ = ["PIXELS_DIFFER", "Comparison", "compare_images", "plane_digests"]
 
 PIXELS_DIFFER = "Pixels differ"
 
-_BLOCK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 32 * 2**20
 _WIDEST_BYTES = 32 * 2**20
 _BAND = 512  # rows; a multiple of the usual height of chunks, and even
 _MOST = 20  # differences of one kind that are told
@@ -108,8 +108,10 @@ def compare_images(
     findings = _Findings()
     shrink = halve_labels if labels else halve
     for first, last in _passes(levels):
-        work = _Work(None if first else source, levels[first : last + 1], first, shrink)
-        for part in _in_threads(work, _plane_blocks(levels[first], together, work.pairs), threads):
+        truth = None if first else source
+        work = _Work(truth, levels[first : last + 1], first, shrink, together)
+        blocks = _plane_blocks(levels[first], together, work.pairs)
+        for part in in_order(work, blocks, threads):
             findings.add(part)
             if progress:
                 progress(min(findings.pixels, total), total)
@@ -164,15 +166,6 @@ def _plane_blocks(level: Readable, together: int, pairs: bool) -> Iterator[Regio
     yield from iter_blocks(whole(level.shape5), block)
 
 
-def _in_threads(work: _Work, regions: Iterator[Region], threads: int) -> Iterator[_Findings]:
-    if threads <= 1:
-        yield from map(work, regions)
-        return
-    with ThreadPoolExecutor(threads + 1) as pool:  # one of them waits for chunks
-        while batch := list(itertools.islice(regions, 8 * threads)):
-            yield from pool.map(work, batch)
-
-
 @dataclass(frozen=True)
 class _Work:
     """The comparison of a level with the source, and with the levels that follow from it."""
@@ -181,6 +174,7 @@ class _Work:
     levels: Sequence[Readable]
     number: int
     shrink: Callable[..., NDArray[Any]]
+    together: int
 
     @property
     def pairs(self) -> bool:
@@ -200,7 +194,7 @@ class _Work:
             pixels = self.levels[0].read(band)
             findings.pixels += pixels.size
             if not self.number:
-                planes.note(pixels, self.source.read(band) if self.source is not None else None)
+                self._compare(band, pixels, planes)
             self._follow(band, pixels, findings, wrong)
         if not self.number:
             planes.conclude(findings)
@@ -214,6 +208,16 @@ class _Work:
                 )
             )
         return findings
+
+    def _compare(self, band: Region, pixels: NDArray[Any], planes: _Planes) -> None:
+        """Compare with the source, of which only a plane at a time is in memory."""
+        for part in iter_blocks(band, (1, self.together, 1, *pixels.shape[3:])):
+            inside = tuple(
+                slice(one.start - all_.start, one.stop - all_.start)
+                for one, all_ in zip(part, band, strict=True)
+            )
+            truth = self.source.read(part) if self.source is not None else None
+            planes.note(part, pixels[inside], truth)
 
     def _bands(self, region: Region) -> Iterator[slice]:
         """Divide rows evenly into bands, each of which starts at an even row."""
@@ -265,41 +269,50 @@ class _Planes:
 
     def __init__(self, region: Region) -> None:
         self._keys = _keys(region)
-        self._found = [hashlib.sha256() for _ in self._keys]
+        self._found = {key: hashlib.sha256() for key in self._keys}
         # Of the source from the first band on in which it differs.
-        self._expected: list[Any] = [None] * len(self._keys)
-        self._wrong = np.zeros(len(self._keys), np.int64)
+        self._expected: dict[Key, Any] = {}
+        self._wrong: Counter[Key] = Counter()
         self._largest = 0.0
 
-    def note(self, pixels: NDArray[Any], truth: NDArray[Any] | None) -> None:
-        """Take note of a band of the result, and of the source where it is given."""
+    def note(self, region: Region, pixels: NDArray[Any], truth: NDArray[Any] | None) -> None:
+        """Take note of a part of the result, and of the source where it is given."""
         flat = _bytes_of_planes(pixels)
         if truth is not None:
-            expected = _bytes_of_planes(truth)
-            different = _count_different(expected, flat, pixels.dtype.itemsize)
-            self._wrong += different
-            if different.any():
-                self._largest = max(self._largest, _largest_difference(truth, pixels))
-            for n, plane in enumerate(expected):
-                if self._expected[n] is None and different[n]:
-                    self._expected[n] = self._found[n].copy()
-                if self._expected[n] is not None:
-                    self._expected[n].update(plane.data)
-        for one, plane in zip(self._found, flat, strict=True):
-            one.update(plane.data)
+            self._note_truth(region, pixels, flat, truth)
+        for key, plane in zip(_keys(region), flat, strict=True):
+            self._found[key].update(plane.data)
+
+    def _note_truth(
+        self,
+        region: Region,
+        pixels: NDArray[Any],
+        flat: NDArray[np.uint8],
+        truth: NDArray[Any],
+    ) -> None:
+        expected = _bytes_of_planes(truth)
+        different = _count_different(expected, flat, pixels.dtype.itemsize)
+        if different.any():
+            self._largest = max(self._largest, _largest_difference(truth, pixels))
+        for key, plane, count in zip(_keys(region), expected, different, strict=True):
+            if count and key not in self._expected:
+                self._expected[key] = self._found[key].copy()
+            self._wrong[key] += int(count)
+            if key in self._expected:
+                self._expected[key].update(plane.data)
 
     def conclude(self, findings: _Findings) -> None:
         """Add the digests and differences to `findings`."""
         findings.largest = self._largest
-        for n, key in enumerate(self._keys):
-            findings.found[key] = f"sha256:{self._found[n].hexdigest()}"
-            if self._expected[n] is None:
+        for key in self._keys:
+            findings.found[key] = f"sha256:{self._found[key].hexdigest()}"
+            if key not in self._expected:
                 continue
-            findings.expected[key] = f"sha256:{self._expected[n].hexdigest()}"
+            findings.expected[key] = f"sha256:{self._expected[key].hexdigest()}"
             findings.differences.append(
                 Difference(
                     what=PIXELS_DIFFER,
-                    where=f"plane {_place(key)} ({self._wrong[n]} pixels)",
+                    where=f"plane {_place(key)} ({self._wrong[key]} pixels)",
                     expected=findings.expected[key],
                     found=findings.found[key],
                 )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Writable, iter_blocks, whole
+from parfocal.core.ordered import in_order
 from parfocal.errors import InputError
 from parfocal.images.image import Image
 from parfocal.images.pyramid import halve, halve_labels
@@ -19,7 +20,6 @@ from parfocal.images.rawfile import storage_error
 from parfocal.images.scratch import ScratchVolume
 from parfocal.images.writers.narrow import NarrowedLabels
 from parfocal.images.writers.ome_xml import PIXEL_TYPES, OmePlate, has_samples, ome_xml
-from parfocal.images.writers.ordered import in_order
 from parfocal.images.writers.tiff_file import CLASSIC_LIMIT, Directory, TiffFile, Value
 from parfocal.images.writers.tiff_pages import LevelTable, page_directories
 from parfocal.images.writers.tiff_plan import plan_block, plan_grids
