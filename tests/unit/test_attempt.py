@@ -292,7 +292,7 @@ def test_a_job_that_loses_its_lease_after_the_work_publishes_nothing(job, monkey
             lease.write_text(json.dumps({"token": "robber"}))
         return digest_path(path, threads)
 
-    monkeypatch.setattr("parfocal.engine.attempt.digest_path", robbed)
+    monkeypatch.setattr("parfocal.engine.recording.digest_path", robbed)
     result = perform(job)
     assert isinstance(result.error, LeaseLostError)
     assert not job.primary.exists()

@@ -10,6 +10,7 @@ from memory_images import MemoryImage
 from parfocal.analysis import components
 from parfocal.analysis.components import label_components, label_mask
 from parfocal.core.blocks import iter_blocks, whole
+from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
 
 
@@ -23,7 +24,7 @@ def label(mask, block, *, planar=False, threads=1):
     volume = Volume(np.zeros((1, 1, *mask.shape), np.uint32))
     blocks = list(iter_blocks(whole(volume.shape5), (1, 1, *block)))
     found = label_components(
-        lambda region: mask[region[2:]], volume, blocks, planar=planar, threads=threads
+        lambda region: mask[region[2:]], volume, blocks, planar=planar, scheduler=Threads(threads)
     )
     return found, found.roots[volume.pixels[0, 0]]
 

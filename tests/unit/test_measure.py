@@ -16,6 +16,7 @@ from memory_images import MemoryImage, five
 from parfocal.analysis import scan
 from parfocal.analysis.columns import object_columns
 from parfocal.analysis.measure import Task, measure_objects
+from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
 
 UNIT = (1.0, 1.0, 1.0)
@@ -23,7 +24,7 @@ UNIT = (1.0, 1.0, 1.0)
 
 def measure(image, labels, *, spacing=UNIT, block=(1, 1, 1, 64, 64), threads=1, channels=None):
     names = channels or tuple(f"c{number}" for number in range(image.shape5[1]))
-    return list(measure_objects(Task(image, labels, names, spacing, block, threads)))
+    return list(measure_objects(Task(image, labels, names, spacing, block, Threads(threads))))
 
 
 def one(labels, image=None, **options):

@@ -15,7 +15,8 @@ from parfocal.analysis.columns import channel_keys
 from parfocal.analysis.exact import limbs, ratio, root_ratio, square_limbs, total_of
 from parfocal.analysis.groups import Grouping, Part, Totals
 from parfocal.analysis.ranks import RankSearch, first_digits, key_value, order_keys
-from parfocal.analysis.scan import plan_block, scan
+from parfocal.analysis.scan import plan_block
+from parfocal.core.scheduler import Threads
 
 TYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 
@@ -121,7 +122,7 @@ def test_blocks_are_of_one_plane_stack_and_not_large(preferred, shape):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_scanning_keeps_order_and_raises(threads):
-    assert list(scan(lambda item: item * 2, range(20), threads)) == list(range(0, 40, 2))
+    assert list(Threads(threads).map(lambda item: item * 2, range(20))) == list(range(0, 40, 2))
 
     def fail(item):
         if item == 3:
@@ -130,7 +131,7 @@ def test_scanning_keeps_order_and_raises(threads):
         return item
 
     with pytest.raises(ValueError, match="three"):
-        list(scan(fail, range(20), threads))
+        list(Threads(threads).map(fail, range(20)))
 
 
 def test_channel_keys_are_unique_words():

@@ -11,6 +11,7 @@ from scipy import ndimage
 from memory_images import MemoryImage, five
 from parfocal.analysis import quality
 from parfocal.analysis.quality import Survey, assess_image
+from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
 
 BLOCK = (1, 1, 1, 64, 64)
@@ -18,7 +19,7 @@ BLOCK = (1, 1, 1, 64, 64)
 
 def assess(image, *, block=BLOCK, saturation=None, threads=1):
     names = tuple(f"c{number}" for number in range(image.shape5[1]))
-    return assess_image(Survey(image, names, block, saturation, threads))
+    return assess_image(Survey(image, names, block, saturation, Threads(threads)))
 
 
 def noisy(dtype, shape=(2, 2, 2, 140, 271), seed=0):

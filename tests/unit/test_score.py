@@ -13,11 +13,12 @@ from hypothesis.extra import numpy as npst
 from memory_images import MemoryImage, five
 from parfocal.analysis import scan
 from parfocal.analysis.score import count_overlaps, require_labels, score_overlaps
+from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
 
 
 def overlaps(truth, predicted, block=(1, 1, 1, 64, 64), threads=1):
-    return count_overlaps(truth, predicted, block, threads, lambda done, total: None)
+    return count_overlaps(truth, predicted, block, Threads(threads), lambda done, total: None)
 
 
 def score(truth, predicted):
@@ -138,7 +139,7 @@ def test_what_cannot_be_scored_is_an_error(truth, predicted, says):
 
 
 def require(truth, dtype="u2", threads=1):
-    require_labels(five(np.asarray(truth), dtype), (1, 1, 1, 64, 64), threads)
+    require_labels(five(np.asarray(truth), dtype), (1, 1, 1, 64, 64), Threads(threads))
 
 
 def discs_on(background, spacing=20):

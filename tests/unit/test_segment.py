@@ -14,6 +14,7 @@ from parfocal.analysis.objects import SizeLimits
 from parfocal.analysis.segment import LocalMean, Settings, segment
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import whole
+from parfocal.core.scheduler import Threads
 
 PLANE = Settings(
     sigma=(0.0, 1.0, 1.0),
@@ -49,7 +50,7 @@ def run(image, chosen, *, channel=0, threads=1):
         chosen,
         block5=(1, 1, 1, 4, 4),
         make_volume=lambda shape, dtype, _: Volume(np.zeros(shape, dtype)),
-        threads=threads,
+        scheduler=Threads(threads),
         progress=lambda done, total: None,
     )
     return found, found.table.image(np.dtype(np.uint32)).read(whole(found.table.labels.shape5))

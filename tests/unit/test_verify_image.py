@@ -176,7 +176,6 @@ def test_bands_of_a_large_plane_give_the_digest_of_the_whole(tmp_path, monkeypat
     import parfocal.images.proof.compare as compare
 
     monkeypatch.setattr(compare, "_BLOCK_BYTES", 4000)
-    monkeypatch.setattr(compare, "_WIDEST_BYTES", 4000)
     source = tmp_path / "a.tif"
     tifffile.imwrite(source, DATA[0, 0])
     with open_image(source) as image:

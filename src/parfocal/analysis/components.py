@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.scan import scan
 from parfocal.core.blocks import Readable, Region, Writable
+from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
 
 __all__ = ["Components", "label_components", "label_mask"]
@@ -139,7 +139,12 @@ class _Tables:
 
 
 def label_components(
-    mask_of: MaskOf, volume: Writable, blocks: Iterable[Region], *, planar: bool, threads: int
+    mask_of: MaskOf,
+    volume: Writable,
+    blocks: Iterable[Region],
+    *,
+    planar: bool,
+    scheduler: Scheduler,
 ) -> Components:
     """Label the components of one channel of one time point.
 
@@ -154,8 +159,8 @@ def label_components(
         A grid in the order of `iter_blocks`.
     planar : bool
         Whether planes are labelled each by itself. Blocks must then have one plane.
-    threads : int
-        How many blocks to label at once.
+    scheduler : Scheduler
+        Where blocks are worked on.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def label_components(
     def work(region: Region) -> tuple[Region, Labels, int]:
         return region, *label_mask(mask_of(region))
 
-    for region, labels, count in scan(work, blocks, threads):
+    for region, labels, count in scheduler.map(work, blocks):
         first = first or region
         numbered = tables.add(labels, count, region)
         volume.write(region, numbered[None, None])

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.filters import Filter
-from parfocal.analysis.scan import scan
 from parfocal.core.blocks import Readable, Region, expand
+from parfocal.core.scheduler import Scheduler
 
 __all__ = ["BRIGHTEST", "LEVELS", "Scale", "find_scale", "read_levels"]
 
@@ -81,7 +81,7 @@ class Scale:
 
 
 def find_scale(
-    source: Readable, regions: Iterable[Region], *, dark: bool, threads: int
+    source: Readable, regions: Iterable[Region], *, dark: bool, scheduler: Scheduler
 ) -> Scale | None:
     """Find the range of the finite pixels of some regions.
 
@@ -98,7 +98,7 @@ def find_scale(
             return None, None, block.size
         return values.min().item(), values.max().item(), block.size - values.size
 
-    found = list(scan(extremes, regions, threads))
+    found = list(scheduler.map(extremes, regions))
     lows = [low for low, _, _ in found if low is not None]
     highs = [high for _, high, _ in found if high is not None]
     if not lows or min(lows) == max(highs):

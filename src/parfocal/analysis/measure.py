@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from parfocal.analysis.columns import channel_keys
 from parfocal.analysis.groups import Part, Totals
 from parfocal.analysis.label_blocks import block_part
 from parfocal.analysis.object_rows import Spacing, geometry_columns, intensity_columns
-from parfocal.analysis.scan import plan_block, scan
+from parfocal.analysis.scan import plan_block
 from parfocal.analysis.shape import DIRECTIONS_2D, DIRECTIONS_3D
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.errors import InputError
 
 __all__ = ["Objects", "Task", "check_labels", "measure_objects"]
@@ -45,8 +46,8 @@ class Task:
         Distance of pixels along Z, Y, X in micrometres; None where unknown.
     block : tuple of int
         A block (T, C, Z, Y, X) that is cheap to read.
-    threads : int
-        How many blocks to work on at a time.
+    scheduler : Scheduler
+        Where blocks are worked on.
     progress : callable
         Called as ``progress(done, total)`` in blocks.
     """
@@ -56,7 +57,7 @@ class Task:
     channels: tuple[str, ...]
     spacing_um: Spacing
     block: Shape
-    threads: int = 1
+    scheduler: Scheduler = field(default_factory=Threads)
     progress: Callable[[int, int], None] = _no_progress
 
     @property
@@ -144,7 +145,7 @@ def measure_objects(task: Task) -> Iterator[Objects]:
     for t in range(shape[0]):
         totals = Totals()
         here = [(slice(t, t + 1), *region[1:]) for region in regions]
-        for part in scan(work, here, task.threads):
+        for part in task.scheduler.map(work, here):
             totals.add(part)
             done += 1
             task.progress(done, shape[0] * len(regions))

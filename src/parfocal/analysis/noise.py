@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.filters import gaussian_weights
 from parfocal.analysis.levels import LEVELS
-from parfocal.analysis.scan import scan
 from parfocal.analysis.thresholds import median_level
 from parfocal.core.blocks import Readable, Region, expand
+from parfocal.core.scheduler import Scheduler
 
 __all__ = ["detection_limit", "measure_noise"]
 
@@ -28,7 +28,11 @@ NORMAL = 1.482602218505602
 
 
 def measure_noise(
-    levels: Readable, regions: Iterable[Region], threshold: int, sigma_x: float, threads: int
+    levels: Readable,
+    regions: Iterable[Region],
+    threshold: int,
+    sigma_x: float,
+    scheduler: Scheduler,
 ) -> float:
     """Measure the noise of what is not above a threshold.
 
@@ -47,8 +51,8 @@ def measure_noise(
         Pairs with a higher mean are left out.
     sigma_x : float
         Standard deviation in pixels of the smoothing along X, 0 for none.
-    threads : int
-        How many blocks to work on at once.
+    scheduler : Scheduler
+        Where blocks are worked on.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def measure_noise(
         return counts
 
     counts = np.zeros(LEVELS + 1, np.int64)
-    for part in scan(differences, regions, threads):
+    for part in scheduler.map(differences, regions):
         counts[1:] += part  # shifted, since a histogram of levels has no pixels in 0
     if not counts.any():
         return 0.0

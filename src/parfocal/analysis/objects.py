@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.cutting import ComponentSource, Cut, put_back
-from parfocal.analysis.scan import scan
 from parfocal.analysis.watershed import SplitSettings, split_component
 from parfocal.core.blocks import Readable, Region, Shape, Writable
+from parfocal.core.scheduler import Scheduler, Threads
 
 __all__ = [
     "LARGE_COMPONENT",
@@ -144,7 +144,7 @@ def split_components(
     source: ComponentSource,
     settings: SplitSettings,
     limits: SizeLimits,
-    threads: int,
+    scheduler: Scheduler,
 ) -> Iterator[float]:
     """Divide the components of one time point into objects, and enter them in `table`.
 
@@ -160,8 +160,8 @@ def split_components(
         How to divide. With two distances in `spacing`, components are planes.
     limits : SizeLimits
         Which objects to keep.
-    threads : int
-        How many components to divide at once; large ones are divided one by one.
+    scheduler : Scheduler
+        Where blocks are worked on.
 
     Yields
     ------
@@ -180,8 +180,8 @@ def split_components(
     def work(number: int) -> _Split:
         return _split(source, number, settings, limits)
 
-    for some, at_once in ((numbers[~alone], threads), (numbers[alone], 1)):
-        for split in scan(work, some.tolist(), at_once):
+    for some, at_once in ((numbers[~alone], scheduler), (numbers[alone], Threads(1))):
+        for split in at_once.map(work, some.tolist()):
             _enter(table, source, split)
             yield len(split.objects) / total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from parfocal.analysis.exact import Integers, ratio, total_of
 from parfocal.analysis.plane_parts import PlanePart, plane_part, tile_size, usable
 from parfocal.analysis.ranks import RankSearch, order_keys
-from parfocal.analysis.scan import scan
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks
+from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.errors import InputError
 
 __all__ = ["Survey", "assess_image"]
@@ -47,8 +47,8 @@ class Survey:
     saturation : float, optional
         Pixels of at least this value are saturated; by default the greatest value of an
         integer type, while real numbers have no such value.
-    threads : int
-        How many blocks to work on at a time.
+    scheduler : Scheduler
+        Where blocks are worked on.
     progress : callable
         Called as ``progress(done, total)`` in planes.
     """
@@ -57,7 +57,7 @@ class Survey:
     channels: tuple[str, ...]
     block: Shape
     saturation: float | None = None
-    threads: int = 1
+    scheduler: Scheduler = field(default_factory=Threads)
     progress: Callable[[int, int], None] = _no_progress
 
     @property
@@ -162,7 +162,7 @@ def _plane_parts(survey: Survey, c: int) -> Iterator[tuple[int, int, PlanePart]]
         slab = slice(z, min(z + block[2], shape[2]))
         extent = (_one(t), _one(c), slab, slice(0, shape[3]), slice(0, shape[4]))
         parts = [_empty_part(survey.image.dtype) for _ in range(slab.stop - slab.start)]
-        for found in scan(work, iter_blocks(extent, block), survey.threads):
+        for found in survey.scheduler.map(work, iter_blocks(extent, block)):
             for part, piece in zip(parts, found, strict=True):
                 part.add(piece)
         for number, part in enumerate(parts):
@@ -180,7 +180,7 @@ def _percentiles(survey: Survey, region: Region, part: PlanePart) -> list[float 
 
     while not search.done:
         sums: dict[int, Integers] = {}
-        for found in scan(work, iter_blocks(region, _plan(survey)), survey.threads):
+        for found in survey.scheduler.map(work, iter_blocks(region, _plan(survey))):
             for begin, histogram in found.items():
                 sums[begin] = sums[begin] + histogram if begin in sums else histogram
         search.narrow(sums)

@@ -1,18 +1,15 @@
-"""Blocks of an image that are small enough to work on, and a bounded pool to do it."""
+"""Blocks of an image that are small enough to work on, and how far work on them has come."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from parfocal.core.blocks import Shape
 
-__all__ = ["Telling", "plan_block", "scan"]
+__all__ = ["Telling", "plan_block"]
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 TARGET_PIXELS = 1 << 20
 
@@ -72,22 +69,3 @@ def plan_block(preferred: Shape, shape: Shape) -> Shape:
     while x > 1 and z * y * x > TARGET_PIXELS:
         x = (x + 1) // 2
     return 1, 1, z, y, x
-
-
-def scan(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yield ``work(item)`` for all `items` in their order, `threads` of them at a time."""
-    if threads <= 1:
-        yield from map(work, items)
-        return
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

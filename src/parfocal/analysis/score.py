@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.exact import Integers
-from parfocal.analysis.scan import plan_block, scan
+from parfocal.analysis.scan import plan_block
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
 
 __all__ = [
@@ -101,7 +102,7 @@ def count_overlaps(
     truth: Readable,
     predicted: Readable,
     block: Shape,
-    threads: int,
+    scheduler: Scheduler,
     progress: Callable[[int, int], None],
 ) -> Contingency:
     """Count the pixels that each pair of labels shares, block by block.
@@ -112,8 +113,8 @@ def count_overlaps(
         Label images (T, 1, Z, Y, X) of the same shape.
     block : (T, C, Z, Y, X)
         A block that is cheap to read.
-    threads : int
-        How many blocks to work on at a time.
+    scheduler : Scheduler
+        Where blocks are worked on.
     progress : callable
         Called as ``progress(done, total)`` in blocks.
 
@@ -132,7 +133,7 @@ def count_overlaps(
     joined = np.zeros((4, 0), np.int64)
     pending: list[Integers] = []
     waiting = 0
-    for done, found in enumerate(scan(work, regions, threads), start=1):
+    for done, found in enumerate(scheduler.map(work, regions), start=1):
         pending.append(found)
         waiting += found.shape[1]
         if waiting > max(_PENDING_ROWS, joined.shape[1]):
@@ -157,7 +158,7 @@ def _check(truth: Readable, predicted: Readable) -> None:
             raise InputError(what, expected="whole numbers", found=labels.dtype)
 
 
-def require_labels(truth: Readable, block: Shape, threads: int) -> None:
+def require_labels(truth: Readable, block: Shape, scheduler: Scheduler) -> None:
     """Refuse ground truth whose values are intensities or classes, not labels of objects.
 
     The pixels of an object lie together; those of an intensity are strewn over the image.
@@ -171,8 +172,8 @@ def require_labels(truth: Readable, block: Shape, threads: int) -> None:
         Whole numbers (T, 1, Z, Y, X).
     block : (T, C, Z, Y, X)
         A block that is cheap to read.
-    threads : int
-        How many blocks to work on at a time.
+    scheduler : Scheduler
+        Where blocks are worked on.
 
     Raises
     ------
@@ -181,7 +182,7 @@ def require_labels(truth: Readable, block: Shape, threads: int) -> None:
     """
     shape = truth.shape5
     regions = iter_blocks(whole(shape), plan_block(block, shape))
-    found = list(scan(lambda region: _count_strewn(_labels(truth, region)), regions, threads))
+    found = list(scheduler.map(lambda region: _count_strewn(_labels(truth, region)), regions))
     strewn, labels = (sum(counts) for counts in zip(*found, strict=True))
     if 2 * strewn > labels:
         what = "The ground truth is not a label image"

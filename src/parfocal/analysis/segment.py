@@ -18,11 +18,12 @@ from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
 from parfocal.analysis.noise import detection_limit, measure_noise
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
-from parfocal.analysis.scan import Telling, scan
+from parfocal.analysis.scan import Telling
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
+from parfocal.core.scheduler import Scheduler
 
 __all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
 
@@ -132,7 +133,7 @@ def segment(
     *,
     block5: Shape,
     make_volume: MakeVolume,
-    threads: int,
+    scheduler: Scheduler,
     progress: Callable[[int, int], None],
 ) -> Segmentation:
     """Segment one channel.
@@ -149,8 +150,8 @@ def segment(
         The block of `source` that is cheap to read.
     make_volume : callable
         Makes scratch volumes; what they hold is read back several times.
-    threads : int
-        How many blocks or components to work on at once.
+    scheduler : Scheduler
+        Where blocks are worked on.
     progress : callable
         Called as ``progress(done, total)``.
 
@@ -173,8 +174,8 @@ def segment(
         return make_volume(image.shape5, dtype, block)
 
     table = ObjectTable(volume(np.uint32))
-    work = _Work(settings, threads, Telling(progress, _count_passes(settings) * len(regions)))
-    scale = find_scale(image, work.telling.over(regions), dark=settings.dark, threads=threads)
+    work = _Work(settings, scheduler, Telling(progress, _count_passes(settings) * len(regions)))
+    scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
         not_finite = _count_not_finite(image, regions)
         return Segmentation(table, None, None, constant=True, not_finite=not_finite)
@@ -195,7 +196,7 @@ def _divide(table: ObjectTable, mask: _Mask, here: list[Region], width: int, wor
     cut_from = ComponentSource(
         table.labels, mask.levels, components, time, background, settings.planar, width
     )
-    for share in split_components(table, cut_from, settings.split, settings.limits, work.threads):
+    for share in split_components(table, cut_from, settings.split, settings.limits, work.scheduler):
         work.telling.advance(share * SPLITTING * len(here))
 
 
@@ -204,7 +205,7 @@ class _Work:
     """What all passes over the image have in common."""
 
     settings: Settings
-    threads: int
+    scheduler: Scheduler
     telling: Telling
 
 
@@ -268,7 +269,7 @@ def _threshold(
         return _histogram(blocks[0])
 
     counts = np.zeros(LEVELS, np.int64)
-    for part in scan(smooth, work.telling.over(regions), work.threads):
+    for part in work.scheduler.map(smooth, work.telling.over(regions)):
         counts += part
     if isinstance(chosen, LocalMean):
         return _Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset)), 0
@@ -277,7 +278,7 @@ def _threshold(
         return _Mask(volumes[0], None, given, 0), given
     given = GLOBAL_THRESHOLDS[chosen](counts)
     again = work.telling.over(regions)
-    noise = measure_noise(volumes[0], again, given, settings.sigma[2], work.threads)
+    noise = measure_noise(volumes[0], again, given, settings.sigma[2], work.scheduler)
     return _Mask(volumes[0], None, detection_limit(counts, given, noise), 0), given
 
 
@@ -293,7 +294,7 @@ def _components(
     mask: _Mask, labels: Writable, regions: Sequence[Region], work: _Work
 ) -> tuple[Components, int]:
     """Label the components of one time point, and find the level of their background."""
-    planar, threads = work.settings.planar, work.threads
+    planar, scheduler = work.settings.planar, work.scheduler
     holes: NDArray[np.bool_] | None = None
     if work.settings.fill_holes:
 
@@ -301,7 +302,7 @@ def _components(
             return ~mask.read(region)
 
         blocks = work.telling.over(regions)
-        found = label_components(outside, labels, blocks, planar=planar, threads=threads)
+        found = label_components(outside, labels, blocks, planar=planar, scheduler=scheduler)
         holes = _enclosed(found, labels.shape5, planar=planar)
 
     def inside(region: Region) -> NDArray[np.bool_]:
@@ -313,8 +314,8 @@ def _components(
         return filled
 
     blocks = work.telling.over(regions)
-    components = label_components(inside, labels, blocks, planar=planar, threads=threads)
-    return components, _background(mask, work.telling.over(regions), threads)
+    components = label_components(inside, labels, blocks, planar=planar, scheduler=scheduler)
+    return components, _background(mask, work.telling.over(regions), scheduler)
 
 
 def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
@@ -331,7 +332,7 @@ def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bo
     return holes
 
 
-def _background(mask: _Mask, regions: Iterable[Region], threads: int) -> int:
+def _background(mask: _Mask, regions: Iterable[Region], scheduler: Scheduler) -> int:
     """Return the median level of the pixels that are not above the threshold."""
 
     def histogram(region: Region) -> NDArray[np.int64]:
@@ -339,6 +340,6 @@ def _background(mask: _Mask, regions: Iterable[Region], threads: int) -> int:
         return _histogram(np.where(mask.read(region), np.uint16(0), levels))
 
     counts = np.zeros(LEVELS, np.int64)
-    for part in scan(histogram, regions, threads):
+    for part in scheduler.map(histogram, regions):
         counts += part
     return median_level(counts) if counts[1:].any() else 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import Row
 
@@ -83,6 +84,8 @@ class Context:
         The row of the sample sheet, in a batch.
     threads : int
         How many threads the step may use.
+    distributed : Scheduler, optional
+        Where blocks of the image are worked on instead of in threads.
     scratch : Path
         An empty folder of the attempt's own, removed at the end.
     progress : callable
@@ -99,10 +102,16 @@ class Context:
     image_id: str = "image"
     row: Row | None = None
     threads: int = 1
+    distributed: Scheduler | None = None
     progress: Callable[[int, int], None] = _no_progress
     warnings: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     digests: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Where blocks of the image are worked on."""
+        return self.distributed or Threads(self.threads)
 
     def warn(self, message: str) -> None:
         """Keep `message` for the record, and log it."""

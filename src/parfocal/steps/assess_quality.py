@@ -51,7 +51,7 @@ def run(
             channels=names,
             block=image.block5,
             saturation=params.saturation_level,
-            threads=context.threads,
+            scheduler=context.scheduler,
             progress=context.progress,
         )
         planes, channels, skipped = assess_image(survey)

@@ -49,7 +49,7 @@ def run(
             channels=tuple(metadata.channel_names()),
             spacing_um=(metadata.z_um, metadata.y_um, metadata.x_um),
             block=labels.block5,
-            threads=context.threads,
+            scheduler=context.scheduler,
             progress=context.progress,
         )
         _warn_of_unknown_size(metadata, context)

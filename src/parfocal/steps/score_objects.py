@@ -61,9 +61,9 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
         for warning in (*predicted.warnings, *truth.warnings):
             context.warn(warning)
         overlaps = count_overlaps(
-            truth, predicted, predicted.block5, context.threads, context.progress
+            truth, predicted, predicted.block5, context.scheduler, context.progress
         )
-        require_labels(truth, predicted.block5, context.threads)
+        require_labels(truth, predicted.block5, context.scheduler)
     n_truth, n_predicted, scores = score_overlaps(overlaps)
     return {
         "n_truth": n_truth,

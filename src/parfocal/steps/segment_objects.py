@@ -183,7 +183,7 @@ def run(
             _settings(params, metadata),
             block5=image.block5,
             make_volume=make_volume,
-            threads=context.threads,
+            scheduler=context.scheduler,
             progress=context.progress,
         )
         _tell(found, params, context)

@@ -23,7 +23,6 @@ __all__ = ["PIXELS_DIFFER", "Comparison", "compare_images", "plane_digests"]
 PIXELS_DIFFER = "Pixels differ"
 
 _BLOCK_BYTES = 32 * 2**20
-_WIDEST_BYTES = 32 * 2**20
 _BAND = 512  # rows; a multiple of the usual height of chunks, and even
 _MOST = 20  # differences of one kind that are told
 
@@ -228,7 +227,7 @@ class _Work:
         if len(self.levels) > 2:
             rows = y.stop  # small planes
         elif rows < _BAND:  # whole chunks, unless the image is very wide
-            rows = min(_BAND, max(2, _WIDEST_BYTES // row))
+            rows = min(_BAND, max(2, _BLOCK_BYTES // row))
             rows -= rows % 2
         elif rows < y.stop:
             rows -= rows % _BAND
