@@ -18,7 +18,8 @@ compile() {
         --no-header --no-annotate --python-version 3.11.2 --quiet \
         --output-file "$target/$name.lock.txt" "$@"
 }
-compile dev --all-extras --group build --group test --group lint
+compile dev --extra workflow --extra slurm --extra distributed --extra formats --extra bioformats \
+    --extra models --group build --group test --group lint
 compile workflow --extra workflow --extra formats --group build --constraint "$target/dev.lock.txt"
 compile parfocal --extra formats --constraint "$target/dev.lock.txt"
 lone() { # locks one group of the project, without the project
