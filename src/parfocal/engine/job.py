@@ -13,7 +13,7 @@ from parfocal.core.step import Port, Step
 from parfocal.engine.paths import relative_uri
 from parfocal.errors import InputError, OutputExistsError
 from parfocal.models.base import Parameters
-from parfocal.models.record import Artifact, Engine
+from parfocal.models.record import Artifact, Engine, Prediction
 from parfocal.models.sheet import Row
 
 __all__ = ["Job", "Result", "check_paths", "engine_from_environment", "refuse_existing"]
@@ -33,6 +33,8 @@ class Job:
         What becomes of outputs that are there already: ``refuse`` is an error, ``replace``
         makes them anew, and ``reuse`` takes those with the same key as done and replaces
         all others.
+    predicted : Prediction, optional
+        What the resource model said; the record tells it.
     """
 
     step: Step
@@ -46,6 +48,7 @@ class Job:
     threads: int = 1
     existing: Literal["refuse", "replace", "reuse"] = "refuse"
     progress: Callable[[int, int], None] | None = None
+    predicted: Prediction | None = None
 
     @property
     def primary(self) -> Path:

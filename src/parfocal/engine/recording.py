@@ -190,6 +190,8 @@ def base_record(job: Job, attempt: int) -> Record:
         parameters=without_secret(job.params.model_dump(mode="json")),
         row=without_secret(job.row.as_text()) if job.row else {},
         started=datetime.now(UTC),
+        threads=job.threads,
+        predicted=job.predicted,
         host=socket.gethostname(),
         pid=os.getpid(),
         engine=engine_from_environment(),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from parfocal.models.base import Model
 
-__all__ = ["Artifact", "Engine", "Failure", "Record"]
+__all__ = ["Artifact", "Engine", "Failure", "Prediction", "Record"]
 
 
 class Artifact(Model):
@@ -38,6 +38,13 @@ class Failure(Model):
     exit_code: int = Field(description="2 input, 3 remote, 4 verification, 1 a bug, 128+n signal.")
 
 
+class Prediction(Model):
+    """Memory and time that a step is expected to take for one image."""
+
+    memory_bytes: int = Field(ge=0, description="Largest resident set of the process.")
+    time_s: float = Field(ge=0, description="Wall time.")
+
+
 class Record(Model):
     """One attempt, written when it starts and again when it ends."""
 
@@ -60,6 +67,10 @@ class Record(Model):
     cpu_s: float | None = Field(default=None, ge=0, description="User and system time.")
     peak_memory_bytes: int | None = Field(
         default=None, ge=0, description="Largest resident set of the process so far."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Threads that it might use.")
+    predicted: Prediction | None = Field(
+        default=None, description="What the resource model said beforehand."
     )
     host: str
     pid: int
