@@ -11,6 +11,7 @@ import pytest
 
 from parfocal.core import lease as lease_module
 from parfocal.core.lease import Lease
+from parfocal.core.processes import process_start
 from parfocal.errors import LeaseLostError, StorageError
 from unit.toy_runs import names
 
@@ -104,7 +105,7 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once(final, caplog) -> 
 
 def test_a_process_that_nobody_waited_for_is_dead(final) -> None:
     zombie = os.posix_spawn("/bin/true", ["true"], {})
-    start = lease_module._process_start(zombie)
+    start = process_start(zombie)
     os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
     try:
         plant(final, holder(pid=zombie, process_start=start))
@@ -189,6 +190,7 @@ RESCUE = """
 import sys, time
 from pathlib import Path
 from parfocal.core.lease import Lease
+from parfocal.core.processes import process_start
 print("ready", flush=True)
 sys.stdin.read()
 with Lease(Path(sys.argv[1]), wait_s=30) as lease:

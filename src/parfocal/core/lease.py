@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import threading
 import time
 import uuid
@@ -19,14 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from parfocal.core.processes import DEAD_AFTER_S, HEARTBEAT_S, is_dead, this_process
 from parfocal.errors import LeaseLostError, StorageError
 
 __all__ = ["Lease"]
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_S = 5.0
-DEAD_AFTER_S = 60.0
 POLL_S = 0.2
 
 
@@ -100,15 +98,7 @@ class Lease:
             raise LeaseLostError(what, where=self.final, found=_read(self.path))
 
     def _content(self) -> str:
-        holder = {
-            "token": self.token,
-            "host": socket.gethostname(),
-            "machine": _machine(),
-            "pid": os.getpid(),
-            "process_start": _process_start(os.getpid()),
-            "job": self._job,
-        }
-        return json.dumps(holder)
+        return json.dumps({"token": self.token} | this_process() | {"job": self._job})
 
     def _try(self) -> bool:
         try:
@@ -138,7 +128,7 @@ class Lease:
         now_s = draft.stat().st_mtime
         age_s = _age_s(self.path, now_s)
         holder = _read(self.path)
-        if not _is_dead(holder, age_s):
+        if not is_dead(holder, age_s):
             return False
         # Of those who find the same dead holder, one makes the guard and replaces the lease.
         token = holder.get("token")
@@ -176,34 +166,8 @@ def _read(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _is_dead(holder: dict[str, Any], age_s: float) -> bool:
-    if holder and holder.get("machine") == _machine():
-        start = _process_start(int(holder["pid"]))
-        return start is None or start != holder.get("process_start")
-    return age_s > DEAD_AFTER_S
-
-
 def _age_s(path: Path, now_s: float) -> float:
     try:
         return now_s - path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _machine() -> str:
-    """Return what two processes share that see each other's process ids."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-
-
-def _process_start(pid: int) -> str | None:
-    """Return when a living process of this machine started (in clock ticks), None if there is none.
-
-    Source: fields 3 (state) and 22 (starttime) of /proc/PID/stat, proc(5).
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else fields[18]
