@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from scipy import ndimage
 
 from memory_images import MemoryImage
 from parfocal.analysis import components
-from parfocal.analysis.components import label_components, label_mask
+from parfocal.analysis.components import label_components, label_mask, number_block
 from parfocal.core.blocks import iter_blocks, whole
 from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
@@ -19,14 +21,24 @@ class Volume(MemoryImage):
         self.pixels[region] = block
 
 
+@dataclass(frozen=True)
+class Block:
+    mask: np.ndarray
+    region: tuple
+
+    def read(self):
+        return self.mask[self.region[2:]]
+
+
 def label(mask, block, *, planar=False, threads=1):
     """Label a (Z, Y, X) mask in blocks, and return the components and their image."""
     volume = Volume(np.zeros((1, 1, *mask.shape), np.uint32))
     blocks = list(iter_blocks(whole(volume.shape5), (1, 1, *block)))
-    found = label_components(
-        lambda region: mask[region[2:]], volume, blocks, planar=planar, scheduler=Threads(threads)
-    )
-    return found, found.roots[volume.pixels[0, 0]]
+    masks = [Block(mask, region) for region in blocks]
+    found = label_components(masks, volume, planar=planar, scheduler=Threads(threads))
+    for region, table in zip(blocks, found.tables(), strict=True):
+        number_block(volume, region, table)
+    return found, volume.pixels[0, 0]
 
 
 def same_partition(one, other):

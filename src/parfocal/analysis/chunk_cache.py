@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import uuid
 from collections import OrderedDict
 from typing import Any
 
@@ -15,12 +16,15 @@ from parfocal.core.blocks import Readable, Region, Shape, region_shape
 __all__ = ["ChunkCache"]
 
 _BUDGET_BYTES = 64 << 20
+_MOST_CACHES = 2
 
 Index = tuple[int, ...]
 
 
 class ChunkCache:
     """An image that remembers 64 MiB of its chunks, or one; may be read from several threads.
+
+    Copies of one that were pickled for another process share their chunks there.
 
     Parameters
     ----------
@@ -33,9 +37,14 @@ class ChunkCache:
     def __init__(self, source: Readable, chunk: Shape) -> None:
         self._source = source
         self._chunk = chunk
+        self._key = uuid.uuid4().hex
         self._kept: OrderedDict[Index, NDArray[Any]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what is cached, not the chunks."""
+        return _shared, (self._key, self._source, self._chunk)
 
     @property
     def shape5(self) -> Shape:
@@ -81,3 +90,17 @@ class ChunkCache:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= oldest.nbytes
         return chunk
+
+
+_caches: OrderedDict[str, ChunkCache] = OrderedDict()
+_caches_lock = threading.Lock()
+
+
+def _shared(key: str, source: Readable, chunk: Shape) -> ChunkCache:
+    """Return this process's copy of a cache; of several only the last ones are kept."""
+    with _caches_lock:
+        if key not in _caches:
+            _caches[key] = ChunkCache(source, chunk)
+            while len(_caches) > _MOST_CACHES:
+                _caches.popitem(last=False)
+        return _caches[key]

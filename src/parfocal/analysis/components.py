@@ -6,8 +6,9 @@ joined. Which pixels form a component does not depend on the blocks, only the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,24 @@ from parfocal.core.blocks import Readable, Region, Writable
 from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
 
-__all__ = ["Components", "label_components", "label_mask"]
+__all__ = ["BlockMask", "Components", "label_components", "label_mask", "number_block"]
 
-MaskOf = Callable[[Region], NDArray[np.bool_]]
 Labels = NDArray[np.uint32]
+Pairs = NDArray[np.int64]
 
 MOST_LABELS = 1 << 31
 """Half of what 32 bits can number; the other half is for objects."""
+
+
+class BlockMask(Protocol):
+    """The mask of one block, read where it is labelled."""
+
+    @property
+    def region(self) -> Region:
+        """Where the block lies."""
+
+    def read(self) -> NDArray[np.bool_]:
+        """Return the mask (Z, Y, X). It is called once, before the block is written."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,9 @@ class Components:
     Attributes
     ----------
     roots : (labels + 1,) int64
-        The component of each provisional label in the volume; 0 for 0.
+        The component of each label of each block, one block after the other; 0 for 0.
+    starts : (blocks + 1,) int64
+        Label n of block i has place ``starts[i] + n`` in `roots`.
     counts : (components + 1,) int64
         Number of pixels.
     lower, upper : (components + 1, 3) int64
@@ -40,6 +54,7 @@ class Components:
     """
 
     roots: NDArray[np.int64]
+    starts: NDArray[np.int64]
     counts: NDArray[np.int64]
     lower: NDArray[np.int64]
     upper: NDArray[np.int64]
@@ -47,6 +62,13 @@ class Components:
     def __len__(self) -> int:
         """Return the number of components."""
         return len(self.counts) - 1
+
+    def tables(self) -> Iterator[NDArray[np.int64]]:
+        """Yield for each block the component of each of its labels; 0 for 0."""
+        for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True):
+            table = self.roots[start : stop + 1].copy()
+            table[0] = 0
+            yield table
 
 
 def label_mask(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
@@ -76,87 +98,149 @@ def label_mask(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
     return labels, int(count)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The components of one block, numbered from 1: sizes, boxes, first and last column."""
+
+    region: Region
+    counts: NDArray[np.int64]
+    lower: NDArray[np.int64]
+    upper: NDArray[np.int64]
+    first: Labels
+    last: Labels
+
+
+@dataclass(frozen=True)
+class _LabelBlock:
+    """Labels one block by itself."""
+
+    volume: Writable
+
+    def __call__(self, mask: BlockMask) -> _Found:
+        """Write the labels of the block, and return what is to be known of them."""
+        import cc3d
+
+        region = mask.region
+        labels, count = label_mask(mask.read())
+        self.volume.write(region, labels[None, None])
+        boxes, counts = np.zeros((count, 3, 2), np.int64), np.zeros(count, np.int64)
+        if count:
+            found = cc3d.statistics(labels, no_slice_conversion=True)
+            boxes = found["bounding_boxes"][1:].astype(np.int64).reshape(count, 3, 2)
+            counts = found["voxel_counts"][1:].astype(np.int64)
+        origin = np.array([part.start for part in region[2:]], np.int64)
+        lower, upper = boxes[:, :, 0] + origin, boxes[:, :, 1] + origin + 1
+        return _Found(region, counts, lower, upper, labels[:, :, 0].copy(), labels[:, :, -1].copy())
+
+
+@dataclass(frozen=True)
+class _JoinBlock:
+    """Finds which labels of a block touch those of the blocks before it along Z and Y."""
+
+    volume: Readable
+
+    def __call__(self, item: tuple[Region, tuple[int, ...]]) -> list[Pairs]:
+        """Return pairs (2, N), the other block's label first, for each axis (2 is Z, 3 Y)."""
+        region, axes = item
+        return [_touching(*self._faces(region, axis)) for axis in axes]
+
+    def _faces(self, region: Region, axis: int) -> tuple[Labels, Labels]:
+        """Read the layers of pixels on both sides of the border where `region` starts."""
+        start = region[axis].start
+        faces = []
+        for part in (slice(start - 1, start), slice(start, start + 1)):
+            t, c, z, y, x = (part if i == axis else one for i, one in enumerate(region))
+            faces.append(self.volume.read((t, c, z, y, x))[0, 0])
+        return faces[0], faces[1]
+
+
+def _touching(one: Labels, other: Labels) -> Pairs:
+    """Return the pairs of labels that touch across a face, each once."""
+    both = (one > 0) & (other > 0)
+    pairs = np.unique(one[both].astype(np.uint64) << np.uint64(32) | other[both])
+    low = pairs & np.uint64(0xFFFFFFFF)
+    return np.stack([pairs >> np.uint64(32), low]).astype(np.int64)
+
+
 @dataclass
 class _Tables:
     """What has been found in the blocks so far."""
 
+    regions: list[Region] = field(default_factory=list)
+    starts: list[int] = field(default_factory=lambda: [0])
     counts: list[NDArray[np.int64]] = field(default_factory=list)
     lower: list[NDArray[np.int64]] = field(default_factory=list)
     upper: list[NDArray[np.int64]] = field(default_factory=list)
-    pairs: list[NDArray[np.uint64]] = field(default_factory=list)
-    labels: int = 0
+    pairs: list[Pairs] = field(default_factory=list)
 
-    def add(self, labels: Labels, count: int, region: Region) -> Labels:
-        """Enter the components of a block, and return it with its final provisional labels."""
-        import cc3d
+    def add(self, found: _Found) -> None:
+        """Enter the components of the next block."""
+        self.regions.append(found.region)
+        self.starts.append(self.starts[-1] + len(found.counts))
+        if len(found.counts):
+            self.counts.append(found.counts)
+            self.lower.append(found.lower)
+            self.upper.append(found.upper)
 
-        if self.labels + count > MOST_LABELS:
-            what = "The image falls into too many pieces"
-            raise InputError(
-                what,
-                expected=f"at most {MOST_LABELS} components in the blocks of a time point",
-                found="more",
-                remedy="Smooth more, or raise the threshold.",
-            )
-        if count:
-            found = cc3d.statistics(labels, no_slice_conversion=True)
-            origin = np.array([part.start for part in region[2:]], np.int64)
-            boxes = found["bounding_boxes"][1:].astype(np.int64).reshape(count, 3, 2)
-            self.counts.append(found["voxel_counts"][1:].astype(np.int64))
-            self.lower.append(boxes[:, :, 0] + origin)
-            self.upper.append(boxes[:, :, 1] + origin + 1)
-        np.add(labels, np.uint32(self.labels), out=labels, where=labels > 0)
-        self.labels += count
-        return labels
+    def join(self, pairs: Pairs, one: int, other: int) -> None:
+        """Enter which labels of block `one` touch which of block `other`."""
+        if pairs.size:
+            offsets = np.array([[self.starts[one]], [self.starts[other]]], np.int64)
+            self.pairs.append(pairs + offsets)
 
-    def join(self, one: Labels, other: Labels) -> None:
-        """Note which labels touch across a face."""
-        both = (one > 0) & (other > 0)
-        pairs = one[both].astype(np.uint64) << np.uint64(32) | other[both]
-        if len(pairs):
-            self.pairs.append(np.unique(pairs))
+    def borders(self, *, planar: bool) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+        """Yield each block with blocks before it along Z or Y, those axes, and those blocks."""
+        rows, columns = (len({r[axis].start for r in self.regions}) for axis in (3, 4))
+        steps = ((3, columns),) if planar else ((2, rows * columns), (3, columns))
+        for number, region in enumerate(self.regions):
+            inner = [
+                (axis, number - step)
+                for axis, step in steps
+                if region[axis].start != self.regions[0][axis].start
+            ]
+            if inner:
+                yield number, tuple(axis for axis, _ in inner), tuple(one for _, one in inner)
 
     def merged(self) -> Components:
         """Join what touches, and sum up."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        size = self.labels + 1
-        pairs = np.concatenate([np.empty(0, np.uint64), *self.pairs])
-        one = (pairs >> np.uint64(32)).astype(np.int64)
-        other = (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        graph = coo_array((np.ones(len(pairs), bool), (one, other)), shape=(size, size))
+        labels = self.starts[-1]
+        one, other = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
+        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(labels + 1, labels + 1))
         number, roots = connected_components(graph, directed=False)
+        if number - 1 > MOST_LABELS:
+            what = "The image falls into too many pieces"
+            raise InputError(
+                what,
+                expected=f"at most {MOST_LABELS} components in a time point",
+                found=number - 1,
+                remedy="Smooth more, or raise the threshold.",
+            )
         roots = roots.astype(np.int64)
         counts = np.zeros(number, np.int64)
         lower = np.full((number, 3), np.iinfo(np.int64).max)
         upper = np.zeros((number, 3), np.int64)
-        if self.labels:
+        if labels:
             np.add.at(counts, roots[1:], np.concatenate(self.counts))
             np.minimum.at(lower, roots[1:], np.concatenate(self.lower))
             np.maximum.at(upper, roots[1:], np.concatenate(self.upper))
-        return Components(roots, counts, lower, upper)
+        return Components(roots, np.array(self.starts, np.int64), counts, lower, upper)
 
 
 def label_components(
-    mask_of: MaskOf,
-    volume: Writable,
-    blocks: Iterable[Region],
-    *,
-    planar: bool,
-    scheduler: Scheduler,
+    masks: Iterable[BlockMask], volume: Writable, *, planar: bool, scheduler: Scheduler
 ) -> Components:
     """Label the components of one channel of one time point.
 
     Parameters
     ----------
-    mask_of : callable
-        Returns the mask (Z, Y, X) of a block. It is called once a block, from several
-        threads, before the block is written.
+    masks : iterable of BlockMask
+        Of a grid of blocks, in the order of `iter_blocks`.
     volume : Writable
-        Where the provisional labels (uint32) go; 0 is background.
-    blocks : iterable of Region
-        A grid in the order of `iter_blocks`.
+        Where labels (uint32) go, which count from 1 in each block; 0 is background. What they
+        belong to tell `Components.tables`; see `number_block`.
     planar : bool
         Whether planes are labelled each by itself. Blocks must then have one plane.
     scheduler : Scheduler
@@ -165,40 +249,39 @@ def label_components(
     Returns
     -------
     Components
-        What the provisional labels belong to.
+        What the labels of the blocks belong to.
 
     Raises
     ------
     InputError
-        If there are more provisional labels than 32 bits can number.
+        If there are more components than half of what 32 bits can number.
     """
     tables = _Tables()
-    last_column: Labels | None = None
-    first: Region | None = None
-
-    def work(region: Region) -> tuple[Region, Labels, int]:
-        return region, *label_mask(mask_of(region))
-
-    for region, labels, count in scheduler.map(work, blocks):
-        first = first or region
-        numbered = tables.add(labels, count, region)
-        volume.write(region, numbered[None, None])
-        starts = [part.start != origin.start for part, origin in zip(region, first, strict=True)]
-        if starts[2] and not planar:
-            tables.join(_face_before(volume, region, 2), numbered[0])
-        if starts[3]:
-            tables.join(_face_before(volume, region, 3), numbered[:, 0])
-        if starts[4] and last_column is not None:
-            tables.join(last_column, numbered[:, :, 0])
-        last_column = numbered[:, :, -1].copy()
+    before: _Found | None = None
+    for number, found in enumerate(scheduler.map(_LabelBlock(volume), masks)):
+        tables.add(found)
+        if before is not None and found.region[4].start == before.region[4].stop:
+            tables.join(_touching(before.last, found.first), number - 1, number)
+        before = found
+    borders = list(tables.borders(planar=planar))
+    items = ((tables.regions[number], axes) for number, axes, _ in borders)
+    joined = scheduler.map(_JoinBlock(volume), items)
+    for (number, _, others), pairs in zip(borders, joined, strict=True):
+        for other, touching in zip(others, pairs, strict=True):
+            tables.join(touching, other, number)
     return tables.merged()
 
 
-def _face_before(volume: Readable, region: Region, axis: int) -> Labels:
-    """Read the layer of pixels before `region` along Z (2) or Y (3), without that axis."""
-    parts = list(region)
-    start = region[axis].start
-    parts[axis] = slice(start - 1, start)
-    t, c, z, y, x = parts
-    face: Labels = volume.read((t, c, z, y, x))[0, 0]
-    return face[0] if axis == 2 else face[:, 0]
+def number_block(volume: Writable, region: Region, table: NDArray[np.int64]) -> None:
+    """Replace the labels of a block by the numbers of its components.
+
+    Parameters
+    ----------
+    volume : Writable
+        Labels that `label_components` wrote.
+    region : Region
+        The block.
+    table : (labels + 1,) int64
+        The component of each label of the block; see `Components.tables`.
+    """
+    volume.write(region, table.astype(volume.dtype)[volume.read(region)])

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
 from parfocal.analysis.voxels import Voxels
-from parfocal.core.blocks import Readable, Region, Writable
+from parfocal.core.blocks import Readable, Region, Shape, Writable
 
-__outer_ = ["Box", "ComponentSource", "Cut", "put_back"]
+__all__ = ["Box", "ComponentSource", "Cut", "component_box", "put_back"]
 
 Box = tuple[slice, slice, slice]
 
@@ -51,11 +51,9 @@ class ComponentSource:
     Attributes
     ----------
     labels : Readable
-        Provisional labels, and objects of components that are done.
+        Numbers of components, and objects of those that are done.
     levels : Readable
         Smoothed brightness.
-    components : Components
-        What the labels belong to.
     time : int
         The time point.
     background : int
@@ -68,22 +66,19 @@ class ComponentSource:
 
     labels: Readable
     levels: Readable
-    components: Components
     time: int
     background: int
     planar: bool
     columns: int
 
-    def cut(self, number: int) -> Cut:
-        """Read the component `number` slab by slab."""
-        roots = self.components.roots
-        box = self._box(number)
+    def cut(self, number: int, box: Box) -> Cut:
+        """Read the component `number`, which lies in `box`, slab by slab."""
         shape = _shape(box, planar=self.planar)
         places, levels = [], []
         wide, inner = self.widen(box)
         for slab in _slabs(wide):
             stored = self.labels.read(self.region(slab))[0, 0, :, :, inner]
-            own = np.nonzero(roots[np.where(stored < len(roots), stored, 0)] == number)
+            own = np.nonzero(stored == number)
             levels.append(self.levels.read(self.region(slab))[0, 0, :, :, inner][own])
             origin = (slab[0].start - box[0].start, slab[1].start - box[1].start, 0)
             indices = tuple(index + start for index, start in zip(own, origin, strict=True))
@@ -103,13 +98,26 @@ class ComponentSource:
         stop = min(x.stop + -x.stop % self.columns, self.labels.shape5[4])
         return (z, y, slice(start, stop)), slice(x.start - start, x.stop - start)
 
-    def _box(self, number: int) -> Box:
-        """Return the bounding box of a component with a margin of a pixel within the image."""
-        margin = (0 if self.planar else 1, 1, 1)
-        lower = np.maximum(self.components.lower[number] - margin, 0).tolist()
-        upper = np.minimum(self.components.upper[number] + margin, self.labels.shape5[2:]).tolist()
-        z, y, x = (slice(start, stop) for start, stop in zip(lower, upper, strict=True))
-        return z, y, x
+
+def component_box(components: Components, number: int, shape: Shape, *, planar: bool) -> Box:
+    """Return the bounding box of a component with a margin of a pixel within the image.
+
+    Parameters
+    ----------
+    components : Components
+        Those of a time point.
+    number : int
+        Which one.
+    shape : (T, C, Z, Y, X)
+        Size of the image.
+    planar : bool
+        Whether components are planes, which have no margin along Z.
+    """
+    margin = (0 if planar else 1, 1, 1)
+    lower = np.maximum(components.lower[number] - margin, 0).tolist()
+    upper = np.minimum(components.upper[number] + margin, shape[2:]).tolist()
+    z, y, x = (slice(start, stop) for start, stop in zip(lower, upper, strict=True))
+    return z, y, x
 
 
 def put_back(labels: Writable, source: ComponentSource, cut: Cut, values: NDArray[Any]) -> None:

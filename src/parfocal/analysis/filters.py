@@ -6,8 +6,7 @@ of the image the pixels are mirrored at the last one, which is not repeated.
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
+from parfocal.core.tally import Tally
 
 __all__ = [
     "BackgroundGaussian",
@@ -227,25 +227,6 @@ def filter_finite(chosen: Filter, volume: Volume) -> Volume:
     size = [2 * halo + 1 for halo in chosen.halo]
     result[maximum_filter(bad, size=size, mode="mirror")] = np.nan
     return result
-
-
-@dataclass
-class Tally:
-    """A count that several threads add to.
-
-    Attributes
-    ----------
-    not_finite : int
-        Number of results that are NaN.
-    """
-
-    not_finite: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, not_finite: int) -> None:
-        """Count some more."""
-        with self._lock:
-            self.not_finite += not_finite
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from parfocal.analysis.groups import Grouping, Part
 from parfocal.core.blocks import Readable, Region
 from parfocal.errors import InputError
 
-__all__ = ["Runs", "block_part", "find_runs", "read_labels"]
+__all__ = ["Direction", "Runs", "block_part", "find_runs", "read_labels"]
 
 Direction = tuple[int, int, int]
+"""Steps along Z, Y, X."""
 
 _LARGEST_TABLE = 1 << 18
 

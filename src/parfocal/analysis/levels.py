@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,20 +91,21 @@ def find_scale(
     Scale or None
         None if no two pixels have different finite values.
     """
-
-    def extremes(region: Region) -> tuple[Any, Any, int]:
-        block = source.read(region)
-        values = block[np.isfinite(block)] if block.dtype.kind == "f" else block
-        if not values.size:
-            return None, None, block.size
-        return values.min().item(), values.max().item(), block.size - values.size
-
-    found = list(scheduler.map(extremes, regions))
+    found = list(scheduler.map(partial(_extremes, source), regions))
     lows = [low for low, _, _ in found if low is not None]
     highs = [high for _, high, _ in found if high is not None]
     if not lows or min(lows) == max(highs):
         return None
     return Scale(min(lows), max(highs), dark, sum(missing for _, _, missing in found))
+
+
+def _extremes(source: Readable, region: Region) -> tuple[Any, Any, int]:
+    """Return the least and the greatest finite pixel, and how many are not finite."""
+    block = source.read(region)
+    values = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+    if not values.size:
+        return None, None, block.size
+    return values.min().item(), values.max().item(), block.size - values.size
 
 
 def read_levels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.columns import channel_keys
 from parfocal.analysis.groups import Part, Totals
-from parfocal.analysis.label_blocks import block_part
+from parfocal.analysis.label_blocks import Direction, block_part
 from parfocal.analysis.object_rows import Spacing, geometry_columns, intensity_columns
 from parfocal.analysis.scan import plan_block
 from parfocal.analysis.shape import DIRECTIONS_2D, DIRECTIONS_3D
@@ -136,10 +136,7 @@ def measure_objects(task: Task) -> Iterator[Objects]:
 
     # Blocks look one pixel beyond their borders, into chunks of their neighbours.
     labels = ChunkCache(task.labels, task.block)
-
-    def work(region: Region) -> Part:
-        return block_part(task.image, labels, region, directions)
-
+    work = _MeasureBlock(task.image, labels, directions)
     regions = list(iter_blocks(whole((1, 1, *shape[2:])), block))
     done = 0
     for t in range(shape[0]):
@@ -151,6 +148,18 @@ def measure_objects(task: Task) -> Iterator[Objects]:
             task.progress(done, shape[0] * len(regions))
         totals.settle()
         yield Objects(t, *_columns(task, totals))
+
+
+@dataclass(frozen=True)
+class _MeasureBlock:
+    """Measures a block."""
+
+    image: Readable
+    labels: Readable
+    directions: Sequence[Direction]
+
+    def __call__(self, region: Region) -> Part:
+        return block_part(self.image, self.labels, region, self.directions)
 
 
 def _columns(task: Task, totals: Totals) -> tuple[Arrays, tuple[int, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,24 +60,25 @@ def measure_noise(
     float
         Standard deviation in levels; 0 if most neighbours are equal or there are none.
     """
-
-    def differences(region: Region) -> NDArray[np.int64]:
-        outer, _ = expand(region, (0, 0, 0, 0, 1), levels.shape5)
-        from_here = slice(region[4].start, outer[4].stop)
-        counts = np.zeros(LEVELS, np.int64)
-        for plane in levels.read((*region[:4], from_here))[0, 0]:
-            one, other = plane[:, :-1].astype(np.int32), plane[:, 1:].astype(np.int32)
-            chosen = (one + other <= 2 * threshold) & (one > 0) & (other > 0)
-            counts += np.bincount(np.abs(one - other)[chosen], minlength=LEVELS)
-        return counts
-
     counts = np.zeros(LEVELS + 1, np.int64)
-    for part in scheduler.map(differences, regions):
+    for part in scheduler.map(partial(_differences, levels, threshold), regions):
         counts[1:] += part  # shifted, since a histogram of levels has no pixels in 0
     if not counts.any():
         return 0.0
     difference = NORMAL * (median_level(counts) - 1)
     return difference / math.sqrt(2 * (1 - _likeness(sigma_x)))
+
+
+def _differences(levels: Readable, threshold: int, region: Region) -> NDArray[np.int64]:
+    """Return the histogram of the differences of neighbours along X in a block."""
+    outer, _ = expand(region, (0, 0, 0, 0, 1), levels.shape5)
+    from_here = slice(region[4].start, outer[4].stop)
+    counts = np.zeros(LEVELS, np.int64)
+    for plane in levels.read((*region[:4], from_here))[0, 0]:
+        one, other = plane[:, :-1].astype(np.int32), plane[:, 1:].astype(np.int32)
+        chosen = (one + other <= 2 * threshold) & (one > 0) & (other > 0)
+        counts += np.bincount(np.abs(one - other)[chosen], minlength=LEVELS)
+    return counts
 
 
 def _likeness(sigma: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.cutting import ComponentSource, Cut, put_back
+from parfocal.analysis.components import Components
+from parfocal.analysis.cutting import Box, ComponentSource, Cut, component_box, put_back
 from parfocal.analysis.watershed import SplitSettings, split_component
 from parfocal.core.blocks import Readable, Region, Shape, Writable
 from parfocal.core.scheduler import Scheduler, Threads
@@ -27,6 +28,9 @@ LARGE_COMPONENT = 1 << 21
 
 ALONE = 1 << 19
 """Pixels above which a component is divided while no other one is."""
+
+TOGETHER = 1 << 15
+"""Pixels above which components are not handed out together."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,8 @@ class ObjectTable:
     Attributes
     ----------
     labels : Writable
-        Provisional labels, and for each object `offset` plus its place in `firsts`.
-    offset : int
-        Above all provisional labels of the time points so far.
+        Numbers of components, and for each object what `_place` makes of its place in `firsts`,
+        which starts at 1.
     firsts : list of (T, Z, Y, X)
         First pixel of each object.
     too_small, too_large : int
@@ -122,7 +125,7 @@ class ObjectLabels:
 def _place(stored: NDArray[Any]) -> NDArray[Any]:
     """Turn what is stored of an object into its place, and its place into what is stored.
 
-    Objects are counted down from the top of the range, provisional labels up from its bottom.
+    Objects are counted down from the top of the range, components up from its bottom.
     """
     places: NDArray[Any] = np.negative(stored)
     return places
@@ -130,7 +133,10 @@ def _place(stored: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Split:
-    """One component, divided into objects that are numbered from 1 without gaps."""
+    """One component, divided into objects that are numbered from 1 without gaps.
+
+    The brightness in `cut` is left out.
+    """
 
     cut: Cut
     objects: NDArray[np.integer[Any]]
@@ -141,6 +147,7 @@ class _Split:
 
 def split_components(
     table: ObjectTable,
+    components: Components,
     source: ComponentSource,
     settings: SplitSettings,
     limits: SizeLimits,
@@ -154,8 +161,10 @@ def split_components(
     ----------
     table : ObjectTable
         Is added to; its labels are written.
-    source : ComponentSource
+    components : Components
         The components.
+    source : ComponentSource
+        Where they are cut out of.
     settings : SplitSettings
         How to divide. With two distances in `spacing`, components are planes.
     limits : SizeLimits
@@ -168,37 +177,60 @@ def split_components(
     float
         Which part of the work was done since, by the number of pixels.
     """
-    counts = source.components.counts
+    counts = components.counts
     numbers = np.flatnonzero(counts >= max(1.0, limits.least))
     numbers = numbers[numbers > 0]
-    table.too_small += len(source.components) - len(numbers)
+    table.too_small += len(components) - len(numbers)
     large = counts[numbers] > LARGE_COMPONENT
     table.large_components.extend(counts[numbers[large]].tolist())
     alone = counts[numbers] > ALONE
     total = int(counts[numbers].sum())
 
-    def work(number: int) -> _Split:
-        return _split(source, number, settings, limits)
-
+    work = _Divide(source, settings, limits)
     for some, at_once in ((numbers[~alone], scheduler), (numbers[alone], Threads(1))):
-        for split in at_once.map(work, some.tolist()):
-            _enter(table, source, split)
-            yield len(split.objects) / total
+        for splits in at_once.map(work, _together(components, some, source)):
+            for split in splits:
+                _enter(table, source, split)
+                yield len(split.objects) / total
 
 
-def _split(
-    source: ComponentSource, number: int, settings: SplitSettings, limits: SizeLimits
-) -> _Split:
-    cut = source.cut(number)
-    objects = split_component(cut.voxels, cut.levels, source.background, settings)
-    sizes = np.bincount(objects)
-    small = (sizes > 0) & (sizes < limits.least)
-    large = sizes > limits.most if limits.most is not None else np.zeros_like(small)
-    kept = (sizes > 0) & ~small & ~large
-    kept[0] = small[0] = large[0] = False
-    objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
-    firsts = _firsts(cut, objects, source.time)
-    return _Split(cut, objects, firsts, int(small.sum()), int(large.sum()))
+def _together(
+    components: Components, numbers: NDArray[np.int64], source: ComponentSource
+) -> Iterator[list[tuple[int, Box]]]:
+    """Yield components with their boxes, many small ones at once."""
+    groups = np.cumsum(components.counts[numbers]) // TOGETHER
+    for group in np.split(numbers, np.flatnonzero(np.diff(groups)) + 1):
+        if len(group):
+            shape = source.labels.shape5
+            yield [
+                (number, component_box(components, number, shape, planar=source.planar))
+                for number in group.tolist()
+            ]
+
+
+@dataclass(frozen=True)
+class _Divide:
+    """Divides components into objects."""
+
+    source: ComponentSource
+    settings: SplitSettings
+    limits: SizeLimits
+
+    def __call__(self, components: list[tuple[int, Box]]) -> list[_Split]:
+        return [self._divide(number, box) for number, box in components]
+
+    def _divide(self, number: int, box: Box) -> _Split:
+        cut, limits = self.source.cut(number, box), self.limits
+        objects = split_component(cut.voxels, cut.levels, self.source.background, self.settings)
+        sizes = np.bincount(objects)
+        small = (sizes > 0) & (sizes < limits.least)
+        large = sizes > limits.most if limits.most is not None else np.zeros_like(small)
+        kept = (sizes > 0) & ~small & ~large
+        kept[0] = small[0] = large[0] = False
+        objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
+        firsts = _firsts(cut, objects, self.source.time)
+        cut = replace(cut, levels=cut.levels[:0].copy())
+        return _Split(cut, objects, firsts, int(small.sum()), int(large.sum()))
 
 
 def _firsts(

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -148,16 +149,24 @@ def _read(image: Readable, region: Region) -> NDArray[Any]:
     return planes.view(np.uint8) if planes.dtype.kind == "b" else planes
 
 
+@dataclass(frozen=True)
+class _AssessBlock:
+    """Assesses a block, plane by plane."""
+
+    image: Readable
+    tile: int
+    limit: float | int | None
+
+    def __call__(self, region: Region) -> list[PlanePart]:
+        outer, inner = expand(region, (0, 0, 0, 1, 1), self.image.shape5)
+        planes = _read(self.image, outer)
+        return [plane_part(plane, inner[3:], self.tile, self.limit) for plane in planes]
+
+
 def _plane_parts(survey: Survey, c: int) -> Iterator[tuple[int, int, PlanePart]]:
     shape = survey.image.shape5
     block = _plan(survey)
-    tile = tile_size(*shape[3:])
-
-    def work(region: Region) -> list[PlanePart]:
-        outer, inner = expand(region, (0, 0, 0, 1, 1), shape)
-        planes = _read(survey.image, outer)
-        return [plane_part(plane, inner[3:], tile, survey.limit) for plane in planes]
-
+    work = _AssessBlock(survey.image, tile_size(*shape[3:]), survey.limit)
     for t, z in product(range(shape[0]), range(0, shape[2], block[2])):
         slab = slice(z, min(z + block[2], shape[2]))
         extent = (_one(t), _one(c), slab, slice(0, shape[3]), slice(0, shape[4]))
@@ -174,10 +183,7 @@ def _percentiles(survey: Survey, region: Region, part: PlanePart) -> list[float 
     if part.sums["n"] == 0:
         return [None] * len(_FRACTIONS)
     search = RankSearch(survey.image.dtype, part.histogram, _FRACTIONS)
-
-    def work(piece: Region) -> dict[int, Integers]:
-        return search.count(order_keys(usable(_read(survey.image, piece))))
-
+    work = partial(_count_digits, survey.image, search)
     while not search.done:
         sums: dict[int, Integers] = {}
         for found in survey.scheduler.map(work, iter_blocks(region, _plan(survey))):
@@ -185,6 +191,11 @@ def _percentiles(survey: Survey, region: Region, part: PlanePart) -> list[float 
                 sums[begin] = sums[begin] + histogram if begin in sums else histogram
         search.narrow(sums)
     return list(search.values())
+
+
+def _count_digits(image: Readable, search: RankSearch, piece: Region) -> dict[int, Integers]:
+    """Count the digits of the pixels of a block that `search` asks for."""
+    return search.count(order_keys(usable(_read(image, piece))))
 
 
 def _value_metrics(survey: Survey, region: Region, part: PlanePart) -> Metrics:

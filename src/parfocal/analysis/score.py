@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,10 +127,7 @@ def count_overlaps(
     _check(truth, predicted)
     shape = predicted.shape5
     regions = list(iter_blocks(whole(shape), plan_block(block, shape)))
-
-    def work(region: Region) -> Integers:
-        return _pairs(_labels(truth, region), _labels(predicted, region), region[0].start)
-
+    work = partial(_pairs, truth, predicted)
     joined = np.zeros((4, 0), np.int64)
     pending: list[Integers] = []
     waiting = 0
@@ -182,7 +180,7 @@ def require_labels(truth: Readable, block: Shape, scheduler: Scheduler) -> None:
     """
     shape = truth.shape5
     regions = iter_blocks(whole(shape), plan_block(block, shape))
-    found = list(scheduler.map(lambda region: _count_strewn(_labels(truth, region)), regions))
+    found = list(scheduler.map(partial(_count_strewn, truth), regions))
     strewn, labels = (sum(counts) for counts in zip(*found, strict=True))
     if 2 * strewn > labels:
         what = "The ground truth is not a label image"
@@ -196,10 +194,11 @@ def require_labels(truth: Readable, block: Shape, scheduler: Scheduler) -> None:
         )
 
 
-def _count_strewn(labels: NDArray[Any]) -> tuple[int, int]:
-    """Return how many labels of one block (Z, Y, X) are strewn, and how many were judged."""
+def _count_strewn(truth: Readable, region: Region) -> tuple[int, int]:
+    """Return how many labels of one block are strewn, and how many were judged."""
     import cc3d
 
+    labels = _labels(truth, region)
     values, numbers = np.unique(labels, return_inverse=True)
     numbers = numbers.reshape(labels.shape) + int(values[0] != 0)
     if not numbers.any():
@@ -229,9 +228,9 @@ def _labels(image: Readable, region: Region) -> NDArray[Any]:
     return labels
 
 
-def _pairs(truth: NDArray[Any], predicted: NDArray[Any], t: int) -> Integers:
+def _pairs(truth: Readable, predicted: Readable, region: Region) -> Integers:
     """Return time, both labels and pixels (4, N) of one block, background pairs left out."""
-    one, other = truth.ravel(), predicted.ravel()
+    one, other = _labels(truth, region).ravel(), _labels(predicted, region).ravel()
     change = np.ones(one.size, bool)
     np.not_equal(one[1:], one[:-1], out=change[1:])
     change[1:] |= other[1:] != other[:-1]
@@ -242,7 +241,7 @@ def _pairs(truth: NDArray[Any], predicted: NDArray[Any], t: int) -> Integers:
         what = "A label is out of range"
         raise InputError(what, expected="0 to 2**63 - 1", found="a negative or larger number")
     real = (left != 0) | (right != 0)
-    times = np.full(int(real.sum()), t, np.int64)
+    times = np.full(int(real.sum()), region[0].start, np.int64)
     return _join([np.stack([times, left[real], right[real], lengths[real]])])
 
 

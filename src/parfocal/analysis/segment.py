@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.components import Components, label_components
+from parfocal.analysis.components import BlockMask, Components, label_components, number_block
 from parfocal.analysis.cutting import ComponentSource
 from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
+from parfocal.analysis.masks import Filled, Inside, Mask, Outside
 from parfocal.analysis.noise import detection_limit, measure_noise
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
 from parfocal.analysis.scan import Telling
@@ -107,25 +108,6 @@ class Segmentation:
     not_finite: int
 
 
-@dataclass(frozen=True)
-class _Mask:
-    """The pixels above the threshold."""
-
-    levels: Readable
-    local: Readable | None
-    threshold: int
-    offset: int
-
-    def read(self, region: Region) -> NDArray[np.bool_]:
-        """Return the mask (Z, Y, X) of a region."""
-        levels = self.levels.read(region)[0, 0]
-        mask: NDArray[np.bool_] = levels > self.threshold
-        if self.local is not None:
-            around = self.local.read(region)[0, 0].astype(np.int64)
-            mask &= levels > around + self.offset
-        return mask
-
-
 def segment(
     source: Readable,
     channel: int,
@@ -188,15 +170,16 @@ def segment(
     return Segmentation(table, threshold, below, constant=False, not_finite=scale.not_finite)
 
 
-def _divide(table: ObjectTable, mask: _Mask, here: list[Region], width: int, work: _Work) -> None:
+def _divide(table: ObjectTable, mask: Mask, here: list[Region], width: int, work: _Work) -> None:
     """Divide the components of one time point into objects."""
     settings = work.settings
     components, background = _components(mask, table.labels, here, work)
     time = here[0][0].start
-    cut_from = ComponentSource(
-        table.labels, mask.levels, components, time, background, settings.planar, width
+    cut_from = ComponentSource(table.labels, mask.levels, time, background, settings.planar, width)
+    divided = split_components(
+        table, components, cut_from, settings.split, settings.limits, work.scheduler
     )
-    for share in split_components(table, cut_from, settings.split, settings.limits, work.scheduler):
+    for share in divided:
         work.telling.advance(share * SPLITTING * len(here))
 
 
@@ -245,12 +228,12 @@ def _threshold(
     scale: Scale,
     work: _Work,
     make_volume: Callable[[Any], Writable],
-) -> tuple[_Mask, int]:
+) -> tuple[Mask, int]:
     """Smooth the image into levels, and find the threshold.
 
     Returns
     -------
-    mask : _Mask
+    mask : Mask
         With the threshold that is used.
     given : int
         The threshold of the method, before it was raised beyond noise.
@@ -262,24 +245,35 @@ def _threshold(
         filters.append(Gaussian(chosen.sigma))
         volumes.append(make_volume(np.uint16))
 
-    def smooth(region: Region) -> NDArray[np.int64]:
-        blocks = read_levels(image, region, scale, filters)
-        for volume, block in zip(volumes, blocks, strict=True):
-            volume.write(region, block[None, None])
-        return _histogram(blocks[0])
-
+    smooth = _Smooth(image, scale, tuple(filters), tuple(volumes))
     counts = np.zeros(LEVELS, np.int64)
     for part in work.scheduler.map(smooth, work.telling.over(regions)):
         counts += part
     if isinstance(chosen, LocalMean):
-        return _Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset)), 0
+        return Mask(volumes[0], volumes[1], 0, scale.to_step(chosen.offset)), 0
     if not isinstance(chosen, str):
         given = scale.to_level(chosen, image.dtype)
-        return _Mask(volumes[0], None, given, 0), given
+        return Mask(volumes[0], None, given, 0), given
     given = GLOBAL_THRESHOLDS[chosen](counts)
     again = work.telling.over(regions)
     noise = measure_noise(volumes[0], again, given, settings.sigma[2], work.scheduler)
-    return _Mask(volumes[0], None, detection_limit(counts, given, noise), 0), given
+    return Mask(volumes[0], None, detection_limit(counts, given, noise), 0), given
+
+
+@dataclass(frozen=True)
+class _Smooth:
+    """Writes the levels of a block, once for each filter, and counts those of the first."""
+
+    image: Readable
+    scale: Scale
+    filters: tuple[Gaussian, ...]
+    volumes: tuple[Writable, ...]
+
+    def __call__(self, region: Region) -> NDArray[np.int64]:
+        blocks = read_levels(self.image, region, self.scale, self.filters)
+        for volume, block in zip(self.volumes, blocks, strict=True):
+            volume.write(region, block[None, None])
+        return _histogram(blocks[0])
 
 
 def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
@@ -291,35 +285,44 @@ def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def _components(
-    mask: _Mask, labels: Writable, regions: Sequence[Region], work: _Work
+    mask: Mask, labels: Writable, regions: Sequence[Region], work: _Work
 ) -> tuple[Components, int]:
     """Label the components of one time point, and find the level of their background."""
     planar, scheduler = work.settings.planar, work.scheduler
-    holes: NDArray[np.bool_] | None = None
+    inside: Iterable[BlockMask] = (Inside(mask, region) for region in work.telling.over(regions))
     if work.settings.fill_holes:
-
-        def outside(region: Region) -> NDArray[np.bool_]:
-            return ~mask.read(region)
-
-        blocks = work.telling.over(regions)
-        found = label_components(outside, labels, blocks, planar=planar, scheduler=scheduler)
+        outside = (Outside(mask, region) for region in work.telling.over(regions))
+        found = label_components(outside, labels, planar=planar, scheduler=scheduler)
         holes = _enclosed(found, labels.shape5, planar=planar)
+        inside = (
+            Filled(mask, region, labels, holes[table])
+            for region, table in zip(work.telling.over(regions), found.tables(), strict=True)
+        )
+    components = label_components(inside, labels, planar=planar, scheduler=scheduler)
+    settle = _Settle(mask, labels)
+    counts = np.zeros(LEVELS, np.int64)
+    numbered = zip(work.telling.over(regions), components.tables(), strict=True)
+    for part in scheduler.map(settle, numbered):
+        counts += part
+    return components, median_level(counts) if counts[1:].any() else 1
 
-    def inside(region: Region) -> NDArray[np.bool_]:
-        if holes is None:
-            return mask.read(region)
-        enclosed = holes[labels.read(region)[0, 0]]
-        valid = mask.levels.read(region)[0, 0] > 0
-        filled: NDArray[np.bool_] = mask.read(region) | (enclosed & valid)
-        return filled
 
-    blocks = work.telling.over(regions)
-    components = label_components(inside, labels, blocks, planar=planar, scheduler=scheduler)
-    return components, _background(mask, work.telling.over(regions), scheduler)
+@dataclass(frozen=True)
+class _Settle:
+    """Numbers the components of a block, and counts the levels that are not in the mask."""
+
+    mask: Mask
+    labels: Writable
+
+    def __call__(self, item: tuple[Region, NDArray[np.int64]]) -> NDArray[np.int64]:
+        region, table = item
+        number_block(self.labels, region, table)
+        levels = self.mask.levels.read(region)[0, 0]
+        return _histogram(np.where(self.mask.read(region), np.uint16(0), levels))
 
 
 def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
-    """Tell for each provisional label of the background whether it is a hole."""
+    """Tell for each component of the background whether it is a hole."""
     axes = slice(1, 3) if planar else slice(0, 3)
     ends = np.array(shape[2:])
     if not planar and shape[2] == 1:
@@ -328,18 +331,4 @@ def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bo
     off_end = np.all(found.upper[:, axes] < ends[axes], axis=1)
     within: NDArray[np.bool_] = off_start & off_end
     within[0] = False
-    holes: NDArray[np.bool_] = within[found.roots]
-    return holes
-
-
-def _background(mask: _Mask, regions: Iterable[Region], scheduler: Scheduler) -> int:
-    """Return the median level of the pixels that are not above the threshold."""
-
-    def histogram(region: Region) -> NDArray[np.int64]:
-        levels = mask.levels.read(region)[0, 0]
-        return _histogram(np.where(mask.read(region), np.uint16(0), levels))
-
-    counts = np.zeros(LEVELS, np.int64)
-    for part in scheduler.map(histogram, regions):
-        counts += part
-    return median_level(counts) if counts[1:].any() else 1
+    return within

@@ -15,7 +15,7 @@ from parfocal.core.closing import Closing
 from parfocal.errors import InputError
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["Image", "ImageEntry"]
+__all__ = ["Image", "ImageEntry", "Origin"]
 
 
 def _nothing() -> None:
@@ -71,8 +71,26 @@ class ImageEntry:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """How an image was opened, so that another process can open it again.
+
+    Parameters
+    ----------
+    path, series, axes, reader
+        As they were given to `open_image`, the path from the root on.
+    """
+
+    path: Path
+    series: str
+    axes: str | None
+    reader: str | None
+
+
+@dataclass(frozen=True)
 class Image(Closing):
     """An open image; a context manager, which closes it.
+
+    One that `open_image` opened can be pickled: the other process opens it again.
 
     Parameters
     ----------
@@ -100,6 +118,8 @@ class Image(Closing):
         reader cannot prove a conversion.
     close : callable
         Releases the files.
+    origin : Origin, optional
+        How it was opened.
     """
 
     metadata: ImageMetadata
@@ -113,6 +133,22 @@ class Image(Closing):
     plane_file: Callable[[int, int, int], tuple[Path, int]] | None = None
     misread_by: Mapping[str, str] = field(default_factory=dict)
     close: Callable[[], None] = _nothing
+    origin: Origin | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it was opened.
+
+        Raises
+        ------
+        TypeError
+            If that is not known.
+        """
+        from parfocal.images.reopening import reopen
+
+        if self.origin is None:
+            msg = "an image that open_image did not open cannot be pickled"
+            raise TypeError(msg)
+        return reopen, (self.origin,)
 
     @property
     def shape5(self) -> Shape:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from parfocal.errors import InputError
-from parfocal.images.image import Image, ImageEntry
+from parfocal.images.image import Image, ImageEntry, Origin
 from parfocal.images.readers import source
 from parfocal.images.readers.loading import choose_reader, find_named, load_reader
 from parfocal.images.readers.ome_zarr import is_zarr
@@ -69,7 +69,8 @@ def open_image(
     path = Path(path)
     found, warning = _find(path, reader)
     image = source.open_series(found, path, series, ReadOptions(axes, threads))
-    return replace(image, warnings=(warning, *image.warnings)) if warning else image
+    warnings = (warning, *image.warnings) if warning else image.warnings
+    return replace(image, warnings=warnings, origin=Origin(path.absolute(), series, axes, reader))
 
 
 def list_images(

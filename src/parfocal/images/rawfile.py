@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from parfocal.errors import InputError, StorageError
 
 __all__ = ["RawFile", "storage_error"]
 
+_FLAGS = {
+    "read": os.O_RDONLY,
+    "update": os.O_RDWR,
+    "create": os.O_RDWR | os.O_CREAT | os.O_EXCL,
+}
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -32,22 +37,21 @@ class RawFile:
     ----------
     path : Path
         The file.
-    writable : bool
-        Whether to create it for reading and writing.
+    mode : {"read", "update", "create"}
+        Whether to read it, to read and write it, or to create it first.
 
     Raises
     ------
-    InputError
-        If it cannot be opened.
+    InputError, StorageError
+        If it cannot be opened, or created.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, mode: Literal["read", "update", "create"] = "read") -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL if writable else os.O_RDONLY
         try:
-            self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, _FLAGS[mode] | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            if writable:
+            if mode == "create":
                 raise storage_error(error, path) from error
             what = "The file cannot be opened"
             raise InputError(what, where=path, found=error.strerror) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from parfocal.images.rawfile import RawFile
 
 __all__ = ["ScratchVolume"]
 
+_PAGE = 4096
+
 
 class ScratchVolume(Closing):
     """A volume (T, C, Z, Y, X) in a file of uncompressed blocks.
@@ -24,6 +27,11 @@ class ScratchVolume(Closing):
     Reading and writing whole blocks is fastest; any region will do, from several threads
     at once as long as they do not write the same pixels. What was never written is 0.
     The file is not mapped into memory.
+
+    A copy that was pickled for another process, or for another machine that sees the folder,
+    reads and writes the same file, and never removes it. So that file systems over the network
+    show each machine what others wrote, the file is opened anew for each region, and blocks
+    start at whole pages of memory.
 
     Parameters
     ----------
@@ -46,23 +54,30 @@ class ScratchVolume(Closing):
         t, c, z, y, x = (min(b, s) for b, s in zip(block5, shape5, strict=True))
         self.block5: Shape = (t, c, z, y, x)
         self._grid = [-(-s // b) for s, b in zip(shape5, self.block5, strict=True)]
-        self._block_bytes = math.prod(self.block5) * self.dtype.itemsize
-        self._file = RawFile(folder / f"scratch-{uuid.uuid4().hex}.raw", writable=True)
-        self._file.truncate(math.prod(self._grid) * self._block_bytes)
+        self._block_bytes = -(-math.prod(self.block5) * self.dtype.itemsize // _PAGE) * _PAGE
+        self._path = folder.absolute() / f"scratch-{uuid.uuid4().hex}.raw"
+        self._owned = True
+        with closing(RawFile(self._path, "create")) as file:
+            file.truncate(math.prod(self._grid) * self._block_bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs."""
+        return self.__dict__ | {"_owned": False}
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the pixels of `region` as an array (T, C, Z, Y, X)."""
         out = np.empty(region_shape(region), self.dtype)
-        for part, runs in self._parts(region):
-            target = out[part]
-            if target.flags.c_contiguous and len(runs) == 1:
-                self._file.read_into(target, runs[0][1])
-                continue
-            whole = np.empty(target.shape, self.dtype)
-            flat = whole.reshape(len(runs), -1)
-            for row, (_, offset) in enumerate(runs):
-                self._file.read_into(flat[row], offset)
-            target[...] = whole
+        with closing(RawFile(self._path)) as file:
+            for part, runs in self._parts(region):
+                target = out[part]
+                if target.flags.c_contiguous and len(runs) == 1:
+                    file.read_into(target, runs[0][1])
+                    continue
+                whole = np.empty(target.shape, self.dtype)
+                flat = whole.reshape(len(runs), -1)
+                for row, (_, offset) in enumerate(runs):
+                    file.read_into(flat[row], offset)
+                target[...] = whole
         return out
 
     def write(self, region: Region, block: NDArray[Any]) -> None:
@@ -78,15 +93,16 @@ class ScratchVolume(Closing):
         if block.shape != region_shape(region) or block.dtype != self.dtype:
             msg = f"a block {block.shape} {block.dtype} does not fit {region}, {self.dtype}"
             raise ValueError(msg)
-        for part, runs in self._parts(region):
-            flat = np.ascontiguousarray(block[part]).reshape(len(runs), -1)
-            for row, (_, offset) in enumerate(runs):
-                self._file.write(flat[row], offset)
+        with closing(RawFile(self._path, "update")) as file:
+            for part, runs in self._parts(region):
+                flat = np.ascontiguousarray(block[part]).reshape(len(runs), -1)
+                for row, (_, offset) in enumerate(runs):
+                    file.write(flat[row], offset)
 
     def close(self) -> None:
-        """Close and remove the file."""
-        self._file.close()
-        self._file.path.unlink(missing_ok=True)
+        """Remove the file, where this is not a copy."""
+        if self._owned:
+            self._path.unlink(missing_ok=True)
 
     def _parts(self, region: Region) -> list[tuple[Region, list[tuple[int, int]]]]:
         """List for each block that `region` touches where its part lies, and in which runs."""

@@ -40,6 +40,8 @@ def _context(threads: int) -> Any:
 class ZarrLevel:
     """One array of an OME-Zarr, read in the axes (T, C, Z, Y, X).
 
+    When it is pickled, the other process opens it again, to decode in one thread.
+
     Parameters
     ----------
     path : Path
@@ -63,6 +65,10 @@ class ZarrLevel:
         self.shape5: Shape = (t, c, z, y, x)
         self.stored_dtype = np.dtype(store.dtype.numpy_dtype).newbyteorder("=")
         self.dtype = np.dtype(np.uint8) if self.stored_dtype == np.bool_ else self.stored_dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where it lies."""
+        return _reopen, (self.path.absolute(), self.axes)
 
     @property
     def chunk5(self) -> Shape:
@@ -132,6 +138,17 @@ def open_level(path: Path, axes: str, threads: int = 1) -> ZarrLevel:
         what = "A level of the OME-Zarr has not as many dimensions as axes are named"
         raise InputError(what, where=path, expected=axes, found=f"shape {tuple(store.shape)}")
     return ZarrLevel(path, store, axes)
+
+
+def _reopen(path: Path, axes: str) -> ZarrLevel:
+    """Open an array, once a process as long as it is not made anew."""
+    found = (path / ("zarr.json" if (path / "zarr.json").is_file() else ".zarray")).stat()
+    return _open_once(path, axes, (found.st_ino, found.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _open_once(path: Path, axes: str, _state: tuple[int, int]) -> ZarrLevel:
+    return open_level(path, axes)
 
 
 def create_level(
