@@ -1,0 +1,335 @@
+"""Join the labels of overlapping tiles into objects without seams.
+
+Each tile sees its own block and a halo around it. How objects are told to be the same, and which
+tile writes them, is told in ``docs/explanation/segmentation.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.tile_labels import (
+    Infer,
+    TileLabels,
+    TileWork,
+    first_places,
+    matches,
+)
+from parfocal.analysis.tiling import Box, Tiling, common, inside, sizes
+from parfocal.core.blocks import Readable, Shape, Writable
+from parfocal.core.scheduler import Scheduler, Threads
+
+__all__ = ["Stitched", "Tiling", "stitch"]
+
+Integers = NDArray[np.int64]
+Write = Callable[[Box, Integers], None]
+"""``write(box, labels)`` stores the final labels (Z, Y, X) of a box."""
+
+MakeVolume = Callable[[Shape, Any, Shape], Writable]
+"""``make_volume(shape5, dtype, block5)`` returns scratch storage."""
+
+_COLUMNS = {"complete": bool, "anchored": bool, "spills": bool, "counts": np.int64}
+
+Keep = Callable[[Integers], NDArray[np.bool_]]
+"""``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept."""
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """The objects of a volume.
+
+    Attributes
+    ----------
+    sizes : (N,) int64
+        Number of pixels of each object, in the order of their numbers.
+    firsts : (N, 3) int64
+        Their first pixels in the order Z, Y, X, which is the order of their numbers.
+    merged : int
+        How many objects no tile saw whole, so that they were made of the pieces of several.
+    ambiguous : int
+        How many pieces were cut by their tile, while no other tile saw anything like them.
+    contested : int
+        How many objects lost pixels to another one, because two tiles disagree.
+    """
+
+    sizes: Integers
+    firsts: Integers
+    merged: int
+    ambiguous: int
+    contested: int
+
+    @property
+    def objects(self) -> int:
+        """Number of objects."""
+        return len(self.sizes)
+
+
+def stitch(
+    infer: Infer,
+    tiling: Tiling,
+    write: Write,
+    *,
+    make_volume: MakeVolume,
+    scheduler: Scheduler,
+    min_iou: float = 0.5,
+    keep: Keep | None = None,
+    advance: Callable[[], None] | None = None,
+) -> Stitched:
+    """Find objects tile by tile, and write them as those of one volume.
+
+    Neither the numbers nor the pixels depend on the scheduler, or on how `infer` numbers what it
+    sees. In memory are a few tiles, a row for each object, and a pair for each two pieces of
+    objects that several tiles see.
+
+    Parameters
+    ----------
+    infer : callable
+        ``infer(box)`` returns the labels (Z, Y, X) of what it sees in a box: any integers, 0 for
+        background. It is called once a tile, where the scheduler works.
+    tiling : Tiling
+        The tiles. Objects whose extent is at most the halo along each axis are never merged
+        from pieces: the tile with their first pixel sees them whole.
+    write : callable
+        ``write(box, labels)`` stores int64 labels. It is called once for the block of each tile,
+        in the order of tiles.
+    make_volume : callable
+        ``make_volume(shape5, dtype, block5)`` makes scratch storage for the labels of all tiles.
+    scheduler : Scheduler
+        Where tiles are worked on.
+    min_iou : float
+        Least intersection over union of two pieces, where both tiles see them, to be one object.
+    keep : callable, optional
+        ``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept.
+    advance : callable, optional
+        Called whenever a tile is done.
+
+    Returns
+    -------
+    Stitched
+        Of the objects that are kept, numbered from 1 by their first pixel in the order Z, Y, X.
+
+    Raises
+    ------
+    ValueError
+        If what `infer` returns does not fit the box, or is negative.
+    """
+    pile = _Pile(tiling, _storage(tiling, make_volume), min_iou)
+    for tile, found in enumerate(scheduler.map(TileWork(infer, tiling), range(len(tiling)))):
+        pile.add(tile, found)
+        if advance is not None:
+            advance()
+    joined = pile.joined()
+    local = scheduler if scheduler.local else Threads(1)
+    census = _Census(len(joined.owners), tiling.shape)
+    for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
+        census.add(tiling.inner(tile), core)
+    kept = census.sizes > 0
+    if keep is not None:
+        kept[kept] = keep(census.sizes[kept])
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[np.argsort(census.firsts[chosen])]
+    numbers = np.zeros(len(kept), np.int64)
+    numbers[chosen] = np.arange(1, len(chosen) + 1)
+    for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
+        write(tiling.inner(tile), numbers[core.groups][core.labels])
+    firsts = np.stack(np.unravel_index(census.firsts[chosen], tiling.shape), axis=1)
+    return Stitched(
+        sizes=census.sizes[chosen],
+        firsts=firsts.astype(np.int64),
+        merged=int((joined.made_of_pieces & kept).sum()),
+        ambiguous=joined.ambiguous,
+        contested=int((kept & (joined.owners >= 0) & (census.sizes != joined.expected)).sum()),
+    )
+
+
+def _storage(tiling: Tiling, make_volume: MakeVolume) -> Writable:
+    """Make storage with the labels of each tile at a T of its own."""
+    outer = tiling.outer_shape
+    return make_volume((len(tiling), 1, *outer), np.int32, (1, 1, *outer))
+
+
+@dataclass
+class _Pile:
+    """The tiles so far."""
+
+    tiling: Tiling
+    storage: Writable
+    min_iou: float
+    tiles: dict[int, TileLabels] = field(default_factory=dict)
+    pairs: list[Integers] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin with no object."""
+        self.starts = np.zeros(len(self.tiling) + 1, np.int64)
+
+    def add(self, tile: int, found: TileLabels) -> None:
+        """Store a tile, and compare it with those before it."""
+        self.starts[tile + 1] = self.starts[tile] + len(found)
+        if not len(found):
+            return
+        outer = self.tiling.outer(tile)
+        z, y, x = (slice(0, size) for size in sizes(outer))
+        region = (slice(tile, tile + 1), slice(0, 1), z, y, x)
+        self.storage.write(region, found.labels[None, None])
+        for near in self.tiling.neighbours(tile):
+            if near not in self.tiles:
+                continue
+            both = common(outer, self.tiling.outer(near))
+            seen = found.labels[inside(both, outer)]
+            before = _read(self.storage, near, inside(both, self.tiling.outer(near)))
+            one, other = matches(found, self.tiles[near], (seen, before), self.min_iou)
+            if len(one):
+                self.pairs.append(np.stack([one + self.starts[tile], other + self.starts[near]]))
+        self.tiles[tile] = replace(found, labels=np.empty((0, 0, 0), np.int32))
+
+    def joined(self) -> _Joined:
+        """Join what matches into groups, each of which is one object."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        objects = int(self.starts[-1])
+        one, other = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
+        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(objects, objects))
+        number, of_piece = connected_components(graph, directed=False)
+        groups = of_piece.astype(np.int64) + 1
+        complete, anchored, spills, counts = (
+            np.concatenate(
+                [np.empty(0, dtype), *(getattr(tile, name) for tile in self.tiles.values())]
+            )
+            for name, dtype in _COLUMNS.items()
+        )
+        tiles = np.repeat(np.arange(len(self.tiling)), np.diff(self.starts))
+        owners = np.full(number + 1, len(self.tiling), np.int64)
+        for wanted in (complete & anchored, complete):
+            free = wanted & (owners[groups] == len(self.tiling))
+            np.minimum.at(owners, groups[free], tiles[free])
+        owners[owners == len(self.tiling)] = -1
+        own = owners[groups] == tiles
+        expected = np.bincount(groups[own], counts[own], number + 1).astype(np.int64)
+        pieces = np.bincount(groups, minlength=number + 1)
+        alone = pieces[groups] == 1
+        return _Joined(
+            self.tiling,
+            self.storage,
+            self.starts,
+            groups,
+            np.where(own & spills, groups, 0),
+            owners,
+            expected,
+            (owners < 0) & (pieces > 1),
+            int((alone & ~complete).sum()),
+        )
+
+
+@dataclass(frozen=True)
+class _Core:
+    """The block of one tile: its groups (G,), 0 the first, and the place in them of each pixel."""
+
+    groups: Integers
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Which pieces make one object; pieces are numbered through all tiles.
+
+    Attributes
+    ----------
+    starts : (tiles + 1,) int64
+        Number of the first piece of each tile.
+    groups, spilling : (pieces,) int64
+        The group of each piece; the same where the group's owner is its tile, and the piece
+        leaves the block of it, else 0.
+    owners : (groups + 1,) int64
+        The tile that writes a group, because it sees it whole; -1 where each writes its piece.
+    expected : (groups + 1,) int64
+        Number of pixels that the owner sees.
+    made_of_pieces : (groups + 1,) bool
+        Whether no tile sees it whole, but several a piece.
+    ambiguous : int
+        Number of pieces that are cut and match nothing.
+    """
+
+    tiling: Tiling
+    storage: Readable
+    starts: Integers
+    groups: Integers
+    spilling: Integers
+    owners: Integers
+    expected: Integers
+    made_of_pieces: NDArray[np.bool_]
+    ambiguous: int
+
+    def core(self, tile: int) -> _Core:
+        """Put together the block of a tile from what it and its neighbours see.
+
+        A pixel goes to what its own tile sees there, but what another tile owns to that tile; a
+        pixel that is free then goes to what the first of the neighbours that see something owns.
+        """
+        core = self.tiling.inner(tile)
+        own = self._table(self.groups, tile)
+        near = [
+            (other, common(core, self.tiling.outer(other)), self._table(self.spilling, other))
+            for other in self.tiling.neighbours(tile)
+        ]
+        groups = np.unique(np.concatenate([own, *(table for _, _, table in near)]))
+        labels = np.zeros(sizes(core), np.int32)
+        if len(own) > 1:
+            seen = _read(self.storage, tile, inside(core, self.tiling.outer(tile)))
+            labels = np.searchsorted(groups, own).astype(np.int32)[seen]
+            for other in set(self.owners[own].tolist()) - {tile, -1}:
+                view = labels[inside(common(core, self.tiling.outer(other)), core)]
+                view[(self.owners[groups] == other)[view]] = 0
+        for other, box, table in near:
+            if table.any():
+                seen = _read(self.storage, other, inside(box, self.tiling.outer(other)))
+                view = labels[inside(box, core)]
+                places = np.searchsorted(groups, table).astype(np.int32)
+                np.copyto(view, places[seen], where=view == 0)
+        return _Core(groups, labels)
+
+    def _table(self, values: Integers, tile: int) -> Integers:
+        """Return `values` of the labels of a tile, 0 for 0."""
+        table: Integers = np.concatenate(
+            [np.zeros(1, np.int64), values[self.starts[tile] : self.starts[tile + 1]]]
+        )
+        return table
+
+
+@dataclass
+class _Census:
+    """Sizes and first pixels of all groups, from their blocks."""
+
+    groups: int
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        """Begin with no pixel."""
+        self.sizes = np.zeros(self.groups, np.int64)
+        self.firsts = np.full(self.groups, np.iinfo(np.int64).max)
+
+    def add(self, box: Box, core: _Core) -> None:
+        """Count a block."""
+        present = core.groups[1:]
+        counts = np.bincount(core.labels.ravel(), minlength=len(core.groups))[1:]
+        first = first_places(core.labels, len(present))
+        seen = counts > 0
+        places = np.unravel_index(first[seen], core.labels.shape)
+        placed = [place + part.start for place, part in zip(places, box, strict=True)]
+        self.sizes[present] += counts
+        flat = np.ravel_multi_index(tuple(placed), self.shape)
+        self.firsts[present[seen]] = np.minimum(self.firsts[present[seen]], flat)
+
+
+def _read(storage: Readable, tile: int, box: Box) -> NDArray[np.int32]:
+    """Read a box of what a tile sees; in whole rows, which lie together."""
+    z, y, x = box
+    row = slice(0, storage.shape5[4])
+    region = (slice(tile, tile + 1), slice(0, 1), z, y, row)
+    labels: NDArray[np.int32] = storage.read(region)[0, 0, :, :, x]
+    return labels
