@@ -71,6 +71,7 @@ def test_blocks_give_the_components_of_the_whole(mask, block, threads):
         assert found.counts[number] == len(places)
         assert found.lower[number].tolist() == places.min(0).tolist()
         assert found.upper[number].tolist() == (places.max(0) + 1).tolist()
+        assert found.firsts[number] == np.ravel_multi_index(places[0], mask.shape)
 
 
 @given(mask=MASKS, block=st.tuples(st.just(1), st.integers(1, 14), st.integers(1, 14)))

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.groups import Grouping
+from parfocal.analysis.label_blocks import find_runs
 from parfocal.core.blocks import Readable, Region, Writable
 from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
@@ -51,6 +53,8 @@ class Components:
         Number of pixels.
     lower, upper : (components + 1, 3) int64
         First pixel along Z, Y, X, and the one after the last.
+    firsts : (components + 1,) int64
+        Number of the first pixel in the volume, in the order Z, Y, X.
     """
 
     roots: NDArray[np.int64]
@@ -58,6 +62,7 @@ class Components:
     counts: NDArray[np.int64]
     lower: NDArray[np.int64]
     upper: NDArray[np.int64]
+    firsts: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of components."""
@@ -100,12 +105,16 @@ def label_mask(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
 
 @dataclass(frozen=True)
 class _Found:
-    """The components of one block, numbered from 1: sizes, boxes, first and last column."""
+    """The components of one block, numbered from 1: sizes, boxes, first pixels.
+
+    Besides, the first and the last column of the block.
+    """
 
     region: Region
     counts: NDArray[np.int64]
     lower: NDArray[np.int64]
     upper: NDArray[np.int64]
+    firsts: NDArray[np.int64]
     first: Labels
     last: Labels
 
@@ -118,19 +127,26 @@ class _LabelBlock:
 
     def __call__(self, mask: BlockMask) -> _Found:
         """Write the labels of the block, and return what is to be known of them."""
-        import cc3d
-
-        region = mask.region
-        labels, count = label_mask(mask.read())
-        self.volume.write(region, labels[None, None])
-        boxes, counts = np.zeros((count, 3, 2), np.int64), np.zeros(count, np.int64)
-        if count:
-            found = cc3d.statistics(labels, no_slice_conversion=True)
-            boxes = found["bounding_boxes"][1:].astype(np.int64).reshape(count, 3, 2)
-            counts = found["voxel_counts"][1:].astype(np.int64)
-        origin = np.array([part.start for part in region[2:]], np.int64)
-        lower, upper = boxes[:, :, 0] + origin, boxes[:, :, 1] + origin + 1
-        return _Found(region, counts, lower, upper, labels[:, :, 0].copy(), labels[:, :, -1].copy())
+        labels, _ = label_mask(mask.read())
+        self.volume.write(mask.region, labels[None, None])
+        edges = (labels[:, :, 0].copy(), labels[:, :, -1].copy())
+        runs = find_runs(labels, mask.region)
+        if not runs.ids.size:
+            none = np.zeros((0, 3), np.int64)
+            return _Found(mask.region, none[:, 0], none, none, none[:, 0], *edges)
+        grouping = Grouping(runs.ids)
+        ends = (runs.z + 1, runs.y + 1, runs.x + runs.lengths)
+        lower = [grouping.reduce(np.minimum, part) for part in (runs.z, runs.y, runs.x)]
+        upper = [grouping.reduce(np.maximum, part) for part in ends]
+        height, width = self.volume.shape5[3:]
+        return _Found(
+            mask.region,
+            grouping.reduce(np.add, runs.lengths),
+            np.stack(lower, axis=1),
+            np.stack(upper, axis=1),
+            grouping.reduce(np.minimum, (runs.z * height + runs.y) * width + runs.x),
+            *edges,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,6 +187,7 @@ class _Tables:
     counts: list[NDArray[np.int64]] = field(default_factory=list)
     lower: list[NDArray[np.int64]] = field(default_factory=list)
     upper: list[NDArray[np.int64]] = field(default_factory=list)
+    firsts: list[NDArray[np.int64]] = field(default_factory=list)
     pairs: list[Pairs] = field(default_factory=list)
 
     def add(self, found: _Found) -> None:
@@ -181,6 +198,7 @@ class _Tables:
             self.counts.append(found.counts)
             self.lower.append(found.lower)
             self.upper.append(found.upper)
+            self.firsts.append(found.firsts)
 
     def join(self, pairs: Pairs, one: int, other: int) -> None:
         """Enter which labels of block `one` touch which of block `other`."""
@@ -220,13 +238,15 @@ class _Tables:
             )
         roots = roots.astype(np.int64)
         counts = np.zeros(number, np.int64)
-        lower = np.full((number, 3), np.iinfo(np.int64).max)
+        largest = np.iinfo(np.int64).max
+        lower, firsts = np.full((number, 3), largest), np.full(number, largest)
         upper = np.zeros((number, 3), np.int64)
         if labels:
             np.add.at(counts, roots[1:], np.concatenate(self.counts))
             np.minimum.at(lower, roots[1:], np.concatenate(self.lower))
             np.maximum.at(upper, roots[1:], np.concatenate(self.upper))
-        return Components(roots, np.array(self.starts, np.int64), counts, lower, upper)
+            np.minimum.at(firsts, roots[1:], np.concatenate(self.firsts))
+        return Components(roots, np.array(self.starts, np.int64), counts, lower, upper, firsts)
 
 
 def label_components(
