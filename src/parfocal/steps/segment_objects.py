@@ -6,92 +6,34 @@ import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
-from parfocal.models.base import Model, Parameters
+from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
 from parfocal.models.label_name import LabelName
+from parfocal.models.model_options import LearnedModel, ModelOptions
+from parfocal.models.segment_options import (
+    GlobalThreshold,
+    ManualThreshold,
+    PeakSeeds,
+    SeedOptions,
+    ThresholdOptions,
+)
+from parfocal.models.sheet import Row
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
+    from parfocal.analysis.models.labels import LabelCounts
+    from parfocal.analysis.models.segment import Prepared
     from parfocal.analysis.objects import ObjectTable, SizeLimits
-    from parfocal.analysis.segment import LocalMean, Segmentation, Settings
-    from parfocal.core.blocks import Shape, Writable
+    from parfocal.analysis.segment import LocalMean, MakeVolume, Segmentation, Settings
+    from parfocal.core.blocks import Readable, Shape, Writable
+    from parfocal.images import Image
 
-__all__ = [
-    "STEP",
-    "GlobalThreshold",
-    "LocalThreshold",
-    "ManualThreshold",
-    "NoSeeds",
-    "PeakSeeds",
-    "SegmentObjectsParams",
-]
-
-
-class GlobalThreshold(Model):
-    """One threshold for the whole image, found from its histogram."""
-
-    method: Literal["otsu", "li", "triangle", "isodata"] = Field(
-        default="li",
-        description="How it is found; triangle and li find dimmer objects than otsu and isodata.",
-    )
-
-
-class ManualThreshold(Model):
-    """A threshold that the user gives."""
-
-    method: Literal["manual"] = "manual"
-    value: float = Field(
-        allow_inf_nan=False, description="Pixels beyond this value, in units of the image."
-    )
-
-
-class LocalThreshold(Model):
-    """A threshold that follows the mean brightness around each pixel."""
-
-    method: Literal["local"] = "local"
-    sigma_px: float = Field(
-        default=15.0,
-        gt=0,
-        le=200,
-        description="Standard deviation of the Gaussian mean in pixels of X; about the size of "
-        "an object.",
-    )
-    sigma_um: float | None = Field(
-        default=None, gt=0, le=1000, description="The same in micrometres; replaces sigma_px."
-    )
-    offset: float = Field(
-        default=0.0,
-        allow_inf_nan=False,
-        description="By how much a pixel exceeds the mean, in units of the image; choose it above "
-        "the noise of the background.",
-    )
-
-
-class NoSeeds(Model):
-    """What touches is one object."""
-
-    method: Literal["none"] = "none"
-
-
-class PeakSeeds(Model):
-    """Touching objects are divided by a watershed from peaks."""
-
-    method: Literal["distance", "intensity", "combined"] = Field(
-        default="combined",
-        description="Peaks of the distance to the border, of the brightness, or of their product.",
-    )
-    prominence: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="By which part of its height a peak must rise above the saddle to a higher "
-        "one to be an object of its own. More divides less.",
-    )
+__all__ = ["STEP", "SegmentObjectsParams"]
 
 
 class SegmentObjectsParams(Parameters):
@@ -115,12 +57,13 @@ class SegmentObjectsParams(Parameters):
     smoothing_um: float | None = Field(
         default=None, gt=0, le=100, description="The same in micrometres; replaces smoothing_px."
     )
-    threshold: Annotated[
-        GlobalThreshold | ManualThreshold | LocalThreshold, Field(discriminator="method")
-    ] = Field(default=GlobalThreshold(), description="What separates objects from background.")
-    seeds: Annotated[NoSeeds | PeakSeeds, Field(discriminator="method")] = Field(
-        default=PeakSeeds(), description="How touching objects are divided."
+    model: ModelOptions | None = Field(
+        default=None, description="A learned model that finds the objects instead of a threshold."
     )
+    threshold: ThresholdOptions = Field(
+        default=GlobalThreshold(), description="What separates objects from background."
+    )
+    seeds: SeedOptions = Field(default=PeakSeeds(), description="How touching objects are divided.")
     edge_fraction: float | None = Field(
         default=0.5,
         gt=0,
@@ -159,12 +102,8 @@ def run(
     ------
     InputError
         If the channel does not exist, a length in micrometres meets an image without
-        pixel size, or the image falls into too many pieces.
+        pixel size, the image falls into too many pieces, or a model cannot be used.
     """
-    import numpy as np
-
-    from parfocal.analysis.channels import find_channel
-    from parfocal.analysis.segment import segment
     from parfocal.core.digest import digest_path
     from parfocal.images import ScratchVolume, ZarrOptions, open_image, write_ome_zarr
 
@@ -174,29 +113,129 @@ def run(
         def make_volume(shape: Shape, dtype: Any, block: Shape) -> Writable:
             return stack.enter_context(ScratchVolume(context.scratch, shape, dtype, block))
 
-        metadata = image.metadata
-        channel = find_channel(metadata, params.channel)
-        _warn_of_rgb(metadata, channel, params, context)
-        found = segment(
-            image,
-            channel,
-            _settings(params, metadata),
-            block5=image.block5,
-            make_volume=make_volume,
-            scheduler=context.scheduler,
-            progress=context.progress,
-        )
-        _tell(found, params, context)
-        dtype = np.dtype(np.uint32)
+        if params.model is None:
+            labels = _by_threshold(image, params, make_volume, context)
+        else:
+            labels = _by_model(image, params, params.model, make_volume, context)
         write_ome_zarr(
             outputs["labels"],
-            _label_metadata(metadata, params.label_name, dtype.name),
-            found.table.image(dtype),
+            _label_metadata(image.metadata, params.label_name, labels.dtype.name),
+            labels,
             ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
             labels=True,
             attributes={"parfocal": {"source": {"digest": digest_path(inputs["image"])}}},
             threads=context.threads,
+            scheduler=context.distributed,
         )
+
+
+def _by_threshold(
+    image: Image, params: SegmentObjectsParams, make_volume: MakeVolume, context: Context
+) -> Readable:
+    import numpy as np
+
+    from parfocal.analysis.channels import find_channel
+    from parfocal.analysis.segment import segment
+
+    channel = find_channel(image.metadata, params.channel)
+    _warn_of_rgb(image.metadata, channel, params, context)
+    found = segment(
+        image,
+        channel,
+        _settings(params, image.metadata),
+        block5=image.block5,
+        make_volume=make_volume,
+        scheduler=context.scheduler,
+        progress=context.progress,
+    )
+    _tell(found, params, context)
+    return found.table.image(np.dtype(np.uint32))
+
+
+def _by_model(
+    image: Image,
+    params: SegmentObjectsParams,
+    model: LearnedModel,
+    make_volume: MakeVolume,
+    context: Context,
+) -> Readable:
+    from parfocal.analysis.channels import find_channel
+    from parfocal.analysis.models.loading import open_model
+    from parfocal.analysis.models.segment import ModelRun, prepare
+
+    wanted = model.channels or (params.channel,)
+    channels = tuple(find_channel(image.metadata, channel) for channel in wanted)
+    prepared = prepare(
+        open_model(model, len(channels)),
+        image,
+        image.metadata,
+        channels,
+        block5=image.block5,
+        mode=params.mode,
+        scheduler=context.scheduler,
+    )
+    context.details["model"] = prepared.details
+    for name in _without_effect(params, model, labels=prepared.signature.labels):
+        context.warn(f"{name} is set, but has no effect with this model")
+    for warning in prepared.warnings:
+        context.warn(warning)
+    if prepared.signature.labels:
+        limits = _limits(params, image.metadata, planar=prepared.planar)
+        run = ModelRun(make_volume, context.scheduler, context.progress)
+        labels, counts = prepared.labels(limits, run)
+        _tell_counts(counts, params, context)
+        return labels
+    return _by_probability(prepared, image.metadata, params, make_volume, context)
+
+
+def _by_probability(
+    prepared: Prepared,
+    metadata: ImageMetadata,
+    params: SegmentObjectsParams,
+    make_volume: MakeVolume,
+    context: Context,
+) -> Readable:
+    import numpy as np
+
+    from parfocal.analysis.models.segment import ModelRun
+    from parfocal.analysis.segment import segment
+
+    def predicting(done: int, total: int) -> None:
+        context.progress(done, 2 * total)
+
+    def dividing(done: int, total: int) -> None:
+        context.progress(total + done, 2 * total)
+
+    run = ModelRun(make_volume, context.scheduler, predicting)
+    volume, block = prepared.probability(run)
+    as_image = {
+        "polarity": "bright",
+        "smoothing_px": 0.0,
+        "smoothing_um": None,
+        "threshold": ManualThreshold(value=prepared.threshold),
+    }
+    found = segment(
+        volume,
+        0,
+        _settings(params.model_copy(update=as_image), metadata),
+        block5=block,
+        make_volume=make_volume,
+        scheduler=context.scheduler,
+        progress=dividing,
+    )
+    _tell(found, params, context)
+    return found.table.image(np.dtype(np.uint32))
+
+
+def _without_effect(
+    params: SegmentObjectsParams, model: LearnedModel, *, labels: bool
+) -> list[str]:
+    """Return the parameters that differ from their defaults and say nothing to this model."""
+    names = ["polarity", "smoothing_px", "smoothing_um", "threshold"]
+    names += ["channel"] if model.channels else []
+    names += ["seeds", "edge_fraction", "fill_holes"] if labels else []
+    fields = SegmentObjectsParams.model_fields
+    return [name for name in names if getattr(params, name) != fields[name].default]
 
 
 def _warn_of_rgb(
@@ -307,9 +346,34 @@ def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -
             f"of the background and was moved to {found.threshold:.6g}, the limit of detection"
         )
     if found.constant:
-        context.warn("The channel has a single value, so that there is nothing to segment")
+        source = "channel" if params.model is None else "model's output"
+        context.warn(f"The {source} has a single value, so that there is nothing to segment")
     elif not len(table):
         context.warn(f"No objects were found for {params.label_name}")
+
+
+def _tell_counts(counts: LabelCounts, params: SegmentObjectsParams, context: Context) -> None:
+    context.details.update(
+        objects=counts.objects,
+        dropped_too_small=counts.too_small,
+        dropped_too_large=counts.too_large,
+        merged_from_tiles=counts.merged,
+        cut_by_tiles=counts.ambiguous,
+        contested=counts.contested,
+    )
+    if counts.ambiguous:
+        context.warn(
+            f"{counts.ambiguous} objects are cut by a tile, and no other tile sees their rest: a "
+            "halo larger than the objects avoids that"
+        )
+    if not counts.objects:
+        context.warn(f"No objects were found for {params.label_name}")
+
+
+def _state(params: SegmentObjectsParams, row: Row | None) -> str:  # noqa: ARG001 (is a State)
+    from parfocal.analysis.models.weights import state_of_model
+
+    return state_of_model(params.model)
 
 
 STEP = Step(
@@ -327,4 +391,5 @@ STEP = Step(
         ),
     ),
     run=run,
+    state=_state,
 )

@@ -1,0 +1,1 @@
+"""Learned models: one module a runtime, and the way of an image through any of them."""

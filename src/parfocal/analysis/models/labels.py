@@ -1,0 +1,203 @@
+"""Find objects by a model that gives labels, and join those of overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.analysis.models.loading import ModelHandle
+from parfocal.analysis.models.predictor import refuse
+from parfocal.analysis.models.tiles import Tiles, View
+from parfocal.analysis.objects import SizeLimits
+from parfocal.analysis.stitch import MakeVolume, Stitched, stitch
+from parfocal.analysis.tiling import Box, Tiling, sizes
+from parfocal.core.blocks import Writable
+from parfocal.core.scheduler import Scheduler
+from parfocal.models.model_options import NetworkModel
+
+__all__ = ["LabelCounts", "find_labels"]
+
+
+@dataclass
+class LabelCounts:
+    """What was found.
+
+    Attributes
+    ----------
+    objects : int
+        Number of objects, which are numbered by T and then by their first pixel in Z, Y, X.
+    too_small, too_large : int
+        How many were dropped.
+    merged, ambiguous, contested : int
+        See `Stitched`.
+    """
+
+    objects: int = 0
+    too_small: int = 0
+    too_large: int = 0
+    merged: int = 0
+    ambiguous: int = 0
+    contested: int = 0
+
+    def add(self, found: Stitched) -> None:
+        """Count the objects of one more volume."""
+        self.objects += found.objects
+        self.merged += found.merged
+        self.ambiguous += found.ambiguous
+        self.contested += found.contested
+
+
+def find_labels(
+    handle: ModelHandle,
+    view: View,
+    tiles: Tiles,
+    target: Writable,
+    limits: SizeLimits,
+    *,
+    make_volume: MakeVolume,
+    scheduler: Scheduler,
+    progress: Callable[[int, int], None],
+) -> LabelCounts:
+    """Write the label image.
+
+    Parameters
+    ----------
+    handle : ModelHandle
+        The model.
+    view : View
+        What it sees.
+    tiles : Tiles
+        How planes, or volumes, are divided.
+    target : Writable
+        (T, 1, Z, Y, X) unsigned integers.
+    limits : SizeLimits
+        Which objects are kept.
+    make_volume : callable
+        ``make_volume(shape5, dtype, block5)`` makes scratch storage.
+    scheduler : Scheduler
+        Where tiles are worked on.
+    progress : callable
+        Called as ``progress(done, total)`` in tiles.
+
+    Raises
+    ------
+    InputError
+        If the model does not take a tile, gives no labels, or there are more objects than the
+        data type of `target` can number.
+    """
+    t, _, depth, y, x = target.shape5
+    planar = handle.predictor().signature.dimensions == 2
+    tiling = Tiling((1 if planar else depth, y, x), tiles.core, tiles.halo)
+    counts = LabelCounts()
+    places = [(time, z) for time in range(t) for z in range(depth if planar else 1)]
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, len(places) * len(tiling))
+
+    def keep(pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        small = pixels < limits.least
+        large = pixels > limits.most if limits.most is not None else np.zeros_like(small)
+        counts.too_small += int(small.sum())
+        counts.too_large += int(large.sum())
+        kept: NDArray[np.bool_] = ~(small | large)
+        return kept
+
+    for time, z in places:
+        found = stitch(
+            _Infer(handle, view, tiles, time, z),
+            tiling,
+            _Write(target, time, z, counts.objects),
+            make_volume=make_volume,
+            scheduler=scheduler,
+            min_iou=handle.options.min_iou,
+            keep=keep,
+            advance=advance,
+        )
+        counts.add(found)
+    return counts
+
+
+@dataclass(frozen=True)
+class _Write:
+    """Called with a box and its labels, it stores them beyond those of the volumes before."""
+
+    target: Writable
+    time: int
+    first: int
+    before: int
+
+    def __call__(self, box: Box, labels: NDArray[np.int64]) -> None:
+        most = np.iinfo(self.target.dtype).max
+        if labels.max() + self.before > most:
+            msg = "There are more objects than labels"
+            raise refuse(msg, f"at most {most}", int(labels.max()) + self.before)
+        z, y, x = box
+        z = slice(z.start + self.first, z.stop + self.first)
+        numbers = np.where(labels > 0, labels + self.before, 0).astype(self.target.dtype)
+        region = (slice(self.time, self.time + 1), slice(0, 1), z, y, x)
+        self.target.write(region, numbers[None, None])
+
+
+@dataclass(frozen=True)
+class _Infer:
+    """Called with a box, it returns the labels there."""
+
+    handle: ModelHandle
+    view: View
+    tiles: Tiles
+    time: int
+    first: int
+
+    def __call__(self, box: Box) -> NDArray[np.integer[Any]]:
+        predictor = self.handle.predictor()
+        size, before = sizes(box), [0, 0, 0]
+        seen = size
+        if predictor.signature.padded:
+            seen = self.tiles.tile
+            before = [self._before(box, axis) for axis in range(3)]
+        start = [part.start - more for part, more in zip(box, before, strict=True)]
+        start[0] += self.first
+        output = predictor.predict(self.view.read(self.time, start, seen))
+        options = self.handle.options
+        channel = options.foreground_channel if isinstance(options, NetworkModel) else 0
+        if channel >= len(output):
+            what = "The model's output has no such channel"
+            raise refuse(what, f"less than {len(output)}", channel, "Set foreground_channel.")
+        z, y, x = (slice(more, more + length) for more, length in zip(before, size, strict=True))
+        return _whole_numbers(output[channel, z, y, x])
+
+    def _before(self, box: Box, axis: int) -> int:
+        """Return the margin before the image, so that all tiles lie alike to the model's grid."""
+        room = self.tiles.tile[axis] - sizes(box)[axis]
+        return (
+            self.tiles.halo[axis] if box[axis].start == 0 and room >= self.tiles.halo[axis] else 0
+        )
+
+
+def _whole_numbers(output: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    """Return labels as integers.
+
+    Raises
+    ------
+    InputError
+        If they are fractions, negative, or not finite.
+    """
+    if output.dtype.kind in "ui" and output.dtype.itemsize < 8:
+        labels: NDArray[np.integer[Any]] = output.astype(np.int64)
+    else:
+        with np.errstate(invalid="ignore"):
+            labels = output.astype(np.int64)
+        if not np.array_equal(labels, output):
+            what = "The model's output are no labels"
+            raise refuse(what, "whole numbers", "fractions", "Set output to probability.")
+    if labels.size and labels.min() < 0:
+        what = "The model's output are no labels"
+        raise refuse(what, "whole numbers from 0", int(labels.min()), "Set output to probability.")
+    return labels
