@@ -49,6 +49,8 @@ class Stitched:
         Number of pixels of each object, in the order of their numbers.
     firsts : (N, 3) int64
         Their first pixels in the order Z, Y, X, which is the order of their numbers.
+    lower, upper : (N, 3) int64
+        Their first pixel along Z, Y, X, and the one after the last.
     merged : int
         How many objects no tile saw whole, so that they were made of the pieces of several.
     ambiguous : int
@@ -59,6 +61,8 @@ class Stitched:
 
     sizes: Integers
     firsts: Integers
+    lower: Integers
+    upper: Integers
     merged: int
     ambiguous: int
     contested: int
@@ -141,6 +145,8 @@ def stitch(
     return Stitched(
         sizes=census.sizes[chosen],
         firsts=firsts.astype(np.int64),
+        lower=census.lower[chosen],
+        upper=census.upper[chosen],
         merged=int((joined.made_of_pieces & kept).sum()),
         ambiguous=joined.ambiguous,
         contested=int((kept & (joined.owners >= 0) & (census.sizes != joined.expected)).sum()),
@@ -303,27 +309,36 @@ class _Joined:
 
 @dataclass
 class _Census:
-    """Sizes and first pixels of all groups, from their blocks."""
+    """Sizes, first pixels and boxes of all groups, from their blocks."""
 
     groups: int
     shape: tuple[int, int, int]
 
     def __post_init__(self) -> None:
         """Begin with no pixel."""
+        far = np.iinfo(np.int64).max
         self.sizes = np.zeros(self.groups, np.int64)
-        self.firsts = np.full(self.groups, np.iinfo(np.int64).max)
+        self.firsts = np.full(self.groups, far)
+        self.lower = np.full((self.groups, 3), far)
+        self.upper = np.zeros((self.groups, 3), np.int64)
 
     def add(self, box: Box, core: _Core) -> None:
         """Count a block."""
-        present = core.groups[1:]
-        counts = np.bincount(core.labels.ravel(), minlength=len(core.groups))[1:]
-        first = first_places(core.labels, len(present))
-        seen = counts > 0
-        places = np.unravel_index(first[seen], core.labels.shape)
+        import cc3d
+
+        found = cc3d.statistics(core.labels.astype(np.uint32), no_slice_conversion=True)
+        seen = np.flatnonzero(found["voxel_counts"][1:]) + 1
+        present = core.groups[seen]
+        self.sizes[present] += found["voxel_counts"][seen].astype(np.int64)
+        first = first_places(core.labels, len(core.groups) - 1)[seen - 1]
+        places = np.unravel_index(first, core.labels.shape)
         placed = [place + part.start for place, part in zip(places, box, strict=True)]
-        self.sizes[present] += counts
         flat = np.ravel_multi_index(tuple(placed), self.shape)
-        self.firsts[present[seen]] = np.minimum(self.firsts[present[seen]], flat)
+        self.firsts[present] = np.minimum(self.firsts[present], flat)
+        origin = [part.start for part in box]
+        ends = found["bounding_boxes"][seen].astype(np.int64).reshape(-1, 3, 2)
+        self.lower[present] = np.minimum(self.lower[present], ends[:, :, 0] + origin)
+        self.upper[present] = np.maximum(self.upper[present], ends[:, :, 1] + origin + 1)
 
 
 def _read(storage: Readable, tile: int, box: Box) -> NDArray[np.int32]:
