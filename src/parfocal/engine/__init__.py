@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from parfocal.compute import Compute
 from parfocal.core.step import Step
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job, Result
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
+from parfocal.models.compute import LocalThreads
 
 __all__ = ["Result", "run_step"]
 
@@ -24,6 +26,7 @@ def run_step(
     params: Parameters | Mapping[str, Any] | None = None,
     *,
     threads: int = 1,
+    compute: Compute | None = None,
     record: str | Path | None = None,
     existing: Literal["refuse", "replace", "reuse"] = "refuse",
     progress: Callable[[int, int], None] | None = None,
@@ -40,6 +43,8 @@ def run_step(
         The parameters of the step; those that are left out have their defaults.
     threads : int
         How many threads the step may use.
+    compute : Compute, optional
+        Where blocks of the image are worked on, if not in threads. The caller closes it.
     record : path, optional
         Where to write the record of the attempt.
     existing : {"refuse", "replace", "reuse"}
@@ -70,6 +75,7 @@ def run_step(
         results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,
         threads=threads,
+        compute=compute or Compute(LocalThreads(), threads),
         existing=existing,
         progress=progress,
     )

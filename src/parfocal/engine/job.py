@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from parfocal.compute import Compute
 from parfocal.core.digest import is_zarr, size_of
 from parfocal.core.step import Port, Step
 from parfocal.engine.paths import relative_uri
 from parfocal.errors import InputError, OutputExistsError
 from parfocal.models.base import Parameters
+from parfocal.models.compute import LocalThreads
 from parfocal.models.record import Artifact, Engine, Prediction
 from parfocal.models.sheet import Row
 
@@ -29,6 +31,8 @@ class Job:
         The results folder that records go to; a job without one keeps no numbered records.
     record : Path, optional
         Where else to write the record.
+    compute : Compute
+        Where blocks of the image are worked on.
     existing : {"refuse", "replace", "reuse"}
         What becomes of outputs that are there already: ``refuse`` is an error, ``replace``
         makes them anew, and ``reuse`` takes those with the same key as done and replaces
@@ -46,6 +50,7 @@ class Job:
     results: Path | None = None
     record: Path | None = None
     threads: int = 1
+    compute: Compute = field(default_factory=lambda: Compute(LocalThreads(), 1))
     existing: Literal["refuse", "replace", "reuse"] = "refuse"
     progress: Callable[[int, int], None] | None = None
     predicted: Prediction | None = None

@@ -76,7 +76,7 @@ class Attempt:
         ports = [port for port in job.step.inputs if port.name in digests]
         artifacts = [job.artifact(p, job.inputs[p.name], digests[p.name]) for p in ports]
         reset_peak_memory()
-        self._cpu_before_s = cpu_s()
+        self._cpu_before_s = self._cpu_s()
         record = base_record(job, attempt)
         self._record = record.model_copy(update={"key": key, "inputs": tuple(artifacts)})
         self._write()
@@ -87,10 +87,16 @@ class Attempt:
         for partial in partials.values():
             self._partials.append(partial.parent)
             partial.parent.mkdir(parents=True, exist_ok=True)
-        base = os.environ.get("PARFOCAL_SCRATCH") or self._partials[0]
+        distributed = job.compute.scheduler()
+        base = job.compute.scratch(self._partials[0], os.environ.get("PARFOCAL_SCRATCH"))
         with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as scratch:
             self._context = Context(
-                Path(scratch), image_id=job.image_id, row=job.row, threads=job.threads
+                Path(scratch),
+                image_id=job.image_id,
+                row=job.row,
+                threads=job.threads,
+                distributed=distributed,
+                details=job.compute.details(),
             )
             if job.progress:
                 self._context.progress = job.progress
@@ -144,10 +150,13 @@ class Attempt:
         if record is None:
             return
         told = {"warnings": tuple(context.warnings), "details": context.details} if context else {}
-        ended = {"ended": datetime.now(UTC), "cpu_s": round(cpu_s() - self._cpu_before_s, 3)}
+        ended = {"ended": datetime.now(UTC), "cpu_s": round(self._cpu_s() - self._cpu_before_s, 3)}
         memory = {"peak_memory_bytes": peak_memory_bytes()}
         self._record = record.model_copy(update=told | ended | memory | changes)
         self._write()
+
+    def _cpu_s(self) -> float:
+        return cpu_s() + self._job.compute.cpu_s
 
     def _write(self) -> None:
         for path in (self._path, self._job.record):

@@ -37,7 +37,7 @@ def _sbatch_option(text: str) -> str:
     return text
 
 
-PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r\0]+$")]
+PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\n\r]+$")]
 SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._,+-]+$")]
 SbatchOption = Annotated[str, AfterValidator(_sbatch_option)]
 

@@ -1,0 +1,7 @@
+"""The only code that knows dask and Slurm: workers in processes and on clusters."""
+
+from __future__ import annotations
+
+from parfocal.compute.opening import Compute, taking_part
+
+__all__ = ["Compute", "taking_part"]

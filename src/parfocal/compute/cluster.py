@@ -1,0 +1,101 @@
+"""What all engines over dask have in common."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parfocal import __version__
+from parfocal.errors import RemoteError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["ALLOWED_FAILURES", "Opened", "connect", "import_jobqueue", "silence_logs", "version"]
+
+ALLOWED_FAILURES = 3
+"""How many workers may die on the same work before it is given up."""
+
+CONNECT_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A cluster that is ready to work.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connection to it.
+    workers : int
+        How many items it works on at once when all workers are there.
+    scratch : Path, optional
+        Folder for scratch files that all workers see; None where any will do.
+    beside_output : bool
+        Whether scratch files have to lie beside the output, which all workers see.
+    check : callable, optional
+        See `DaskScheduler`.
+    details : dict
+        What records tell of it.
+    """
+
+    client: Client
+    workers: int
+    scratch: Path | None = None
+    beside_output: bool = False
+    check: Callable[[], None] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def connect(cluster: Any, **options: Any) -> Iterator[Client]:
+    """Connect to a cluster, given as such or by its address.
+
+    Parameters
+    ----------
+    cluster : object
+        What `distributed.Client` takes first.
+    **options
+        What else it takes.
+
+    Raises
+    ------
+    RemoteError
+        If it does not answer.
+    """
+    from distributed import Client
+
+    silence_logs()
+    try:
+        client = Client(cluster, timeout=CONNECT_WITHIN_S, set_as_default=False, **options)
+    except OSError as error:
+        what = "The cluster does not answer"
+        where = options.get("scheduler_file", cluster)
+        remedy = "See whether it runs, then run again."
+        raise RemoteError(what, where=where, found=error, remedy=remedy) from error
+    with client:
+        yield client
+
+
+def silence_logs() -> None:
+    """Keep distributed quiet: what goes wrong is raised, and would be told a second time."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+def import_jobqueue() -> None:
+    """Import dask_jobqueue without leaving Ctrl-C to it, which it takes over at its import."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue  # noqa: F401
+
+    if signal.getsignal(signal.SIGINT) is not before:
+        signal.signal(signal.SIGINT, before)
+
+
+def version() -> str:
+    """Return the version of Parfocal; workers are asked for it."""
+    return __version__

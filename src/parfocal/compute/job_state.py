@@ -1,0 +1,63 @@
+"""What the scheduler says of a job."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import subprocess
+
+__all__ = ["LIVING", "job_state"]
+
+logger = logging.getLogger(__name__)
+
+LIVING = (
+    *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"),
+    *("STAGE_OUT", "RESIZING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"),
+)
+"""States of Slurm of jobs that have not ended, or will begin again."""
+
+_TIMEOUT_S = 30.0
+
+
+def job_state(job_id: str) -> tuple[str, int | None] | None:
+    """Ask Slurm for the state of a job.
+
+    The controller knows jobs for some minutes after their end, the accounting for good, where
+    there is one; it alone tells who cancelled a job.
+
+    Parameters
+    ----------
+    job_id : str
+        The job.
+
+    Returns
+    -------
+    tuple of (str, int or None), or None
+        The state, such as ``RUNNING``, ``TIMEOUT`` or ``OUT_OF_MEMORY``, and the id of the user
+        who cancelled the job, as far as that is known. None where Slurm is not there, does not
+        answer, or does not know the job.
+    """
+    shown = re.search(r"\bJobState=(\w+)", _ask("scontrol", "--oneliner", "show", "job", job_id))
+    if shown and shown[1] != "CANCELLED":
+        return shown[1], None
+    told = _ask("sacct", "-j", job_id, "-X", "--noheader", "--parsable2", "--format=State")
+    counted = re.match(r"(\w+)(?: by (\d+))?", told)
+    if counted:
+        return counted[1], int(counted[2]) if counted[2] else None
+    return (shown[1], None) if shown else None
+
+
+def _ask(program: str, *arguments: str) -> str:
+    """Return what a program of Slurm prints; nothing where it is not there or fails."""
+    found = shutil.which(program)
+    if found is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [found, *arguments], capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.debug("%s did not answer: %s", program, error)
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,48 @@
+"""Worker processes of this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from parfocal.compute.cluster import ALLOWED_FAILURES, Opened, connect
+from parfocal.models.compute import LocalProcesses
+
+__all__ = ["open_processes"]
+
+
+@contextmanager
+def open_processes(config: LocalProcesses, threads: int) -> Iterator[Opened]:
+    """Start worker processes that speak over loopback only.
+
+    Their memory is not bounded here but by whatever bounds this process, such as its job: what
+    one needs more another may need less.
+
+    Parameters
+    ----------
+    threads : int
+        How many processes where `config` does not say.
+    """
+    from distributed import LocalCluster
+
+    workers = config.workers or threads
+    scratch = os.environ.get("PARFOCAL_SCRATCH")
+    with (
+        tempfile.TemporaryDirectory(prefix="parfocal-", dir=scratch) as folder,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            local_directory=folder,
+            scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        connect(cluster) as client,
+    ):
+        yield Opened(client, workers)

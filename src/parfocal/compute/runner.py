@@ -1,0 +1,214 @@
+"""The tasks of one Slurm allocation: the first hands out, the second is the step, others work.
+
+To dask_jobqueue's SLURMRunner this adds keys of the run's own, and that all tasks end when the
+step does, or is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from parfocal.compute.cluster import (
+    ALLOWED_FAILURES,
+    Opened,
+    connect,
+    import_jobqueue,
+    silence_logs,
+)
+from parfocal.compute.run_folder import RunFolder, check_shared_folder, remove_dead_folders
+from parfocal.compute.slurm_queue import cancel_jobs
+from parfocal.core.processes import is_dead, this_process
+from parfocal.core.publish import write_json
+from parfocal.errors import ConfigurationError, RemoteError
+from parfocal.models.compute import SlurmRunner
+
+__all__ = ["open_runner", "part_of_runner"]
+
+logger = logging.getLogger(__name__)
+
+SCHEDULER, STEP = 0, 1
+ADDRESS_FILE, STEP_FILE, END_FILE = "scheduler.json", "step.json", "end"
+MEET_WITHIN_S = 120.0
+WITHOUT_CLIENT_S = 300.0
+POLL_S = 0.5
+
+
+@contextmanager
+def part_of_runner(config: SlurmRunner) -> Iterator[bool]:
+    """Take this task's part; the step's goes on in the body, the others return when it is over.
+
+    Yields
+    ------
+    bool
+        Whether this task goes on with the step.
+
+    Raises
+    ------
+    ConfigurationError
+        If this is no task of a job step, there are not enough, or the shared folder is missing.
+    RemoteError
+        If the tasks do not meet.
+    """
+    rank, _ = _rank()
+    folder = _folder(config)
+    if rank != STEP:
+        _hand_out(config, folder) if rank == SCHEDULER else _work(config, folder)
+        yield False
+        return
+    _await_scheduler(folder)
+    write_json(folder / STEP_FILE, this_process())
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / END_FILE).touch()
+
+
+@contextmanager
+def open_runner(config: SlurmRunner) -> Iterator[Opened]:
+    """Connect the step to the other tasks.
+
+    Raises
+    ------
+    ConfigurationError, RemoteError
+        See `part_of_runner`.
+    """
+    from parfocal.compute.keys import read_keys
+
+    _, tasks = _rank()
+    folder = _folder(config)
+    address = _await_scheduler(folder)
+    with connect(address, security=read_keys(folder)) as client:
+        yield Opened(client, (tasks - 2) * _threads(), folder / "scratch", details={"tasks": tasks})
+
+
+def _rank() -> tuple[int, int]:
+    """Return the number of this task and how many there are."""
+    remedy = "Start the command with 'srun --ntasks=N', N at least 3, inside an allocation."
+    try:
+        rank, tasks = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"])
+    except (KeyError, ValueError) as error:
+        what = "Engine slurm-runner works in the tasks of a job step, and this is none"
+        raise ConfigurationError(what, remedy=remedy) from error
+    if tasks < 3:
+        what = "Engine slurm-runner needs a task to hand out, one for the step, and workers"
+        raise ConfigurationError(what, expected="3 tasks or more", found=tasks, remedy=remedy)
+    return rank, tasks
+
+
+def _threads() -> int:
+    return int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+
+
+def _folder(config: SlurmRunner) -> Path:
+    """Return the folder that all tasks of the job step name alike."""
+    shared = check_shared_folder(config.shared_folder)
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    return shared / "-".join(["parfocal", *(os.environ.get(name, "0") for name in names)])
+
+
+def _await_scheduler(folder: Path) -> str:
+    """Return the address of the task that hands out, when it is ready."""
+    deadline = time.monotonic() + MEET_WITHIN_S
+    while time.monotonic() < deadline:
+        if address := _read(folder / ADDRESS_FILE).get("address"):
+            return str(address)
+        time.sleep(POLL_S)
+    what = "The task that hands out the work does not show up"
+    remedy = "See its messages; all nodes must see the shared folder at the same path."
+    raise RemoteError(what, where=folder, remedy=remedy)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):  # not there yet, or half written
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _hand_out(config: SlurmRunner, path: Path) -> None:
+    """Be the scheduler until the step is over, then remove the folder."""
+    from parfocal.compute.keys import make_keys
+
+    folder = RunFolder(path.parent, path.name.removeprefix("parfocal-"))
+    try:
+        remove_dead_folders(folder, cancel_jobs)
+        options = {
+            "protocol": "tls://",
+            "security": make_keys(folder.path),
+            "interface": config.interface,
+            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",
+            "allowed_failures": ALLOWED_FAILURES,
+        }
+        _take_role(folder.path, {"scheduler_options": options})
+    finally:
+        folder.remove()
+
+
+def _work(config: SlurmRunner, folder: Path) -> None:
+    """Be a worker until the scheduler ends."""
+    from parfocal.compute.keys import read_keys
+
+    _await_scheduler(folder)
+    options = {
+        "security": read_keys(folder),
+        "protocol": "tls://",
+        "interface": config.interface,
+        "nthreads": _threads(),
+        "memory_limit": 0,  # Slurm bounds it
+        "local_directory": str(folder / "scratch"),
+        "death_timeout": MEET_WITHIN_S,
+        "dashboard": False,
+    }
+    _take_role(folder, {"worker_options": options})
+
+
+def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
+    """Be scheduler or worker, as the number of the task says, until that is over."""
+    import_jobqueue()
+    from dask_jobqueue.slurm import SLURMRunner
+
+    class Runner(SLURMRunner):  # type: ignore[misc]  # dask_jobqueue has no types
+        """Ends with the step."""
+
+        async def on_scheduler_start(self, scheduler: Any) -> None:
+            await _until_over(scheduler, folder)
+            await scheduler.close()
+
+    silence_logs()
+    # It sends itself SIGINT when its role is over.
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    file = str(folder / ADDRESS_FILE).replace("{", "{{").replace("}", "}}")
+    try:
+        Runner(scheduler_file=file, **options)
+    except SystemExit as error:
+        if error.code:
+            raise
+
+
+async def _until_over(scheduler: Any, folder: Path) -> None:
+    """Wait until the step has ended, or was killed."""
+    seen, last_s = False, time.monotonic()
+    while not (folder / END_FILE).exists():
+        await asyncio.sleep(POLL_S)
+        here = len(scheduler.clients) > 1  # one is the scheduler's own
+        seen = seen or here
+        if here or not seen:
+            last_s = time.monotonic()
+        killed = is_dead(_read(folder / STEP_FILE), age_s=0.0)
+        if killed or time.monotonic() - last_s > WITHOUT_CLIENT_S:
+            logger.error("The task of the step is gone: the others end")
+            return
