@@ -4,15 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from memory_images import MemoryImage, five
 from parfocal.analysis import thick_blocks
+from parfocal.analysis.filters import Gaussian
+from parfocal.analysis.levels import Scale, read_levels
+from parfocal.analysis.masks import ValueMask
 from parfocal.analysis.objects import SizeLimits
 from parfocal.analysis.segment import LocalMean, Settings, segment
 from parfocal.analysis.watershed import SplitSettings
+from parfocal.analysis.windows import Windows
 from parfocal.core.blocks import whole
 from parfocal.core.scheduler import Threads
 
@@ -24,12 +29,20 @@ PLANE = Settings(
     fill_holes=True,
     split=SplitSettings("combined", 0.1, 0.5, True, (1.0, 1.0)),
     limits=SizeLimits(5, None),
+    windows=Windows(1 << 30),
 )
 VOLUME = replace(
     PLANE,
     sigma=(0.5, 1.0, 1.0),
     planar=False,
     split=replace(PLANE.split, spacing=(2.0, 1.0, 1.0)),
+)
+AS_IT_IS = replace(
+    VOLUME,
+    sigma=(0.0, 0.0, 0.0),
+    fill_holes=False,
+    split=replace(VOLUME.split, seeds="none", edge=None),
+    limits=SizeLimits(0, None),
 )
 
 
@@ -223,3 +236,72 @@ def test_large_components_are_counted(monkeypatch):
     image = np.zeros((1, 1, 1, 20, 20), np.uint8)
     image[..., 2:12, 2:12] = 9
     assert run(five(image), PLANE)[0].table.large_components == [140]
+
+
+def runs_of(masks):
+    """Number the pixels of each component of (T, Z, Y, X) by T and first pixel, by scipy."""
+    result = np.zeros(masks.shape, np.uint32)
+    count = 0
+    for mask, target in zip(masks, result, strict=True):
+        labels, found = ndimage.label(mask)
+        target[mask] = labels[mask] + count
+        count += found
+    return result, count
+
+
+@given(
+    shape=st.tuples(*[st.integers(1, n) for n in (2, 1, 6, 14, 14)]),
+    block=st.integers(8, 200),
+    seed=st.integers(0, 999),
+    density=st.sampled_from([0.1, 0.35, 0.6]),
+    dark=st.booleans(),
+    dtype=st.sampled_from([np.uint8, np.int32, np.float32]),
+)
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_components_that_are_not_divided_are_those_of_the_mask(
+    shape, block, seed, density, dark, dtype
+):
+    mask = np.random.default_rng(seed).random(shape) < density
+    assume(mask.any() and not mask.all())
+    image = MemoryImage(np.where(mask == dark, 3, 7).astype(dtype))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thick_blocks, "BLOCK_PIXELS", block)
+        patch.setattr(thick_blocks, "BLOCK_SIDE", 4)
+        found, labels = run(image, replace(AS_IT_IS, dark=dark, threshold=5.0), threads=2)
+    expected, count = runs_of(mask[:, 0])
+    assert len(found.table) == count
+    assert labels[:, 0].tolist() == expected.tolist()
+
+
+def test_components_that_are_not_divided_keep_to_the_limits_of_size():
+    mask = np.zeros((1, 1, 1, 9, 30), np.uint8)
+    for start, length in ((0, 2), (5, 3), (10, 4), (16, 9)):
+        mask[0, 0, 0, 2, start : start + length] = 255
+    chosen = replace(AS_IT_IS, threshold=0.5, limits=SizeLimits(3, 8))
+    found, labels = run(MemoryImage(mask), chosen)
+    assert (found.table.too_small, found.table.too_large, len(found.table)) == (1, 1, 2)
+    assert np.unique(labels[..., 5:8]).tolist() == [0, 1]
+    assert labels.max(axis=(0, 1, 2, 3))[[0, 6, 12, 20]].tolist() == [0, 1, 2, 0]
+
+
+def test_holes_of_components_that_are_not_divided_are_filled():
+    mask = np.zeros((1, 1, 1, 9, 9), np.uint8)
+    mask[0, 0, 0, 2:7, 2:7] = 9
+    mask[0, 0, 0, 4, 4] = 0
+    for filled in (True, False):
+        _, labels = run(MemoryImage(mask), replace(AS_IT_IS, threshold=0.5, fill_holes=filled))
+        assert labels[0, 0, 0, 4, 4] == filled
+
+
+@given(seed=st.integers(0, 99), dark=st.booleans(), kind=st.sampled_from([np.uint16, np.int32]))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_a_mask_by_values_is_the_one_by_levels(seed, dark, kind):
+    rng = np.random.default_rng(seed)
+    spread = 60 if seed % 2 else 200_000  # more values than levels
+    image = MemoryImage(rng.integers(0, spread, (1, 1, 1, 20, 21)).astype(kind))
+    everything = whole(image.shape5)
+    scale = Scale(int(image.pixels.min()), int(image.pixels.max()), dark, 0)
+    threshold = int(rng.integers(0, 65536))
+    by_values = ValueMask.above(image, scale, threshold)
+    levels = read_levels(image, everything, scale, [Gaussian((0.0, 0.0, 0.0))])[0]
+    assert by_values.read(everything).tolist() == (levels > threshold).tolist()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.core.blocks import Readable, Region
+from parfocal.analysis.levels import Scale
+from parfocal.core.blocks import Readable, Region, region_shape
 
-__all__ = ["Filled", "Inside", "Mask", "Outside"]
+__all__ = ["AnyMask", "Filled", "Inside", "Mask", "Outside", "ValueMask"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,66 @@ class Mask:
             mask &= levels > around + self.offset
         return mask
 
+    def valid(self, region: Region) -> NDArray[np.bool_]:
+        """Return which pixels (Z, Y, X) of a region have a value."""
+        has_value: NDArray[np.bool_] = self.levels.read(region)[0, 0] > 0
+        return has_value
+
+
+@dataclass(frozen=True)
+class ValueMask:
+    """The pixels above a threshold of an image of integers that is not smoothed.
+
+    They are those of `Mask`, without an image of levels.
+
+    Attributes
+    ----------
+    image : Readable
+        The image.
+    scale : Scale
+        Its levels.
+    threshold : int
+        The last level that does not belong to objects.
+    nearest : int
+        The value of the last pixels that do.
+    """
+
+    image: Readable
+    scale: Scale
+    threshold: int
+    nearest: int
+
+    @classmethod
+    def above(cls, image: Readable, scale: Scale, threshold: int) -> ValueMask:
+        """Find the values above a level."""
+        values = range(int(scale.low), int(scale.high) + 1)
+        ordered = values[::-1] if scale.dark else values
+        place = bisect.bisect_right(
+            ordered, threshold, key=lambda value: scale.to_level(value, image.dtype)
+        )
+        return cls(image, scale, threshold, ordered.start + ordered.step * place)
+
+    def read(self, region: Region) -> NDArray[np.bool_]:
+        """Return the mask (Z, Y, X) of a region."""
+        values = self.image.read(region)[0, 0]
+        mask: NDArray[np.bool_] = (
+            values <= self.nearest if self.scale.dark else values >= self.nearest
+        )
+        return mask
+
+    def valid(self, region: Region) -> NDArray[np.bool_]:
+        """Return which pixels (Z, Y, X) of a region have a value: all."""
+        return np.ones(region_shape(region)[2:], bool)
+
+
+AnyMask = Mask | ValueMask
+
 
 @dataclass(frozen=True)
 class Inside:
     """The mask of a block."""
 
-    mask: Mask
+    mask: AnyMask
     region: Region
 
     def read(self) -> NDArray[np.bool_]:
@@ -59,7 +115,7 @@ class Inside:
 class Outside:
     """All that is not in the mask of a block."""
 
-    mask: Mask
+    mask: AnyMask
     region: Region
 
     def read(self) -> NDArray[np.bool_]:
@@ -83,7 +139,7 @@ class Filled:
         Which of them are holes.
     """
 
-    mask: Mask
+    mask: AnyMask
     region: Region
     labels: Readable
     enclosed: NDArray[np.bool_]
@@ -91,6 +147,6 @@ class Filled:
     def read(self) -> NDArray[np.bool_]:
         """Return the mask (Z, Y, X)."""
         holes = self.enclosed[self.labels.read(self.region)[0, 0]]
-        valid = self.mask.levels.read(self.region)[0, 0] > 0
-        filled: NDArray[np.bool_] = self.mask.read(self.region) | (holes & valid)
+        holes &= self.mask.valid(self.region)
+        filled: NDArray[np.bool_] = self.mask.read(self.region) | holes
         return filled

@@ -5,6 +5,7 @@ The way through the image is told in ``docs/explanation/segmentation.md``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.component_labels import ComponentTable
 from parfocal.analysis.components import BlockMask, Components, label_components, number_block
 from parfocal.analysis.cutting import ComponentSource
 from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
-from parfocal.analysis.masks import Filled, Inside, Mask, Outside
+from parfocal.analysis.masks import AnyMask, Filled, Inside, Mask, Outside, ValueMask
 from parfocal.analysis.noise import detection_limit, measure_noise
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
 from parfocal.analysis.scan import Telling
@@ -88,7 +90,7 @@ class Segmentation:
 
     Attributes
     ----------
-    table : ObjectTable
+    table : ObjectTable or ComponentTable
         The objects, and the source of the label image.
     threshold : float or None
         The threshold in units of the image; None for a local one.
@@ -101,7 +103,7 @@ class Segmentation:
         Number of pixels that are NaN or infinite.
     """
 
-    table: ObjectTable
+    table: ObjectTable | ComponentTable
     threshold: float | None
     in_noise: float | None
     constant: bool
@@ -155,25 +157,53 @@ def segment(
     def volume(dtype: Any) -> Writable:
         return make_volume(image.shape5, dtype, block)
 
-    table = ObjectTable(volume(np.uint32))
+    labels = volume(np.uint32)
     work = _Work(settings, scheduler, Telling(progress, _count_passes(settings) * len(regions)))
     scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
         not_finite = _count_not_finite(image, regions)
-        return Segmentation(table, None, None, constant=True, not_finite=not_finite)
+        return Segmentation(ObjectTable(labels), None, None, constant=True, not_finite=not_finite)
     mask, given = _threshold(image, regions, scale, work, volume)
-    for time in range(t):
-        here = [region for region in regions if region[0].start == time]
-        _divide(table, mask, here, block[4], work)
-    threshold = None if mask.local is not None else scale.to_value(mask.threshold)
+    table = _find_objects(mask, labels, regions, block, work)
+    threshold = (
+        None if isinstance(settings.threshold, LocalMean) else scale.to_value(mask.threshold)
+    )
     below = scale.to_value(given) if given < mask.threshold else None
     return Segmentation(table, threshold, below, constant=False, not_finite=scale.not_finite)
 
 
-def _divide(table: ObjectTable, mask: Mask, here: list[Region], width: int, work: _Work) -> None:
+def _divides(settings: Settings) -> bool:
+    """Tell whether components are anything but objects as they are."""
+    return settings.split.seeds != "none" or settings.split.edge is not None
+
+
+def _find_objects(
+    mask: AnyMask, labels: Writable, regions: Sequence[Region], block: Shape, work: _Work
+) -> ObjectTable | ComponentTable:
+    """Find the objects of all time points."""
+    times = [list(group) for _, group in itertools.groupby(regions, lambda region: region[0].start)]
+    if not isinstance(mask, ValueMask) and _divides(work.settings):
+        divided = ObjectTable(labels)
+        for here in times:
+            _divide(divided, mask, _label(mask, labels, here, work), here, block[4], work)
+        return divided
+    numbered = ComponentTable(labels, block)
+    for here in times:
+        numbered.add(_label(mask, labels, here, work), work.settings.limits)
+    return numbered
+
+
+def _divide(
+    table: ObjectTable,
+    mask: Mask,
+    components: Components,
+    here: list[Region],
+    width: int,
+    work: _Work,
+) -> None:
     """Divide the components of one time point into objects."""
     settings = work.settings
-    components, background = _components(mask, table.labels, here, work)
+    background = _settle(mask, table.labels, components, here, work)
     time = here[0][0].start
     cut_from = ComponentSource(table.labels, mask.levels, time, background, settings.planar, width)
     divided = split_components(
@@ -194,7 +224,8 @@ class _Work:
 
 def _count_passes(settings: Settings) -> int:
     """Count how often the image is gone through; dividing components is so many passes' work."""
-    return 4 + settings.fill_holes + isinstance(settings.threshold, str) + SPLITTING
+    passes = 3 + settings.fill_holes + isinstance(settings.threshold, str)
+    return passes + (1 + SPLITTING if _divides(settings) else 0)
 
 
 @dataclass(frozen=True)
@@ -228,17 +259,21 @@ def _threshold(
     scale: Scale,
     work: _Work,
     make_volume: Callable[[Any], Writable],
-) -> tuple[Mask, int]:
+) -> tuple[AnyMask, int]:
     """Smooth the image into levels, and find the threshold.
 
     Returns
     -------
-    mask : Mask
+    mask : Mask or ValueMask
         With the threshold that is used.
     given : int
         The threshold of the method, before it was raised beyond noise.
     """
     settings, chosen = work.settings, work.settings.threshold
+    plain = not _divides(settings) and not any(settings.sigma) and image.dtype.kind != "f"
+    if plain and isinstance(chosen, float):
+        level = scale.to_level(chosen, image.dtype)
+        return ValueMask.above(image, scale, level), level
     filters = [Gaussian(settings.sigma)]
     volumes = [make_volume(np.uint16)]
     if isinstance(chosen, LocalMean):
@@ -284,10 +319,8 @@ def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
     return counts
 
 
-def _components(
-    mask: Mask, labels: Writable, regions: Sequence[Region], work: _Work
-) -> tuple[Components, int]:
-    """Label the components of one time point, and find the level of their background."""
+def _label(mask: AnyMask, labels: Writable, regions: Sequence[Region], work: _Work) -> Components:
+    """Label the components of one time point block by block."""
     planar, scheduler = work.settings.planar, work.scheduler
     inside: Iterable[BlockMask] = (Inside(mask, region) for region in work.telling.over(regions))
     if work.settings.fill_holes:
@@ -298,13 +331,23 @@ def _components(
             Filled(mask, region, labels, holes[table])
             for region, table in zip(work.telling.over(regions), found.tables(), strict=True)
         )
-    components = label_components(inside, labels, planar=planar, scheduler=scheduler)
+    return label_components(inside, labels, planar=planar, scheduler=scheduler)
+
+
+def _settle(
+    mask: Mask,
+    labels: Writable,
+    components: Components,
+    regions: Sequence[Region],
+    work: _Work,
+) -> int:
+    """Replace labels of blocks by numbers of components, and find the level of their background."""
     settle = _Settle(mask, labels)
     counts = np.zeros(LEVELS, np.int64)
     numbered = zip(work.telling.over(regions), components.tables(), strict=True)
-    for part in scheduler.map(settle, numbered):
+    for part in work.scheduler.map(settle, numbered):
         counts += part
-    return components, median_level(counts) if counts[1:].any() else 1
+    return median_level(counts) if counts[1:].any() else 1
 
 
 @dataclass(frozen=True)

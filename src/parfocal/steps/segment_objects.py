@@ -28,7 +28,7 @@ from parfocal.steps import SUMMARIES
 if TYPE_CHECKING:
     from parfocal.analysis.models.labels import LabelCounts
     from parfocal.analysis.models.segment import Prepared
-    from parfocal.analysis.objects import ObjectTable, SizeLimits
+    from parfocal.analysis.objects import SizeLimits
     from parfocal.analysis.segment import LocalMean, MakeVolume, Segmentation, Settings
     from parfocal.core.blocks import Readable, Shape, Writable
     from parfocal.images import Image
@@ -325,7 +325,7 @@ def _label_metadata(metadata: ImageMetadata, name: str, dtype: str) -> ImageMeta
 
 
 def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -> None:
-    table: ObjectTable = found.table
+    table = found.table
     context.details.update(
         threshold=found.threshold,
         objects=len(table),
