@@ -10,9 +10,11 @@ __all__ = [
     "ConfigurationError",
     "InputError",
     "LeaseLostError",
+    "OutOfMemoryError",
     "OutputExistsError",
     "ParfocalError",
     "RemoteError",
+    "RepeatedFailureError",
     "StorageError",
     "VerificationError",
     "WorkerDiedError",
@@ -84,6 +86,10 @@ class StorageError(InputError):
     """The disk is full, read-only, or otherwise does not take the result."""
 
 
+class OutOfMemoryError(StorageError):
+    """The memory does not suffice for the work."""
+
+
 class RemoteError(ParfocalError):
     """A remote system did not answer, refused, or broke off."""
 
@@ -98,6 +104,20 @@ class VerificationError(ParfocalError):
 
 class LeaseLostError(ParfocalError):
     """Another writer took over the output while this one was thought dead."""
+
+
+class RepeatedFailureError(ParfocalError):
+    """An earlier attempt at a job failed for a reason that another attempt would not change.
+
+    Parameters
+    ----------
+    exit_code : int
+        That of the earlier attempt.
+    """
+
+    def __init__(self, what: str, *, exit_code: int, where: object, found: object) -> None:
+        super().__init__(what, where=where, found=found)
+        self.exit_code = exit_code
 
 
 class WorkerDiedError(ParfocalError):

@@ -34,8 +34,8 @@ SHAPES = (
     (1, 2, 32, 512, 512),
     (1, 1, 64, 512, 512),
     (1, 3, 20, 1024, 1024),
-    (1, 1, 80, 1024, 1024),
-    (1, 1, 24, 2048, 2048),
+    (1, 1, 48, 1024, 1024),
+    (1, 1, 16, 2048, 2048),
     (8, 1, 1, 512, 512),
     (4, 2, 1, 1024, 1024),
     (3, 1, 16, 512, 512),
@@ -44,7 +44,13 @@ SHAPES = (
 """T, C, Z, Y, X."""
 DTYPES = ("uint8", "uint16", "float32")
 THREADS = (1, 2, 4, 2, 1, 4, 2)
-FILTERS = ("gaussian", "median", "difference_of_gaussians", "subtract_mean", "top_hat")
+FILTERS: tuple[dict[str, Any], ...] = (
+    {"method": "gaussian"},
+    {"method": "median"},
+    {"method": "difference_of_gaussians", "wide_px": 3},
+    {"method": "subtract_mean", "sigma_px": 8},
+    {"method": "top_hat", "radius_px": 8},
+)
 SEGMENTATIONS: tuple[dict[str, Any], ...] = (
     {},
     {"seeds": {"method": "none"}, "threshold": {"method": "otsu"}},
@@ -74,9 +80,9 @@ def cases() -> Iterator[Case]:
         itertools.cycle(SEGMENTATIONS),
         strict=False,
     )
-    for number, ((dtype, shape), threads, method, segmentation) in enumerate(turns):
+    for number, ((dtype, shape), threads, chosen, segmentation) in enumerate(turns):
         params = {
-            "filter-image": {"filter": {"method": method}},
+            "filter-image": {"filter": chosen},
             "segment-objects": segmentation,
         }
         yield Case(f"case_{number:02}", shape, dtype, threads, params)

@@ -26,7 +26,7 @@ STAMP = ".image.ome.zarr.stamp.json"
 
 @pytest.mark.parametrize(
     ("action", "code", "told"),
-    [("kill", 137, "memory ran out"), ("segv", 139, "SIGSEGV"), ("exit", 7, "exit code 7")],
+    [("kill", 137, "killed (SIGKILL)"), ("segv", 139, "SIGSEGV"), ("exit", 7, "exit code 7")],
 )
 def test_a_dead_worker_costs_one_image_and_the_next_run_mends_it(
     tmp_path, action, code, told
@@ -213,3 +213,60 @@ def test_many_attempts_at_odd_names(tmp_path) -> None:
     (folder / "s.tsv").write_text(text.replace("a.txt", name))
     done = run(*batch(folder), cwd=folder)
     assert statuses(folder) == {"a": "done"}, done.stderr
+
+
+def job_attempt(folder):
+    return json.loads((folder / "R/attempts/make_image/0.json").read_text())
+
+
+def test_killed_images_are_left_for_the_next_attempt_and_the_others_done(tmp_path) -> None:
+    sheet(tmp_path, [("a", ""), ("b", "once"), ("c", "")])
+    first = run(*batch(tmp_path, "--attempt", 1, "--attempts", 2), cwd=tmp_path)
+    assert first.returncode == 1
+    assert "Images are left for the next attempt: b (1 of 3)" in first.stderr
+    assert not (tmp_path / "R/outcomes").exists()
+    assert job_attempt(tmp_path)["cause"] in ("memory", "killed")
+    second = run(*batch(tmp_path, "--attempt", 2, "--attempts", 2), cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert "Trying again" in second.stderr
+    assert set(statuses(tmp_path).values()) == {"done"}
+    assert [len(found) for found in records(tmp_path).values()] == [1, 2, 1]
+    assert job_attempt(tmp_path)["exit_code"] == 0
+
+
+def test_lack_of_memory_is_an_attempt_of_its_own_and_fails_the_image_at_the_last(tmp_path) -> None:
+    sheet(tmp_path, [("a", "memory"), ("b", "")])
+    first = run(*batch(tmp_path, "--attempts", 2, "--memory-mib", 500), cwd=tmp_path)
+    assert first.returncode == 1
+    told = job_attempt(tmp_path)
+    assert (told["cause"], told["memory_mib"]) == ("memory", 500)
+    last = run(*batch(tmp_path, "--attempt", 2, "--attempts", 2), cwd=tmp_path)
+    assert last.returncode == 0
+    assert statuses(tmp_path) == {"a": "failed", "b": "done"}
+    assert "memory does not suffice" in outcome(tmp_path)["a"]["error"]
+    assert records(tmp_path)["a"][0]["error"]["type"] == "OutOfMemoryError"
+
+
+def test_other_failures_are_not_tried_again(tmp_path) -> None:
+    sheet(tmp_path, [("a", "input"), ("b", "segv"), ("c", "remote")])
+    done = run(*batch(tmp_path, "--attempt", 1, "--attempts", 3), cwd=tmp_path)
+    assert done.returncode == 0
+    assert set(statuses(tmp_path).values()) == {"failed"}
+
+
+def test_a_stopped_batch_leaves_the_cause_to_the_scheduler(tmp_path) -> None:
+    sheet(tmp_path, [("a", "hang")])
+    flag = tmp_path / "flag"
+    process = start(*batch(tmp_path, "--attempts", 2), cwd=tmp_path, TOY_FLAG=str(flag))
+    wait_for(flag.exists)
+    process.terminate()
+    process.communicate(timeout=60)
+    told = job_attempt(tmp_path)
+    assert (told["cause"], told["exit_code"], told["settled"]) == ("killed", 143, False)
+
+
+def test_attempts_beyond_the_last_are_refused(tmp_path) -> None:
+    sheet(tmp_path, [("a", "")])
+    done = run(*batch(tmp_path, "--attempt", 3, "--attempts", 2), cwd=tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "R").exists()

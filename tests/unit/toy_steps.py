@@ -92,6 +92,7 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
     ),
     "remote": _fail(RemoteError("The server is asleep", where="https://example.org")),
     "verify": _fail(VerificationError("Two toys differ", expected=1, found=2)),
+    "memory": _fail(MemoryError()),
     "bug": _fail(KeyError("a slip")),
     "kill": lambda _flag: os.kill(os.getpid(), signal.SIGKILL),
     "segv": lambda _flag: os.kill(os.getpid(), signal.SIGSEGV),

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from parfocal.errors import InputError, ParfocalError, StorageError
+from parfocal.errors import InputError, OutOfMemoryError, ParfocalError, StorageError
 from parfocal.models.record import Failure
 
 __all__ = ["explain", "failure_of"]
@@ -48,7 +48,7 @@ def explain(error: BaseException, where: Path) -> BaseException:
         if isinstance(cause, MemoryError):
             what = "The memory does not suffice"
             remedy = "Give the step more memory, or a smaller image."
-            return StorageError(what, where=where, remedy=remedy)
+            return OutOfMemoryError(what, where=where, remedy=remedy)
     return error
 
 

@@ -13,7 +13,7 @@ from parfocal.models.base import Parameters
 from parfocal.models.sheet import COLUMNS, Row
 from parfocal.models.source import source_key
 
-__all__ = ["outcome_path", "port_path", "relative_uri", "resolve_ports"]
+__all__ = ["job_attempt_path", "outcome_path", "port_path", "relative_uri", "resolve_ports"]
 
 
 def port_path(results: Path, port: Port, params: Parameters, row: Row) -> Path | None:
@@ -85,6 +85,11 @@ def resolve_ports(
 def outcome_path(results: Path, step: Step, batch: int) -> Path:
     """Return where the outcome of a batch lies."""
     return results / "outcomes" / step.folder / f"{batch}.json"
+
+
+def job_attempt_path(results: Path, step: Step, name: str) -> Path:
+    """Return where the last attempt at a batch is told of, `name` being that of its outcome."""
+    return results / "attempts" / step.folder / f"{name}.json"
 
 
 def relative_uri(path: Path, results: Path | None) -> str:

@@ -1,0 +1,41 @@
+"""One attempt at a batch job: what it was given, and how it ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from parfocal.models.base import Model
+
+__all__ = ["AGAIN", "Cause", "JobAttempt"]
+
+Cause = Literal["memory", "time", "node", "preempted", "killed", "cancelled", "error"]
+"""Why an attempt did not end well."""
+
+AGAIN: tuple[Cause, ...] = ("memory", "time", "node", "preempted", "killed")
+"""The causes after which another attempt may end well."""
+
+
+class JobAttempt(Model):
+    """One attempt at a batch job, written when it starts and again when it ends."""
+
+    format: Literal["parfocal-job-attempt-1"] = "parfocal-job-attempt-1"
+    run: str | None = Field(
+        default=None, description="The run of the engine that the attempt belongs to."
+    )
+    attempt: int = Field(default=1, ge=1, description="1 for the first of the run.")
+    attempts: int = Field(default=1, ge=1, description="How many the run makes at most.")
+    memory_mib: int | None = Field(default=None, ge=1, description="Memory that it was given.")
+    time_min: int | None = Field(default=None, ge=1, description="Time that it was given.")
+    process: dict[str, Any] = Field(description="Which process of which machine it is.")
+    job_id: str | None = Field(default=None, description="The scheduler's job.")
+    started: datetime
+    ended: datetime | None = None
+    exit_code: int | None = Field(default=None, description="0 when it ended well.")
+    cause: Cause | None = Field(default=None, description="Why it did not end well.")
+    message: str = Field(default="", description="The same in words.")
+    settled: bool = Field(
+        default=False, description="Whether nothing more can be found out about its end."
+    )
