@@ -148,7 +148,7 @@ def test_a_writer_whose_folder_was_taken_over_cannot_touch_it(tmp_path):
     def start(path, data):
         writer = LevelWriter(path, layout, "YX", lambda _: data, version="0.5", sharded=True)
         output = writer.open(region)
-        output.write(writer.encode(region, np.zeros(layout.shape, np.uint16)))
+        output.write(writer.encode(region, np.zeros(layout.shape, np.uint16)).chunks)
         return output
 
     zombie = start(tmp_path / "old/0", b"old")

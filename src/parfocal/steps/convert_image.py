@@ -169,6 +169,7 @@ def _convert_one(
             labels=params.labels,
             original_metadata=_with_ome_xml(image),
             threads=context.threads,
+            scheduler=context.distributed,
             progress=context.progress,
             resume=True,
         )
@@ -209,6 +210,7 @@ def _convert_all(
             labels=params.labels,
             original_metadata=texts,
             threads=context.threads,
+            scheduler=context.distributed,
             progress=context.progress,
             resume=True,
         )

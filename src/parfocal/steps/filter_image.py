@@ -172,6 +172,7 @@ def run(
             source,
             ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
             threads=context.threads,
+            scheduler=context.distributed,
             progress=context.progress,
         )
     context.details.update({name: list(size) for name, size in sizes.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,47 +41,66 @@ def make_encoder(options: ZarrOptions, dtype: np.dtype[Any]) -> Encode:
     """
     little = dtype.newbyteorder("<")
     if options.codec in BLOSC:
-        return _blosc(BLOSC[options.codec], options.level, dtype.itemsize, little)
+        return _Blosc(BLOSC[options.codec], options.level, little)
     if options.codec == "zstd":
+        return _Zstd(options.level, little)
+    if options.codec == "gzip":
+        return _Gzip(options.level, little)
+    return _Plain(little)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    little: np.dtype[Any]
+
+    def __call__(self, chunk: NDArray[Any]) -> bytes:
+        return chunk.astype(self.little, copy=False).tobytes()
+
+
+@dataclass(frozen=True)
+class _Zstd:
+    level: int
+    little: np.dtype[Any]
+
+    def __call__(self, chunk: NDArray[Any]) -> bytes:
         from numcodecs import zstd
 
         # Its checksum lets readers notice a flipped bit.
-        return lambda chunk: bytes(
-            zstd.compress(chunk.astype(little, copy=False), options.level, checksum=True)
-        )
-    if options.codec == "gzip":
-        return _gzip(options.level, little)
-    return lambda chunk: chunk.astype(little, copy=False).tobytes()
+        data = chunk.astype(self.little, copy=False)
+        return bytes(zstd.compress(data, self.level, checksum=True))
 
 
-def _gzip(level: int, little: np.dtype[Any]) -> Encode:
-    from imagecodecs import gzip_encode
+@dataclass(frozen=True)
+class _Gzip:
+    level: int
+    little: np.dtype[Any]
 
-    def encode(chunk: NDArray[Any]) -> bytes:
-        data: Any = chunk.astype(little, copy=False)
+    def __call__(self, chunk: NDArray[Any]) -> bytes:
+        from imagecodecs import gzip_encode
+
+        data: Any = chunk.astype(self.little, copy=False)
         # libdeflate states neither time nor system in the header, which would differ.
-        return bytes(gzip_encode(data, level=level))
-
-    return encode
+        return bytes(gzip_encode(data, level=self.level))
 
 
-def _blosc(name: str, level: int, itemsize: int, little: np.dtype[Any]) -> Encode:
-    from imagecodecs import blosc_encode
+@dataclass(frozen=True)
+class _Blosc:
+    name: str
+    level: int
+    little: np.dtype[Any]
 
-    shuffle = "shuffle" if itemsize > 1 else "noshuffle"
+    def __call__(self, chunk: NDArray[Any]) -> bytes:
+        from imagecodecs import blosc_encode
 
-    def encode(chunk: NDArray[Any]) -> bytes:
-        data: Any = chunk.astype(little, copy=False)
+        data: Any = chunk.astype(self.little, copy=False)
         return bytes(
             blosc_encode(
                 data,
-                level=level,
-                compressor=name,
-                shuffle=shuffle,
-                typesize=itemsize,
+                level=self.level,
+                compressor=self.name,
+                shuffle="shuffle" if self.little.itemsize > 1 else "noshuffle",
+                typesize=self.little.itemsize,
                 blocksize=BLOSC_BLOCK_BYTES,
                 numthreads=1,
             )
         )
-
-    return encode

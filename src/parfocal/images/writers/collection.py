@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from parfocal.core.scheduler import Scheduler
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.writers.groups import write_group
 from parfocal.images.writers.ome_plate import ome_plate
@@ -30,6 +31,7 @@ def write_collection(
     labels: bool = False,
     original_metadata: Mapping[str, bytes] | None = None,
     threads: int = 1,
+    scheduler: Scheduler | None = None,
     progress: Callable[[int, int], None] | None = None,
     resume: bool = False,
 ) -> list[ImageMetadata]:
@@ -51,6 +53,8 @@ def write_collection(
         Texts of the source to keep below ``OME/``; without an OME-XML one is made.
     threads : int
         How many threads read, average and compress.
+    scheduler : Scheduler, optional
+        Where shards are worked on instead; see `write_ome_zarr`.
     progress : callable, optional
         Called as ``progress(done, total)``, in pixels.
     resume : bool
@@ -79,6 +83,7 @@ def write_collection(
                 options,
                 labels=labels,
                 threads=threads,
+                scheduler=scheduler,
                 progress=report.of(number),
                 resume=resume,
             )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from parfocal.core.blocks import Readable
+from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
 from parfocal.images.ngff import image_attributes
 from parfocal.images.pyramid import halve, halve_labels
@@ -61,13 +62,15 @@ def write_ome_zarr(
     attributes: Mapping[str, Any] | None = None,
     original_metadata: Mapping[str, bytes] | None = None,
     threads: int = 1,
+    scheduler: Scheduler | None = None,
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Written:
     """Write an image with its pyramid as OME-Zarr.
 
-    The same input gives the same bytes, whatever the `threads`, and whether or not it was
-    interrupted and resumed. Memory is a few planes a thread, of at most 4 by 4 chunks.
+    The same input gives the same bytes, whatever the `threads` or the `scheduler`, and whether
+    or not it was interrupted and resumed. Memory is a few planes a thread, of at most 4 by 4
+    chunks.
 
     Parameters
     ----------
@@ -88,6 +91,9 @@ def write_ome_zarr(
         Texts of the source to keep below ``OME/``, by file name.
     threads : int
         How many threads read, average and compress.
+    scheduler : Scheduler, optional
+        Where shards are read, averaged, compressed and written instead, each as a whole;
+        `source` must be picklable then. None, or one of this process, for `threads`.
     progress : callable, optional
         Called as ``progress(done, total)``, in pixels of all levels.
     resume : bool
@@ -105,6 +111,8 @@ def write_ome_zarr(
         If the data type cannot be stored, or the disk does not take the result.
     """
     options = options or ZarrOptions()
+    if scheduler and scheduler.local:
+        scheduler = None
     stored = find_stored(source, options)
     if stored:
         options = stored[0]
@@ -132,22 +140,36 @@ def write_ome_zarr(
             for n, layout in enumerate(levels)
         ]
         shrink = halve_labels if labels else halve
-        kept = write_levels(source, writers, stores, shrink, threads=threads, progress=progress)
+        passed = write_levels(
+            source,
+            writers,
+            stores,
+            shrink,
+            threads=threads,
+            scheduler=scheduler,
+            progress=progress,
+        )
+        if scheduler:
+            _remove_drafts(path)  # those of workers that died
         _write_originals(path, original_metadata or {}, options.ngff)
         windows = None if labels else channel_windows(stores[-1], levels[-1].shard)
         ngff = image_attributes(metadata, levels, options.ngff, windows=windows)
         _write_group(path, _group_attributes(ngff, metadata, attributes, options), options.ngff)
     except OSError as error:
         raise storage_error(error, path) from error
-    return Written(kept, recompressed=stored is None or stored[1].encoded_anew > 0)
+    return Written(passed.found, recompressed=stored is None or passed.compressed > 0)
 
 
 def _prepare(path: Path, *, resume: bool) -> None:
     """Make the folder, or remove the files that an interrupted writer had not finished."""
     path.mkdir(parents=True, exist_ok=resume)
+    _remove_drafts(path)
+
+
+def _remove_drafts(path: Path) -> None:
     for pattern in (f"*{TEMPORARY}", "*.__lock"):  # ours, and tensorstore's
         for file in path.rglob(pattern):
-            file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def _create(

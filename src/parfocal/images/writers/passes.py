@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
+from parfocal.core.blocks import Readable, Region
+from parfocal.core.scheduler import Scheduler
+from parfocal.core.tally import tally_of
+from parfocal.images.writers.chain import Chain, Halving, Shrink, WriteBlock
+from parfocal.images.writers.shards import Encoded, LevelWriter, Output
 
-from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, region_shape, whole
-from parfocal.images.writers.shards import LevelWriter, Output, StoredChunk
-
-__all__ = ["Progress", "write_levels"]
+__all__ = ["Passed", "Progress", "write_levels"]
 
 Progress = Callable[[int, int], None]
-Shrink = Callable[..., NDArray[Any]]
-"""`halve` or `halve_labels`."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What was done to write all levels.
+
+    Attributes
+    ----------
+    found : int
+        How many files were there already.
+    compressed : int
+        How many chunks were compressed.
+    """
+
+    found: int
+    compressed: int
 
 
 def write_levels(
@@ -29,8 +42,9 @@ def write_levels(
     shrink: Shrink,
     *,
     threads: int,
+    scheduler: Scheduler | None,
     progress: Progress | None,
-) -> int:
+) -> Passed:
     """Write all levels.
 
     A pass takes the planes of each shard of its first level in memory through all the levels
@@ -48,149 +62,115 @@ def write_levels(
     shrink : callable
         The rule of the pyramid.
     threads : int
-        How many planes are read, averaged and compressed at once.
+        How many planes are read, averaged and compressed at once, in threads.
+    scheduler : Scheduler, optional
+        Where shards are worked on instead, each as a whole.
     progress : callable, optional
         Called as ``progress(done, total)``, in pixels of all levels.
-
-    Returns
-    -------
-    int
-        How many files were there already.
     """
     total = sum(math.prod(writer.layout.shape) for writer in writers)
-    done, first, found = 0, 0, 0
+    done, first, found, compressed = 0, 0, 0, 0
     while first < len(writers):
         last = first
         while last + 1 < len(writers) and writers[last].layout.feeds(writers[last + 1].layout):
             last += 1
-        chain = writers[first : last + 1]
-        reader = _Halving(stores[first - 1], chain[0], writers[first - 1], shrink)
-        work = _Pass(reader if first else source, chain, shrink)
-        for count in work.run(threads):
+        chain = tuple(writers[first : last + 1])
+        reader = Halving(stores[first - 1], chain[0], writers[first - 1], shrink)
+        work = _Pass(Chain(reader if first else source, chain, shrink))
+        for count in work.far(scheduler) if scheduler else work.here(threads):
             done += count
             if progress:
                 progress(done, total)
         found += work.found
+        compressed += work.compressed
         first = last + 1
-    return found
-
-
-@dataclass(frozen=True)
-class _Halving:
-    """Reads the first level of a later pass: what follows from the level before, on disk."""
-
-    store: Readable
-    writer: LevelWriter
-    before: LevelWriter
-    shrink: Shrink
-
-    @property
-    def shape5(self) -> Shape:
-        return self.writer.layout.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.store.dtype
-
-    def read(self, region: Region) -> NDArray[Any]:
-        smaller = self.writer.layout
-        pixels = self.store.read(self.before.layout.double(region, smaller))
-        return self.shrink(pixels, along_z=2 in self.before.layout.halved(smaller))
+    return Passed(found, compressed)
 
 
 class _Pass:
-    """Writes the levels of `chain`, of which `reader` is the first."""
+    """Writes the levels of a chain."""
 
-    def __init__(self, reader: Readable, chain: Sequence[LevelWriter], shrink: Shrink) -> None:
-        self._reader = reader
+    def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._shrink = shrink
         self._open: set[_Block] = set()
+        self._lock = threading.Lock()
         self.found = 0
+        self.compressed = 0
 
-    def run(self, threads: int) -> Iterator[int]:
-        """Write all blocks; yield numbers of pixels as they are done."""
+    def here(self, threads: int) -> Iterator[int]:
+        """Write all blocks in threads; yield numbers of pixels as they are done."""
         try:
             yield from _in_threads(self._work, self._units(), threads)
         finally:
             for block in self._open:
                 block.abandon()
 
+    def far(self, scheduler: Scheduler) -> Iterator[int]:
+        """Write each block where the scheduler has it written; yield as `here` does."""
+        tally = tally_of(self._chain.reader)
+        there: list[Region] = []
+        for written in scheduler.map(WriteBlock(self._chain), self._missing(there)):
+            self.compressed += written.compressed
+            if tally:
+                tally.add(written.not_finite)
+            yield written.pixels
+        yield sum(self._chain.pixels(block) for block in there)
+
+    def _missing(self, there: list[Region]) -> Iterator[Region]:
+        """Yield the blocks that are not there; add those that are to `there`."""
+        for block in self._chain.blocks():
+            found = self._chain.count(block)
+            self.found += found
+            if found:
+                there.append(block)
+            else:
+                yield block
+
     def _units(self) -> Iterator[_Unit]:
-        """Yield what one thread does at once: a plane, or as many as one of the last level."""
-        layout = self._chain[0].layout
-        unit = self._unit_shape()
-        for region in iter_blocks(whole(layout.shape), layout.shard):
-            regions = self._regions(region)
-            found = [w.count(r) for w, r in zip(self._chain, regions, strict=True)]
-            if all(found):
-                self.found += sum(found)
-                yield _Unit(None, 0, regions)
-                continue
-            parts = list(iter_blocks(region, unit))
-            block = _Block(self._chain, regions, len(parts), self._open)
+        """Yield what one thread does at once."""
+        there: list[Region] = []
+        for region in self._missing(there):
+            parts = self._chain.parts(region)
+            block = _Block(self._chain, region, len(parts), self._open)
             for number, part in enumerate(parts):
-                yield _Unit(block, number, self._regions(part))
-
-    def _unit_shape(self) -> Shape:
-        shard = self._chain[0].layout.shard
-        layouts = [writer.layout for writer in self._chain]
-        pairs = itertools.pairwise(layouts)
-        planes = 2 ** sum(2 in larger.halved(smaller) for larger, smaller in pairs)
-        return 1, 1, min(planes, shard[2]), shard[3], shard[4]
-
-    def _regions(self, region: Region) -> list[Region]:
-        """Return the regions of all levels of the chain that follow from one of the first."""
-        regions = [region]
-        for larger, smaller in itertools.pairwise(self._chain):
-            regions.append(larger.layout.halve(regions[-1], smaller.layout))
-        return regions
+                yield _Unit(block, number, part)
+        for region in there:
+            yield _Unit(None, 0, region)
 
     def _work(self, unit: _Unit) -> int:
         if unit.block is not None:
-            unit.block.commit(unit.number, self._encode(unit.regions))
-        return sum(math.prod(region_shape(region)) for region in unit.regions)
-
-    def _encode(self, regions: Sequence[Region]) -> list[list[StoredChunk]]:
-        pixels = self._reader.read(regions[0])
-        chunks = [self._chain[0].encode(regions[0], pixels)]
-        for before, writer, region in zip(self._chain, self._chain[1:], regions[1:], strict=False):
-            pixels = self._shrink(pixels, along_z=2 in before.layout.halved(writer.layout))
-            chunks.append(writer.encode(region, pixels))
-        return chunks
+            encoded = self._chain.encode(unit.region)
+            unit.block.commit(unit.number, encoded)
+            with self._lock:
+                self.compressed += sum(level.compressed for level in encoded)
+        return self._chain.pixels(unit.region)
 
 
 class _Block:
     """A shard of each level of a chain, whose parts come in any order and are written in one."""
 
-    def __init__(
-        self,
-        chain: Sequence[LevelWriter],
-        regions: Sequence[Region],
-        parts: int,
-        registry: set[_Block],
-    ) -> None:
+    def __init__(self, chain: Chain, region: Region, parts: int, registry: set[_Block]) -> None:
         self._chain = chain
-        self._regions = regions
+        self._region = region
         self._parts = parts
         self._registry = registry
         self._outputs: list[Output] = []
-        self._waiting: dict[int, list[list[StoredChunk]]] = {}
+        self._waiting: dict[int, list[Encoded]] = {}
         self._next = 0
         self._lock = threading.Lock()
 
-    def commit(self, number: int, chunks: list[list[StoredChunk]]) -> None:
+    def commit(self, number: int, encoded: list[Encoded]) -> None:
         """Write part `number`, now or when those before it are there."""
         with self._lock:
             if not self._outputs:
                 self._registry.add(self)
-                pairs = zip(self._chain, self._regions, strict=True)
+                pairs = zip(self._chain.writers, self._chain.regions(self._region), strict=True)
                 self._outputs = [writer.open(region) for writer, region in pairs]
-            self._waiting[number] = chunks
+            self._waiting[number] = encoded
             while self._next in self._waiting:
                 ready = self._waiting.pop(self._next)
                 for output, part in zip(self._outputs, ready, strict=True):
-                    output.write(part)
+                    output.write(part.chunks)
                 self._next += 1
             if self._next == self._parts:
                 for output in self._outputs:
@@ -205,11 +185,11 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Part `number` of a block, by its region on each level of the chain; None: it is there."""
+    """Part `number` of a block, by its region in the first level; None: it is there."""
 
     block: _Block | None
     number: int
-    regions: list[Region]
+    region: Region
 
 
 def _in_threads(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,13 +17,39 @@ from parfocal.images.writers.codecs import Encode
 from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES
 
-__all__ = ["TEMPORARY", "ChunkFiles", "LevelWriter", "ShardFile", "StoredChunk", "is_whole_shard"]
+__all__ = [
+    "TEMPORARY",
+    "ChunkFiles",
+    "Encoded",
+    "LevelWriter",
+    "Output",
+    "ShardFile",
+    "StoredChunk",
+    "is_whole_shard",
+]
 
 TEMPORARY = ".tmp"
 """Ending of the names of files that are being written."""
 
 StoredChunk = tuple[Shape, bytes]
 """A chunk: its place in the grid of chunks along T, C, Z, Y, X, and its bytes."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Chunks of one level.
+
+    Attributes
+    ----------
+    chunks : list of StoredChunk
+        In the order in which they are stored.
+    compressed : int
+        How many of them were compressed; the others were there already.
+    """
+
+    chunks: list[StoredChunk]
+    compressed: int
+
 
 Reuse = Callable[[LevelLayout, Shape, Region, NDArray[Any]], bytes | None]
 
@@ -44,7 +71,7 @@ class Output(Protocol):
 
 
 class LevelWriter:
-    """Compresses the blocks of one level and knows their files.
+    """Compresses the blocks of one level and knows their files; it can be pickled.
 
     Parameters
     ----------
@@ -78,19 +105,18 @@ class LevelWriter:
     ) -> None:
         self.layout = layout
         self._reuse = reuse
-        self._root = path / "c" if version == "0.5" else path
+        self._root = path.absolute() / "c" if version == "0.5" else path.absolute()
         self._kept = [AXES.index(axis) for axis in axes]
         self._encode = encode
         self._sharded = sharded
-        # A writer that was thought dead must not write into the files of its successor.
-        self._token = uuid.uuid4().hex[:12]
 
-    def encode(self, region: Region, pixels: NDArray[Any]) -> list[StoredChunk]:
+    def encode(self, region: Region, pixels: NDArray[Any]) -> Encoded:
         """Compress the chunks of `pixels` (T, C, Z, Y, X), which lie at `region`.
 
         Chunks that the image does not fill are filled up with zeros.
         """
-        chunks = []
+        chunks: list[StoredChunk] = []
+        compressed = 0
         for part in iter_blocks(region, self.layout.chunk):
             inside = tuple(
                 slice(one.start - all_.start, one.stop - all_.start)
@@ -107,14 +133,20 @@ class LevelWriter:
                 full[tuple(slice(size) for size in chunk.shape)] = chunk
                 chunk = full
             chunks.append((place, self._encode(chunk)))
-        return chunks
+            compressed += 1
+        return Encoded(chunks, compressed)
 
     def open(self, block: Region) -> Output:
-        """Return where the chunks of `block`, the region of one shard, are to be written."""
+        """Return where the chunks of `block`, the region of one shard, are to be written.
+
+        Each call has files of its own until `Output.finish`: a writer that was thought dead
+        must not write into those of its successor.
+        """
+        token = uuid.uuid4().hex[:12]
         if self._sharded:
             path = self._path(_place(block, self.layout.shard))
-            return ShardFile(path, self.layout, self._token)
-        return ChunkFiles(self._path, self._token)
+            return ShardFile(path, self.layout, token)
+        return ChunkFiles(self._path, token)
 
     def count(self, block: Region) -> int:
         """Return how many files hold `block` if all of them are there and whole, else 0."""

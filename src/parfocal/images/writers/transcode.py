@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,6 @@ class StoredChunks:
 
     def __init__(self, levels: list[tuple[ZarrLevel, dict[str, Any]]]) -> None:
         self._levels = levels
-        self._lock = threading.Lock()
-        self.encoded_anew = 0
 
     def reuse(
         self, number: int, layout: LevelLayout, place: Shape, part: Region, pixels: NDArray[Any]
@@ -53,15 +50,6 @@ class StoredChunks:
         pixels : (T, C, Z, Y, X) array
             What the chunk has to hold.
         """
-        data = self._stored(number, layout, place, part, pixels)
-        if data is None:
-            with self._lock:
-                self.encoded_anew += 1
-        return data
-
-    def _stored(
-        self, number: int, layout: LevelLayout, place: Shape, part: Region, pixels: NDArray[Any]
-    ) -> bytes | None:
         if number >= len(self._levels):
             return None
         level, document = self._levels[number]
