@@ -21,20 +21,30 @@ class Tally:
     ----------
     not_finite : int
         Number of results that are not finite.
+    below, above : int
+        Number of results beyond the range of their data type, which became its ends.
     """
 
     def __init__(self) -> None:
         self.not_finite = 0
+        self.below = 0
+        self.above = 0
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a new one."""
         return Tally, ()
 
-    def add(self, not_finite: int) -> None:
+    def add(self, not_finite: int = 0, *, below: int = 0, above: int = 0) -> None:
         """Count some more."""
         with self._lock:
             self.not_finite += not_finite
+            self.below += below
+            self.above += above
+
+    def counts(self) -> dict[str, int]:
+        """Return what was counted, as `add` takes it."""
+        return {"not_finite": self.not_finite, "below": self.below, "above": self.above}
 
 
 def tally_of(source: Readable) -> Tally | None:

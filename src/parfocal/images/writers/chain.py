@@ -128,13 +128,13 @@ class WrittenBlock:
         How many pixels of all levels it has.
     compressed : int
         How many chunks were compressed; the others were there already.
-    not_finite : int
-        What the source counted into its tally.
+    counts : dict of str to int
+        What the source counted, as `Tally.add` takes it.
     """
 
     pixels: int
     compressed: int
-    not_finite: int
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,4 @@ class WriteBlock:
         finally:
             for output in outputs:
                 output.abandon()
-        return WrittenBlock(chain.pixels(block), compressed, tally.not_finite)
+        return WrittenBlock(chain.pixels(block), compressed, tally.counts())

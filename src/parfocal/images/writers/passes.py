@@ -112,7 +112,7 @@ class _Pass:
         for written in scheduler.map(WriteBlock(self._chain), self._missing(there)):
             self.compressed += written.compressed
             if tally:
-                tally.add(written.not_finite)
+                tally.add(**written.counts)
             yield written.pixels
         yield sum(self._chain.pixels(block) for block in there)
 
