@@ -13,7 +13,7 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
 from parfocal.models.documents import parse_document
 
-__all__ = ["read_params"]
+__all__ = ["read_mapping", "read_params"]
 
 
 def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Parameters:
@@ -33,7 +33,7 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
     ConfigurationError
         If the file cannot be read, or a parameter is unknown or out of its bounds.
     """
-    values = _mapping(given) if given is not None else {}
+    values = read_mapping(given, "--params") if given is not None else {}
     for setting in settings:
         _set(values, setting)
     try:
@@ -50,22 +50,36 @@ def _is_inline(given: str) -> bool:
     return given.lstrip().startswith("{")
 
 
-def _where(given: str | None) -> str | None:
-    return "--params" if given is not None and _is_inline(given) else given
+def _where(given: str | None, option: str = "--params") -> str | None:
+    return option if given is not None and _is_inline(given) else given
 
 
-def _mapping(given: str) -> dict[str, Any]:
+def read_mapping(given: str, option: str) -> dict[str, Any]:
+    """Return what a file or JSON holds.
+
+    Parameters
+    ----------
+    given : str
+        The path of a YAML or JSON file, or JSON itself.
+    option : str
+        What it was given by, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, or it holds something else than a mapping.
+    """
     text = given
     if not _is_inline(given):
         try:
             text = Path(given).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            what = "The file of parameters cannot be read"
+            what = f"The file of {option} cannot be read"
             remedy = "Name a YAML or JSON file, or write the JSON itself."
             raise ConfigurationError(what, where=given, found=error, remedy=remedy) from error
-    values = parse_document(text, _where(given))
+    values = parse_document(text, _where(given, option))
     if not isinstance(values, dict):
-        what = "Parameters are not a mapping of names to values"
+        what = f"What {option} gives is not a mapping of names to values"
         raise ConfigurationError(what, where=given, found=type(values).__name__)
     return values
 

@@ -8,10 +8,13 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
+from parfocal.cli.compute import read_compute
 from parfocal.cli.log import progress_to_stderr
 from parfocal.cli.params import read_params
+from parfocal.compute import Compute, taking_part
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
+from parfocal.models.compute import LocalThreads
 
 __all__ = ["make_parser", "run_step_command"]
 
@@ -55,6 +58,11 @@ def make_parser(step: Step) -> ArgumentParser:
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the record here")
     parser.add_argument("--replace", action="store_true", help="replace outputs that exist")
     if step.scope == "image":
+        parser.add_argument(
+            "--compute",
+            metavar="FILE|JSON",
+            help="where blocks of an image are worked on, if not in threads",
+        )
         _add_batch_options(parser)
     return parser
 
@@ -95,12 +103,15 @@ def run_step_command(step: Step, argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.threads < 1:
         parser.error("--threads is at least 1")
+    compute = read_compute(options.compute) if step.scope == "image" else LocalThreads()
+    run = _run_one
     if step.scope == "image" and any(getattr(options, name) is not None for name in _BATCH):
-        return _run_batch(step, options, parser)
-    return _run_one(step, options, parser)
+        run = _run_batch
+    with taking_part(compute) as goes_on, Compute(compute, options.threads) as opened:
+        return run(step, options, parser, opened) if goes_on else 0
 
 
-def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
+def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Compute) -> int:
     paths = {
         port.name: getattr(options, f"port_{port.name}") for port in (*step.inputs, *step.outputs)
     }
@@ -120,6 +131,7 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
         {port.name: paths[port.name] for port in step.outputs},
         params,
         threads=options.threads,
+        compute=compute,
         record=options.record,
         existing="replace" if options.replace else "refuse",
         progress=progress_to_stderr(step.name),
@@ -128,7 +140,7 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser) -> int:
     return 0
 
 
-def _run_batch(step: Step, options: Namespace, parser: ArgumentParser) -> int:
+def _run_batch(step: Step, options: Namespace, parser: ArgumentParser, compute: Compute) -> int:
     absent = [f"--{n.replace('_', '-')}" for n in _BATCH if getattr(options, n) is None]
     if absent:
         parser.error(f"a batch needs {', '.join(absent)} too")
@@ -154,6 +166,7 @@ def _run_batch(step: Step, options: Namespace, parser: ArgumentParser) -> int:
             after=options.after,
             replaced=dict(_pair(text) for text in options.path),
             threads=options.threads,
+            compute=compute,
         )
     )
     return 0

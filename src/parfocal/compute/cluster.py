@@ -70,7 +70,6 @@ def connect(cluster: Any, **options: Any) -> Iterator[Client]:
     """
     from distributed import Client
 
-    silence_logs()
     try:
         client = Client(cluster, timeout=CONNECT_WITHIN_S, set_as_default=False, **options)
     except OSError as error:
@@ -84,6 +83,8 @@ def connect(cluster: Any, **options: Any) -> Iterator[Client]:
 
 def silence_logs() -> None:
     """Keep distributed quiet: what goes wrong is raised, and would be told a second time."""
+    import distributed  # noqa: F401  # it sets its own level when it is imported
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 

@@ -122,7 +122,13 @@ class Compute:
     ) -> None:
         """Close what was opened."""
         self._scheduler = self._opened = None
-        self._stack.close()
+        try:
+            self._stack.close()
+        except (
+            OSError,
+            RuntimeError,
+        ) as left:  # the work is done, or has failed for its own reason
+            logger.warning("Engine %s did not end well: %s", self.config.engine, left)
 
     def scheduler(self) -> DaskScheduler | None:
         """Return the scheduler, None for threads of this process.
@@ -173,8 +179,10 @@ class Compute:
         return self._scheduler.cpu_s if self._scheduler else 0.0
 
     def _open(self) -> DaskScheduler:
+        from parfocal.compute.cluster import silence_logs
         from parfocal.compute.dask_scheduler import DaskScheduler
 
+        silence_logs()
         opened = self._opened = self._stack.enter_context(self._cluster())
         logger.info("Working on engine %s, %d at once", self.config.engine, opened.workers)
         return DaskScheduler(opened.client, opened.workers, opened.check)

@@ -95,7 +95,7 @@ def job_states(name: str) -> dict[str, str]:
     """
     text = _run("squeue", "--noheader", f"--name={name}", "--format=%A %T %r")
     rows = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
-    return {job: state for job, state in rows if not state.startswith("COMPLET")}
+    return dict(rows)
 
 
 def cancel_jobs(name: str) -> None:

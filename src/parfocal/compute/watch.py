@@ -21,6 +21,7 @@ TELL_EVERY_S = 60.0
 GIVE_UP_AFTER = 3
 """How many jobs may end one after another before any worker of theirs has come."""
 
+ENDING = "COMPLETING"
 LOG_CHARACTERS = 600
 
 
@@ -79,7 +80,7 @@ class Watch:
             logger.debug("The queue cannot be asked: %s", error)
             return
         for name, job in absent.items():
-            if job not in states:
+            if states.get(job, ENDING).startswith(ENDING):
                 logger.warning("Worker job %s ended before its worker came", job)
                 self._ended += 1
                 self._cluster.loop.add_callback(self._cluster.workers.pop, name, None)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from parfocal.compute import Compute
 from parfocal.core.lease import Lease
 from parfocal.core.outcomes import read_outcome
 from parfocal.core.publish import remove_partials, write_json
@@ -28,6 +29,7 @@ from parfocal.engine.paths import resolve_ports
 from parfocal.engine.recording import base_record, record_at
 from parfocal.errors import ConfigurationError, ParfocalError, StorageError, WorkerDiedError
 from parfocal.models.base import Parameters
+from parfocal.models.compute import LocalThreads
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Failure, Record
 from parfocal.models.sheet import Row
@@ -50,6 +52,8 @@ class Batch:
         Outcomes of the steps that this one needs; what is not done there is skipped.
     replaced : mapping of str to str
         Paths of ports other than the step's own; see `resolve_ports`.
+    compute : Compute
+        Where blocks of images are worked on. Each worker opens and closes its own.
     """
 
     step: Step
@@ -60,6 +64,7 @@ class Batch:
     after: Sequence[Path] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    compute: Compute = field(default_factory=lambda: Compute(LocalThreads(), 1))
 
 
 def run_batch(batch: Batch) -> Outcome:
@@ -145,6 +150,7 @@ def _job(batch: Batch, row: Row) -> Job:
         row=row,
         results=batch.results,
         threads=batch.threads,
+        compute=batch.compute,
         existing="reuse",
     )
 
@@ -197,7 +203,7 @@ def _listen(receive: int) -> tuple[dict[str, ImageOutcome], str | None]:
 def _work_and_exit(todo: Sequence[Job], send: int) -> None:
     code = 1
     try:
-        with os.fdopen(send, "w", encoding="utf-8", buffering=1) as messages:
+        with os.fdopen(send, "w", encoding="utf-8", buffering=1) as messages, todo[0].compute:
             for job in todo:
                 messages.write(json.dumps({"image_id": job.image_id}) + "\n")
                 messages.write(_one(job).model_dump_json() + "\n")
