@@ -1,0 +1,204 @@
+"""Small real runs of the workflow on a cluster, and what is to be seen of them from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from parfocal.core.digest import digest_path
+from parfocal.models.sheet import Row
+from rules.runs import ROOT, SNAKEFILE, Run, program
+from slurm.cluster import Cluster, processes, wait_until
+
+RUN_TIMEOUT_S = 400
+# The profile is for clusters on which jobs take minutes.
+SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+SOON += ("--latency-wait", "20", "--cores", "4")
+SEGMENT = "segment_objects"
+
+
+def write_discs(path: Path, seed: int, edge_px: int) -> None:
+    """Write an image of bright discs, many of which touch, (Y, X) uint16."""
+    rng = np.random.default_rng(seed)
+    image = rng.poisson(40, (edge_px, edge_px)).astype(np.uint16)
+    y, x = np.mgrid[-10:11, -10:11]
+    disc = 400 * (y**2 + x**2 <= 100).astype(np.uint16)
+    for top, left in rng.integers(0, edge_px - 21, (edge_px**2 // 1500, 2)):
+        image[top : top + 21, left : left + 21] += disc
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, image)
+
+
+@dataclass
+class SlurmRun(Run):
+    """A working folder whose jobs run on a cluster, by the project's own profile."""
+
+    cluster: Cluster | None = None
+    options: list[str] = field(default_factory=list)
+    place: str = "results"
+    """Where the results lie for those outside of the cluster."""
+
+    @property
+    def results(self) -> Path:
+        """The results folder."""
+        return self.folder / self.place
+
+    @property
+    def slurm(self) -> Cluster:
+        """The cluster."""
+        assert self.cluster is not None
+        return self.cluster
+
+    def add_discs(self, image_id: str, edge_px: int = 512) -> None:
+        """Make an image and its row."""
+        source = f"in/{image_id}.tif"
+        write_discs(self.folder / source, len(self.rows), edge_px)
+        self.rows.append(Row(image_id=image_id, name=image_id, source=source))
+
+    def copy_to(self, folder: Path, **changes: object) -> SlurmRun:
+        """Return the same run in another folder, with all that is done so far."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        values = {"rows": list(self.rows), "config": list(self.config)}
+        return SlurmRun(folder, **(values | {"cluster": self.cluster} | changes))
+
+    def slurm_command(self, *targets: str) -> list[str]:
+        """Return the command line of Snakemake for the cluster."""
+        return [
+            *(program("snakemake"), *targets, "--snakefile", str(SNAKEFILE)),
+            *("--profile", str(ROOT / "config/profiles/slurm"), *SOON, *self.options),
+            *("--configfile", str(ROOT / "config/analyse_images.yaml")),
+            *("--config", "sheet=samples.tsv", *self.config),
+        ]
+
+    @property
+    def log(self) -> Path:
+        """What Snakemake told."""
+        return self.folder / "snakemake.out"
+
+    def begin(self, *targets: str, **more: str) -> subprocess.Popen[str]:
+        """Start Snakemake in the cluster."""
+        return self.slurm.begin(
+            *self.slurm_command(*targets), cwd=self.folder, log=self.log, **more
+        )
+
+    def on_slurm(self, *targets: str, **more: str) -> int:
+        """Run Snakemake in the cluster to its end, and return its exit code."""
+        return finish(self.begin(*targets, **more))
+
+    @property
+    def told(self) -> str:
+        """All that the run has told: Snakemake's output, and the logs of rules and jobs."""
+        logs = [self.log, *self.folder.glob("slurm_logs/**/*.log")]
+        logs += sorted(self.results.glob("logs/**/*.log"))
+        logs += sorted(self.results.glob("attempts/**/*.json"))
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
+
+    def jobs(self) -> dict[str, str]:
+        """Return the states of this run's jobs that are in the queue, by job id."""
+        lines = self.slurm.output("squeue", "-h", "-o", "%i %T %Z").splitlines()
+        found = [line.split(maxsplit=2) for line in lines]
+        return {job: state for job, state, place in found if place == str(self.folder)}
+
+    def snakemake_pid(self) -> int:
+        """Return the process of Snakemake itself, not those of its jobs."""
+        (pid,) = processes("--profile", "--snakefile", cwd=self.folder)[-1:]
+        return pid
+
+    def worker(self, step: str = "segment-objects") -> int | None:
+        """Return the process that works on images in a job of this run, None when there is none."""
+        found = processes(step, "--outcome", cwd=self.folder)
+        workers = [pid for pid in found if _parent(pid) in found]
+        return workers[0] if workers else None
+
+    def catch_worker(self, step: str = SEGMENT) -> int:
+        """Wait until a worker has begun to write an image, and return its process, stopped."""
+        caught: list[int] = []
+
+        def catch() -> bool:
+            pid = self.worker(step.replace("_", "-"))
+            if pid is None or not self.partials():
+                return False
+            os.kill(pid, signal.SIGSTOP)
+            caught.append(pid)
+            return True
+
+        wait_until(catch, f"a worker of {step} that writes", 120)
+        return caught[0]
+
+    def partials(self) -> list[Path]:
+        """Return what lies half written in the results."""
+        return list(self.results.glob("images/**/.*.partial"))
+
+    def leftovers(self) -> list[Path]:
+        """Return what no finished run leaves in its results."""
+        names = ("*.partial", ".*.lease*", "*.tmp", "*.dead")
+        return [path for name in names for path in self.results.glob(f"**/{name}")]
+
+    def wrong(self, expected: dict[str, str]) -> list[str]:
+        """Return the label images that look finished and are not those of an undisturbed run."""
+        found = []
+        for path in self.results.glob("images/*/labels/nuclei.ome.zarr"):
+            name = f"{SEGMENT}/{path.parts[-3]}/labels"
+            if digest_path(path) != expected[name]:
+                found.append(name)
+        return found
+
+
+class Undisturbed:
+    """A run that was converted, copies of which the tests go on with; and how all of it ends."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        self.converted = SlurmRun(folder, cluster=cluster)
+        for image_id in ("a", "b", "c", "d", "e", "f"):
+            self.converted.add_discs(image_id)
+        done = self.converted.snakemake("--until", "convert_image")
+        assert done.returncode == 0, done.stderr
+        whole = self.converted.copy_to(folder.with_name("whole"))
+        done = whole.snakemake()
+        assert done.returncode == 0, done.stderr
+        self.digests = whole.digests()
+
+
+def finish(process: subprocess.Popen[str]) -> int:
+    """Wait for a run to end, and return its exit code."""
+    return process.wait(RUN_TIMEOUT_S)
+
+
+@contextmanager
+def slowed(pid: int) -> Iterator[None]:
+    """Let a stopped process do next to nothing, but live; and go on in the end."""
+    done = threading.Event()
+
+    def pulse() -> None:
+        while not done.wait(2):
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+            os.kill(pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=pulse)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.kill(pid, signal.SIGCONT)
+
+
+def _parent(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
