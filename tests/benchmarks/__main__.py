@@ -1,7 +1,7 @@
 """Measure the figures of docs/reference/figures.md and print them as its table.
 
-``python -m tests.benchmarks [help] [demo] [overhead] [memory] [conversion] [ome-tiff]``; all of
-them without arguments. PARFOCAL_BENCH_ROUNDS is how often each program of a race runs, else 5.
+``python -m tests.benchmarks [PART...]`` with the names of `PARTS`, such as ``overhead``; all of them
+without arguments. PARFOCAL_BENCH_ROUNDS is how often each program of a race runs, else 5.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from tests.benchmarks.conversion import measure_conversion, measure_ome_tiff
+from tests.benchmarks.slurm_overhead import measure_slurm
 from tests.benchmarks.stack import write_stack
 
 from parfocal.models.sheet import Row, write_sheet
@@ -109,6 +110,7 @@ PARTS = {
     "memory": measure_memory,
     "conversion": measure_conversion,
     "ome-tiff": measure_ome_tiff,
+    "slurm": measure_slurm,
 }
 
 
