@@ -52,22 +52,38 @@ class Runs:
         return starts
 
 
-def read_labels(labels: Readable, region: Region) -> NDArray[Any]:
-    """Read `region` of one time point with a margin of one pixel, 0 beyond the image.
+def read_labels(labels: Readable, region: Region, *, below: int) -> NDArray[Any]:
+    """Read `region` of one time point with a margin, 0 beyond the image.
+
+    Parameters
+    ----------
+    labels : Readable
+        The label image.
+    region : Region
+        The block.
+    below : {0, 1}
+        Whether there is a margin after the last plane. None is needed before the first.
 
     Returns
     -------
-    (Z + 2, Y + 2, X + 2) integer
+    (Z + below, Y + 2, X + 2) integer
 
     Raises
     ------
     InputError
         If a label is negative or needs more than 63 bits.
     """
-    spatial = list(zip(region[2:], labels.shape5[2:], strict=True))
-    z, y, x = (slice(max(0, p.start - 1), min(size, p.stop + 1)) for p, size in spatial)
+    wanted, inner = [], []
+    for part, size, margins in zip(
+        region[2:], labels.shape5[2:], ((0, below), (1, 1), (1, 1)), strict=True
+    ):
+        start, stop = part.start - margins[0], part.stop + margins[1]
+        wanted.append(slice(max(0, start), min(size, stop)))
+        inner.append(slice(wanted[-1].start - start, wanted[-1].stop - start))
+    z, y, x = wanted
     block = labels.read((region[0], slice(0, 1), z, y, x))[0, 0]
-    if block.min() < 0 or block.max() > np.iinfo(np.int64).max:
+    narrow = block.dtype.kind == "u" and block.dtype.itemsize < 8
+    if not narrow and (block.min() < 0 or block.max() > np.iinfo(np.int64).max):
         what = "A label is out of range"
         raise InputError(
             what,
@@ -76,8 +92,10 @@ def read_labels(labels: Readable, region: Region) -> NDArray[Any]:
             found=f"{block.min()} to {block.max()}",
             remedy="Number the objects from 1.",
         )
-    margins = [(int(part.start == 0), int(part.stop == size)) for part, size in spatial]
-    return np.pad(block, margins)
+    depth, height, width = (part.stop - part.start for part in region[2:])
+    padded = np.zeros((depth + below, height + 2, width + 2), block.dtype)
+    padded[tuple(inner)] = block
+    return padded
 
 
 def find_runs(labels: NDArray[Any], region: Region) -> Runs:
@@ -113,8 +131,9 @@ def block_part(
     ``("square", c, limb)``, ``("skipped", c)`` for each channel. Keys of the extremes:
     ``(axis,)`` and ``("value", c)``.
     """
-    padded = read_labels(labels, region)
-    block = np.ascontiguousarray(padded[1:-1, 1:-1, 1:-1])
+    below = max(step[0] for step in directions)
+    padded = read_labels(labels, region, below=below)
+    block = np.ascontiguousarray(padded[: len(padded) - below, 1:-1, 1:-1])
     runs = find_runs(block, region)
     if runs.ids.size == 0:
         return Part(runs.ids, {}, {}, {})
@@ -163,17 +182,40 @@ def _transitions(
     directions: Sequence[Direction],
 ) -> dict[Hashable, Integers]:
     """Count the pixels of each label whose next one in each direction is not of the label."""
-    inside = padded[1:-1, 1:-1, 1:-1]
+    flat = padded.ravel()
+    places = _edge_places(padded, mask)
+    own = flat[places]
+    rows = _rows(own.astype(np.int64), ids)
+    _, height, width = padded.shape
     counts: dict[Hashable, Integers] = {}
-    for number, steps in enumerate(directions):
-        z, y, x = (
-            slice(1 + step, size - 1 + step) for step, size in zip(steps, padded.shape, strict=True)
-        )
-        leaving = inside != padded[z, y, x]
-        leaving &= mask
-        rows = _rows(inside[leaving].astype(np.int64), ids)
-        counts["cut", number] = np.bincount(rows, minlength=ids.size)
+    for number, (z, y, x) in enumerate(directions):
+        leaving = flat[places + ((z * height + y) * width + x)] != own
+        counts["cut", number] = np.bincount(rows[leaving], minlength=ids.size)
     return counts
+
+
+def _edge_places(padded: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return where in `padded` the pixels of `mask` lie that touch another label, or none.
+
+    They are found axis by axis: a pixel is within an object if a box around it is of one label.
+    """
+    along_x = padded[..., 1:] == padded[..., :-1]
+    same = along_x[..., 1:] & along_x[..., :-1]
+    along_y = padded[:, 1:, 1:-1] == padded[:, :-1, 1:-1]
+    within = same[:, 1:-1] & same[:, :-2]
+    within &= same[:, 2:]
+    within &= along_y[:, 1:]
+    within &= along_y[:, :-1]
+    if len(padded) > len(mask):
+        inside = padded[:, 1:-1, 1:-1]
+        deep = inside[1:] == inside[:-1]
+        deep &= within[1:]
+        within = np.logical_and(within[:-1], deep, out=deep)
+    edge = np.greater(mask, within, out=within)
+    z, rest = np.divmod(np.flatnonzero(edge), mask.shape[1] * mask.shape[2])
+    y, x = np.divmod(rest, mask.shape[2])
+    places: NDArray[np.intp] = (z * padded.shape[1] + y + 1) * padded.shape[2] + x + 1
+    return places
 
 
 def _rows(labels: Integers, ids: Integers) -> NDArray[np.intp]:

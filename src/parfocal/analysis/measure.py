@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.columns import channel_keys
+from parfocal.analysis.exact import MAX_BLOCK_PIXELS
 from parfocal.analysis.groups import Part, Totals
 from parfocal.analysis.label_blocks import Direction, block_part
 from parfocal.analysis.object_rows import Spacing, geometry_columns, intensity_columns
@@ -23,6 +24,7 @@ __all__ = ["Objects", "Task", "check_labels", "measure_objects"]
 
 Arrays = dict[str, NDArray[Any]]
 
+LEAST_PLANES = 2
 _LONGEST_SIDE = 1 << 20
 
 
@@ -131,7 +133,7 @@ def measure_objects(task: Task) -> Iterator[Objects]:
     """
     check_labels(task.image, task.labels)
     shape = task.labels.shape5
-    block = plan_block(task.block, shape)
+    block = _plan(task.block, shape)
     directions = DIRECTIONS_2D if task.dimensions == 2 else DIRECTIONS_3D
 
     # Blocks look one pixel beyond their borders, into chunks of their neighbours.
@@ -148,6 +150,12 @@ def measure_objects(task: Task) -> Iterator[Objects]:
             task.progress(done, shape[0] * len(regions))
         totals.settle()
         yield Objects(t, *_columns(task, totals))
+
+
+def _plan(preferred: Shape, shape: Shape) -> Shape:
+    """Choose blocks of several planes, since the plane after the last is read with each."""
+    z, y, x = preferred[2:]
+    return plan_block((1, 1, max(z, LEAST_PLANES), y, x), shape, pixels=MAX_BLOCK_PIXELS)
 
 
 @dataclass(frozen=True)

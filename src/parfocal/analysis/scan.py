@@ -40,8 +40,8 @@ class Telling:
         self._progress(min(self._total, round(self._done)), self._total)
 
 
-def plan_block(preferred: Shape, shape: Shape) -> Shape:
-    """Choose blocks of one channel of one time point with about a million pixels.
+def plan_block(preferred: Shape, shape: Shape, *, pixels: int = TARGET_PIXELS) -> Shape:
+    """Choose blocks of one channel of one time point.
 
     Parameters
     ----------
@@ -49,6 +49,8 @@ def plan_block(preferred: Shape, shape: Shape) -> Shape:
         The block that is cheap to read.
     shape : (T, C, Z, Y, X)
         Size of the image.
+    pixels : int
+        At most so many in a block; by default about a million.
 
     Returns
     -------
@@ -56,16 +58,16 @@ def plan_block(preferred: Shape, shape: Shape) -> Shape:
         `preferred`, doubled along X, Y, Z or halved along Z, Y, X as often as needed.
     """
     z, y, x = (min(size, whole) for size, whole in zip(preferred[2:], shape[2:], strict=True))
-    while x < shape[4] and 2 * z * y * x <= TARGET_PIXELS:
+    while x < shape[4] and 2 * z * y * x <= pixels:
         x = min(2 * x, shape[4])
-    while y < shape[3] and 2 * z * y * x <= TARGET_PIXELS:
+    while y < shape[3] and 2 * z * y * x <= pixels:
         y = min(2 * y, shape[3])
-    while z < shape[2] and 2 * z * y * x <= TARGET_PIXELS:
+    while z < shape[2] and 2 * z * y * x <= pixels:
         z = min(2 * z, shape[2])
-    while z > 1 and z * y * x > TARGET_PIXELS:
+    while z > 1 and z * y * x > pixels:
         z = (z + 1) // 2
-    while y > 1 and z * y * x > TARGET_PIXELS:
+    while y > 1 and z * y * x > pixels:
         y = (y + 1) // 2
-    while x > 1 and z * y * x > TARGET_PIXELS:
+    while x > 1 and z * y * x > pixels:
         x = (x + 1) // 2
     return 1, 1, z, y, x
