@@ -1,6 +1,6 @@
 """Measure the figures of docs/reference/figures.md and print them as its table.
 
-``python -m tests.benchmarks [PART...]`` with the names of `PARTS`, such as ``overhead``; all of them
+``python -m tests.benchmarks [PART...]`` with names of `PARTS`, such as ``overhead``; all of them
 without arguments. PARFOCAL_BENCH_ROUNDS is how often each program of a race runs, else 5.
 """
 
