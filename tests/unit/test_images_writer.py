@@ -14,6 +14,7 @@ from parfocal.core.blocks import iter_blocks, whole
 from parfocal.errors import InputError, StorageError
 from parfocal.images import ZarrOptions, list_images, open_image, write_ome_zarr
 from parfocal.images.pyramid import halve, halve_labels
+from parfocal.images.writers import chain
 from parfocal.images.writers.layout import plan_levels
 from parfocal.models.image import AXES, Channel, ImageMetadata
 
@@ -32,6 +33,19 @@ class Memory:
     def read(self, region):
         self.reads[region] += 1
         return np.ascontiguousarray(self.pixels[region])
+
+
+class Thicker(Memory):
+    """One that is best read some planes at once, and remembers how many it was asked for."""
+
+    def __init__(self, pixels, planes_at_once):
+        super().__init__(pixels)
+        self.planes_at_once = planes_at_once
+        self.asked = set()
+
+    def read(self, region):
+        self.asked.add(region[2].stop - region[2].start)
+        return super().read(region)
 
 
 def describe(pixels, axes=AXES, **fields):
@@ -118,6 +132,27 @@ def test_bytes_do_not_depend_on_threads_or_on_the_run(tmp_path, ngff, codec):
         trees.append(tree(path))
     assert len(trees[0]) > 10
     assert all(other == trees[0] for other in trees[1:])
+
+
+@pytest.mark.parametrize(("halve_z", "planes", "most"), [(False, 5, 5), (True, 6, 4), (True, 1, 4)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bytes_do_not_depend_on_how_many_planes_are_read_at_once(
+    tmp_path, halve_z, planes, most, threads
+):
+    pixels = noise(1, 2, 13, 130, 150)
+    options = ZarrOptions(chunk_px=64, halve_z=halve_z)
+    write_ome_zarr(tmp_path / "a", describe(pixels), Memory(pixels), options)
+    thick = Thicker(pixels, planes)
+    write_ome_zarr(tmp_path / "b", describe(pixels), thick, options, threads=threads)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert max(thick.asked) == most
+
+
+def test_parts_that_are_read_at_once_are_not_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(chain, "LARGEST_PART_BYTES", 3 * 130 * 150 * 2)
+    thick = Thicker(noise(1, 1, 8, 130, 150), 8)
+    write_ome_zarr(tmp_path / "a", describe(thick.pixels), thick)
+    assert thick.asked == {3, 2}
 
 
 def test_metadata_come_back(tmp_path):

@@ -261,6 +261,11 @@ class FilteredSource:
         """Size along T, C, Z, Y, X."""
         return self.source.shape5
 
+    @property
+    def planes_at_once(self) -> int:
+        """As many as are filtered together."""
+        return plan_thick(self.block5, self.shape5, planar=self.chosen.halo[0] == 0)[2]
+
     def read(self, region: Region) -> NDArray[Any]:
         """Return the filtered pixels of `region` (T, C, Z, Y, X)."""
         out = np.empty(region_shape(region), self.dtype)

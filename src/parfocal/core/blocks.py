@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ __all__ = [
     "Readable",
     "Region",
     "Shape",
+    "Thick",
     "Writable",
     "expand",
     "iter_blocks",
@@ -41,6 +42,15 @@ class Readable(Protocol):
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the pixels of `region` as an array (T, C, Z, Y, X)."""
+
+
+@runtime_checkable
+class Thick(Readable, Protocol):
+    """Something that reads planes beside those it is asked for, and so rather several at once."""
+
+    @property
+    def planes_at_once(self) -> int:
+        """How many planes are best read together."""
 
 
 class Writable(Readable, Protocol):

@@ -10,11 +10,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, region_shape, whole
+from parfocal.core.blocks import Readable, Region, Shape, Thick, iter_blocks, region_shape, whole
 from parfocal.core.tally import with_own_tally
 from parfocal.images.writers.shards import Encoded, LevelWriter
 
 __all__ = ["Chain", "Halving", "Shrink", "WriteBlock", "WrittenBlock"]
+
+LARGEST_PART_BYTES = 64 << 20
+"""Largest part of a block that is read at once for the sake of a reader."""
 
 Shrink = Callable[..., NDArray[Any]]
 """`halve` or `halve_labels`."""
@@ -49,7 +52,10 @@ class Chain:
         return sum(found) if all(found) else 0
 
     def parts(self, block: Region) -> list[Region]:
-        """Divide a block into planes, or into as many as make one of the last level."""
+        """Divide a block into planes, or into as many as make one of the last level.
+
+        Of a `Thick` reader they are as many as it asks for, as long as they are not too large.
+        """
         return list(iter_blocks(block, self._part_shape()))
 
     def _part_shape(self) -> Shape:
@@ -57,6 +63,9 @@ class Chain:
         layouts = [writer.layout for writer in self.writers]
         pairs = itertools.pairwise(layouts)
         planes = 2 ** sum(2 in larger.halved(smaller) for larger, smaller in pairs)
+        if isinstance(self.reader, Thick):
+            fitting = LARGEST_PART_BYTES // (math.prod(shard[3:]) * self.reader.dtype.itemsize)
+            planes *= max(1, min(self.reader.planes_at_once, fitting) // planes)
         return 1, 1, min(planes, shard[2]), shard[3], shard[4]
 
     def regions(self, region: Region) -> list[Region]:
