@@ -9,6 +9,71 @@ wildcard_constraints:
     label=r"[A-Za-z0-9_-]+",
 
 
+rule correct_illumination:
+    input:
+        unpack(
+            lambda wc: {
+                name: config[name]
+                for name in ("flat_field", "dark_field")
+                if config.get(name)
+            }
+        ),
+        image="<results>/images/{image}.ome.zarr/zarr.json",
+    output:
+        corrected="<results>/corrected/{image}.ome.zarr/zarr.json",
+    log:
+        text="<logs>/correct_illumination/{image}.log",
+        record="<logs>/correct_illumination/{image}.record.json",
+    benchmark:
+        "<benchmarks>/correct_illumination/{image}.jsonl"
+    conda:
+        "../../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 2
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
+    params:
+        json=lambda wc: json.dumps(
+            config.get("correct_illumination", {}), sort_keys=True
+        ),
+        fields=lambda wc, input: [
+            f"--{name}={path}" for name, path in input.items() if name != "image"
+        ],
+    shell:
+        'parfocal correct-illumination --image "$(dirname {input.image:q})"'
+        ' --corrected "$(dirname {output.corrected:q})" --params {params.json:q}'
+        " {params.fields:q}"
+        " --threads {threads} --record {log.record:q} --replace > {log.text:q} 2>&1"
+
+
+rule project_image:
+    input:
+        image="<results>/images/{image}.ome.zarr/zarr.json",
+    output:
+        projected="<results>/projected/{image}.ome.zarr/zarr.json",
+    log:
+        text="<logs>/project_image/{image}.log",
+        record="<logs>/project_image/{image}.record.json",
+    benchmark:
+        "<benchmarks>/project_image/{image}.jsonl"
+    conda:
+        "../../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 2
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
+    params:
+        json=lambda wc: json.dumps(config.get("project_image", {}), sort_keys=True),
+    shell:
+        'parfocal project-image --image "$(dirname {input.image:q})"'
+        ' --projected "$(dirname {output.projected:q})" --params {params.json:q}'
+        " --threads {threads} --record {log.record:q} --replace > {log.text:q} 2>&1"
+
+
 rule filter_image:
     input:
         image="<results>/images/{image}.ome.zarr/zarr.json",

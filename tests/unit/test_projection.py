@@ -8,10 +8,10 @@ from hypothesis.extra.numpy import arrays
 
 from memory_images import MemoryImage, five
 from parfocal.analysis import plane_ranks, stacks
-from parfocal.analysis.filters import Tally
 from parfocal.analysis.projection import ProjectedSource, projected_dtype
 from parfocal.analysis.stacks import plan_tile
 from parfocal.core.blocks import iter_blocks, whole
+from parfocal.core.tally import Tally
 from parfocal.errors import InputError
 
 INTEGERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")

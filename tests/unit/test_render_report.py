@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 
+import numpy as np
 import pytest
 
+from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError, InputError
-from report_results import ODD_NAME, STEPS, build_results, render
+from parfocal.images import write_ome_zarr
+from parfocal.models.base import Parameters
+from parfocal.models.image import ImageMetadata
+from parfocal.models.record import Artifact, Failure
+from report_results import ODD_NAME, STEPS, Pixels, build_results, record, render
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +129,29 @@ def test_outlines_are_drawn_where_pyramids_differ(built, tmp_path):
     ):
         level = image.level(_level(image))
         assert level.shape5[3:] == _level_of_size(labels, level).shape5[3:]
+
+
+def test_the_image_that_was_measured_is_shown(built, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(built[0], results)
+    folder = results / "images/stack"
+    shutil.rmtree(folder / "labels/nuclei.ome.zarr")
+    pixels = np.full((1, 1, 1, 256, 256), 7, np.uint8)
+    metadata = ImageMetadata(name="flat", axes="CYX", shape=(1, 256, 256), dtype="uint8")
+    write_ome_zarr(folder / "projected.ome.zarr", metadata, Pixels(pixels))
+    before, _ = page_of((results, built[1]), tmp_path / "before.html")
+    uri = "images/stack/projected.ome.zarr"
+    taken = Artifact(role="image", kind="ome-zarr", uri=uri, digest="zarr-merkle-sha256:00")
+    record(results, "measure-objects", "stack", attempt=2, inputs=(taken,))
+    after, _ = page_of((results, built[1]), tmp_path / "after.html")
+    told = "maximum over 5 planes"
+    assert told in before
+    assert told not in after
+    # A result of a step that has failed since is not current.
+    failure = Failure(type="InputError", message="no", exit_code=2)
+    monkey = (*STEPS, Step("project-image", "1", "a", Parameters, (), (), STEPS[0].run))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("parfocal.steps.STEPS", monkey)
+        record(results, "project-image", "stack", status="failed", error=failure)
+        failed, _ = page_of((results, built[1]), tmp_path / "failed.html")
+    assert told in failed

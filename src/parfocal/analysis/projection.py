@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.filters import Tally
 from parfocal.analysis.plane_ranks import median_of
 from parfocal.analysis.plane_sums import PlaneDeviation, PlaneSum, float_dtype, sum_dtype
 from parfocal.analysis.stacks import Stack, plan_tile
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, region_shape
+from parfocal.core.tally import Tally
 
 __all__ = ["Method", "ProjectedSource", "projected_dtype"]
 

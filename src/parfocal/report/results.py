@@ -125,6 +125,20 @@ class RunResults:
             self._warn(f"{step} is done for {image_id}, but its result is not there: {name}")
         return None
 
+    def taken(self, image_id: str, step: str, role: str) -> str | None:
+        """Return the path, as its record has it, of what a step took in its newest attempt.
+
+        Parameters
+        ----------
+        image_id, step : str
+            The image, and the step.
+        role : str
+            Name of the step's input.
+        """
+        record = self._records.get((step, image_id))
+        paths = [one.uri for one in record.inputs if one.role == role] if record else []
+        return paths[0] if paths else None
+
     def findings(self, image_id: str, label_name: str) -> Findings:
         """Read what the steps found out about one image.
 

@@ -20,6 +20,8 @@ SUMMARIES = {
     "fetch-image": "Have the originals of a source at hand, with a manifest of their digests",
     "convert-image": "Convert any readable image to OME-Zarr, and certify the conversion",
     "verify-image": "Compare an OME-Zarr with its source, or with an earlier certificate",
+    "correct-illumination": "Even out the illumination of an image",
+    "project-image": "Project an image along Z or T",
     "filter-image": "Smooth an image, sharpen its blobs, or take its background away",
     "segment-objects": "Find the objects of one channel and write them as a label image",
     "assemble-image": "Join an image and its label image in one OME-Zarr for viewers",

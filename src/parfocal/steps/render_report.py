@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["STEP", "RenderReportParams"]
 
+_MADE_OF_IT = {
+    "correct-illumination": "corrected.ome.zarr",
+    "project-image": "projected.ome.zarr",
+}
+"""What optional steps make of the converted image, and measurements may be of."""
+
 
 class RenderReportParams(Parameters):
     """Parameters of ``render-report``."""
@@ -83,11 +89,20 @@ def run(
     context.details["images"] = len(rows)
 
 
+def _image_path(results: RunResults, image_id: str) -> Path | None:
+    """Return the image that was measured: the converted one, or what was made of it."""
+    taken = results.taken(image_id, "measure-objects", "image")
+    for step, name in _MADE_OF_IT.items():
+        if taken == f"images/{image_id}/{name}" and (path := results.file(image_id, step, name)):
+            return path
+    return results.file(image_id, "convert-image", "image.ome.zarr")
+
+
 def _describe(results: RunResults, image_id: str) -> ImageMetadata | None:
     """Read the metadata of an image."""
     from parfocal.images import open_image
 
-    path = results.file(image_id, "convert-image", "image.ome.zarr")
+    path = _image_path(results, image_id)
     if path is None:
         return None
     with open_image(path) as image:
@@ -99,7 +114,7 @@ def _draw(results: RunResults, image_id: str, label_name: str) -> Picture | None
     from parfocal.images import open_image
     from parfocal.report.thumbnail import draw_picture
 
-    image_path = results.file(image_id, "convert-image", "image.ome.zarr")
+    image_path = _image_path(results, image_id)
     label_path = results.file(image_id, "segment-objects", f"labels/{label_name}.ome.zarr")
     if image_path is None:
         return None
