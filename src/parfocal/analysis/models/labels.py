@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,23 +32,19 @@ class LabelCounts:
         Number of objects, which are numbered by T and then by their first pixel in Z, Y, X.
     too_small, too_large : int
         How many were dropped.
-    merged, ambiguous, contested : int
-        See `Stitched`.
+    stitched : list of Stitched
+        The objects of each volume.
     """
 
     objects: int = 0
     too_small: int = 0
     too_large: int = 0
-    merged: int = 0
-    ambiguous: int = 0
-    contested: int = 0
+    stitched: list[Stitched] = field(default_factory=list)
 
     def add(self, found: Stitched) -> None:
         """Count the objects of one more volume."""
         self.objects += found.objects
-        self.merged += found.merged
-        self.ambiguous += found.ambiguous
-        self.contested += found.contested
+        self.stitched.append(found)
 
 
 def find_labels(

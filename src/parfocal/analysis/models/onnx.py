@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +167,9 @@ def load_onnx(options: OnnxModel, count: int) -> OnnxPredictor:
     path = single_file(options)
     network = open_network(path, str(path), options.device)
     layout = Layout(_axes(network, count))
-    signature = onnx_signature(
-        network, layout, options, recipe_by_name(options.normalisation, options)
+    recipe = recipe_by_name(options.normalisation, options)
+    signature = replace(
+        onnx_signature(network, layout, options, recipe), activation=options.activation
     )
     if options.normalisation != "none" and network.dtype.kind != "f":
         what = "The model takes whole numbers, which normalised pixels are not"

@@ -129,6 +129,9 @@ class Layout:
         for axis in "zcb":
             if axis not in axes:
                 output, axes = output[None], axis + axes
+        if output.shape[axes.index("b")] != 1:
+            what = "The model gives several images for one"
+            raise refuse(what, 1, output.shape)
         result: NDArray[Any] = output.transpose([axes.index(axis) for axis in "bczyx"])[0]
         if result.shape[1:] != size:
             what = "The model's output has another size than its input"
