@@ -189,8 +189,9 @@ def _transitions(
     _, height, width = padded.shape
     counts: dict[Hashable, Integers] = {}
     for number, (z, y, x) in enumerate(directions):
-        leaving = flat[places + ((z * height + y) * width + x)] != own
-        counts["cut", number] = np.bincount(rows[leaving], minlength=ids.size)
+        neighbours = flat[(z * height + y) * width + x :].take(places, mode="wrap")
+        leaving = np.bincount(rows, neighbours != own, ids.size)
+        counts["cut", number] = leaving.astype(np.int64)  # whole numbers below 2**53
     return counts
 
 
