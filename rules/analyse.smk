@@ -29,11 +29,13 @@ rule measure_objects:
         trigger=lambda wc: config["trigger"]("measure_objects", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        # A function of threads, so that it is no reason to run a job again.
+        compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal measure-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
-        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+        " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
 rule assess_quality:
@@ -60,11 +62,13 @@ rule assess_quality:
         trigger=lambda wc: config["trigger"]("assess_quality", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        # A function of threads, so that it is no reason to run a job again.
+        compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal assess-quality --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
-        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+        " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
 rule score_objects:

@@ -29,8 +29,10 @@ rule convert_image:
         trigger=lambda wc: config["trigger"]("convert_image", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        # A function of threads, so that it is no reason to run a job again.
+        compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal convert-image --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
-        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+        " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"

@@ -29,11 +29,13 @@ rule filter_image:
         trigger=lambda wc: config["trigger"]("filter_image", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        # A function of threads, so that it is no reason to run a job again.
+        compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal filter-image --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
-        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+        " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
 rule segment_objects:
@@ -60,13 +62,15 @@ rule segment_objects:
         trigger=lambda wc: config["trigger"]("segment_objects", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        # A function of threads, so that it is no reason to run a job again.
+        compute=lambda wc, threads: config.get("compute", []),
         image=lambda wc: f"image={config['segment_image']}",
     shell:
         "parfocal segment-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
         " --path {params.image:q}"
-        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+        " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
 rule assemble_image:

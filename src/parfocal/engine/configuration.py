@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, create_model
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters, problems_by_key
+from parfocal.models.compute import ComputeConfig, LocalThreads
 
 __all__ = ["WorkflowConfig", "check_results", "config_model", "read_config"]
 
@@ -58,6 +59,9 @@ class WorkflowConfig(Model):
             description="Name of the label image, for all steps: letters, digits, '_', '-', and "
             "'.' behind the first.",
         )
+    )
+    compute: ComputeConfig = Field(
+        default=LocalThreads(), description="Where the blocks of an image are worked on."
     )
 
 

@@ -25,6 +25,7 @@ from parfocal.engine.configuration import (
 from parfocal.engine.paths import outcome_path
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
+from parfocal.models.compute import LocalThreads
 from parfocal.models.naming import image_id_of
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
@@ -164,6 +165,13 @@ class Plan:
             return False
         return all(path.stat().st_mtime_ns <= report.stat().st_mtime_ns for path in paths)
 
+    def compute_options(self) -> list[str]:
+        """Return the options that tell a command where to work, none for threads of its own."""
+        if isinstance(self.config.compute, LocalThreads):
+            return []
+        values = self.config.compute.model_dump(mode="json", exclude_defaults=True)
+        return ["--compute", json.dumps(values | {"engine": self.config.compute.engine})]
+
     def config_text(self) -> str:
         """Return the whole configuration, defaults included, as JSON (which is YAML too)."""
         return json.dumps(self.config.model_dump(mode="json"), indent=1, ensure_ascii=False)
@@ -176,6 +184,7 @@ class Plan:
             "results": self.config.results,
             "batch_size": self.config.batch_size,
             "threads": self.threads,
+            "compute": self.compute_options(),
             "run_trigger": self.run_trigger(),
         }
         return values | asked | more
