@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -147,6 +148,6 @@ def _read(path: Path, name: str) -> bytes:
             return (path / name).read_bytes()
         with ZipFile(path) as archive:
             return archive.read(inside.as_posix())
-    except (KeyError, FileNotFoundError, BadZipFile) as error:
+    except (KeyError, FileNotFoundError, BadZipFile, zlib.error) as error:
         what = f"The package lacks {name}, or it is damaged"
         raise InputError(what, where=path, remedy="Download the package again.") from error
