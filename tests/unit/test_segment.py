@@ -15,58 +15,10 @@ from parfocal.analysis.filters import Gaussian
 from parfocal.analysis.levels import Scale, read_levels
 from parfocal.analysis.masks import ValueMask
 from parfocal.analysis.objects import SizeLimits
-from parfocal.analysis.segment import LocalMean, Settings, segment
+from parfocal.analysis.segment import LocalMean
 from parfocal.analysis.watershed import SplitSettings
-from parfocal.analysis.windows import Windows
 from parfocal.core.blocks import whole
-from parfocal.core.scheduler import Threads
-
-PLANE = Settings(
-    sigma=(0.0, 1.0, 1.0),
-    threshold="li",
-    dark=False,
-    planar=True,
-    fill_holes=True,
-    split=SplitSettings("combined", 0.1, 0.5, True, (1.0, 1.0)),
-    limits=SizeLimits(5, None),
-    windows=Windows(1 << 30),
-)
-VOLUME = replace(
-    PLANE,
-    sigma=(0.5, 1.0, 1.0),
-    planar=False,
-    split=replace(PLANE.split, spacing=(2.0, 1.0, 1.0)),
-)
-AS_IT_IS = replace(
-    VOLUME,
-    sigma=(0.0, 0.0, 0.0),
-    fill_holes=False,
-    split=replace(VOLUME.split, seeds="none", edge=None),
-    limits=SizeLimits(0, None),
-)
-
-
-class Volume(MemoryImage):
-    def write(self, region, block):
-        assert block.dtype == self.dtype
-        self.pixels[region] = block
-
-    def read(self, region):
-        return super().read(region).copy()
-
-
-def run(image, chosen, *, channel=0, threads=1):
-    """Segment, and return the segmentation and its label image (T, 1, Z, Y, X)."""
-    found = segment(
-        image,
-        channel,
-        chosen,
-        block5=(1, 1, 1, 4, 4),
-        make_volume=lambda shape, dtype, _: Volume(np.zeros(shape, dtype)),
-        scheduler=Threads(threads),
-        progress=lambda done, total: None,
-    )
-    return found, found.table.image(np.dtype(np.uint32)).read(whole(found.table.labels.shape5))
+from segmenting import AS_IT_IS, PLANE, VOLUME, run
 
 
 def blobs(shape, number, seed=0):

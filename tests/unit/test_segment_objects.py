@@ -209,3 +209,26 @@ def test_an_rgb_image_is_a_warning_that_names_the_channel(tmp_path):
     image = save(tmp_path / "image.ome.zarr", colours, "CYX", rgb=True, channels=RGB)
     context, _ = run(tmp_path, image, channel=1)
     assert "bright objects are looked for in Green alone" in context.warnings[0]
+
+
+def crowd(side=400):
+    """Return a plane of discs that touch, in one connected region."""
+    places = np.arange(16, side, 24) + 8
+    y, x = np.indices((side, side))
+    square = np.min([(y - p) ** 2 for p in places], 0) + np.min([(x - p) ** 2 for p in places], 0)
+    return np.rint(100 + 400 * np.exp(-square / 200.0)).astype(np.uint16), len(places) ** 2
+
+
+def test_a_region_beyond_the_memory_is_divided_in_windows_and_told(tmp_path):
+    plane, number = crowd()
+    image = save(tmp_path / "image.ome.zarr", plane, "YX")
+    chosen = {"threshold": {"method": "manual", "value": 110}, "edge_fraction": None}
+    whole_context, expected = run(tmp_path, image, **chosen)
+    assert "components_in_windows" not in whole_context.details
+    context, labels = run(tmp_path, image, threads=2, whole_mib=4, **chosen)
+    assert context.details["components_in_windows"] == 1
+    assert context.details["objects"] == whole_context.details["objects"] == number
+    assert context.details["cut_by_tiles"] == context.details["contested"] == 0
+    assert context.details["seams"]["significant"] is False
+    assert any("overlapping windows" in warning for warning in context.warnings)
+    np.testing.assert_array_equal(pixels(labels), pixels(expected))

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
 from parfocal.analysis.cutting import Box, ComponentSource, Cut, component_box, put_back
+from parfocal.analysis.stitch import MakeVolume, Stitched
 from parfocal.analysis.watershed import SplitSettings, split_component
+from parfocal.analysis.windows import Windows, divide_in_windows, needed_bytes
 from parfocal.core.blocks import Readable, Region, Shape, Writable
 from parfocal.core.scheduler import Scheduler, Threads
 
@@ -48,6 +50,12 @@ class SizeLimits:
     least: float
     most: float | None
 
+    def drop(self, sizes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tell by their numbers of pixels (N,) which objects are too small, and too large."""
+        small = sizes < self.least
+        large = sizes > self.most if self.most is not None else np.zeros_like(small)
+        return small, large & ~small
+
 
 @dataclass
 class ObjectTable:
@@ -64,7 +72,9 @@ class ObjectTable:
         Numbers of objects that were dropped. Components that are too small to hold an
         object count as one.
     large_components : list of int
-        Numbers of pixels of the components that exceed `LARGE_COMPONENT`.
+        Numbers of pixels of the components that exceed `LARGE_COMPONENT` and were divided whole.
+    windowed : list of Stitched
+        The components that were divided in windows.
     """
 
     labels: Writable
@@ -72,6 +82,7 @@ class ObjectTable:
     too_small: int = 0
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
+    windowed: list[Stitched] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -151,6 +162,9 @@ def split_components(
     source: ComponentSource,
     settings: SplitSettings,
     limits: SizeLimits,
+    windows: Windows,
+    *,
+    make_volume: MakeVolume,
     scheduler: Scheduler,
 ) -> Iterator[float]:
     """Divide the components of one time point into objects, and enter them in `table`.
@@ -169,6 +183,10 @@ def split_components(
         How to divide. With two distances in `spacing`, components are planes.
     limits : SizeLimits
         Which objects to keep.
+    windows : Windows
+        Which components are divided in windows.
+    make_volume : callable
+        Makes scratch volumes.
     scheduler : Scheduler
         Where blocks are worked on.
 
@@ -181,10 +199,12 @@ def split_components(
     numbers = np.flatnonzero(counts >= max(1.0, limits.least))
     numbers = numbers[numbers > 0]
     table.too_small += len(components) - len(numbers)
+    total = int(counts[numbers].sum())
+    too_much = needed_bytes(components)[numbers] > windows.memory
+    in_windows, numbers = numbers[too_much], numbers[~too_much]
     large = counts[numbers] > LARGE_COMPONENT
     table.large_components.extend(counts[numbers[large]].tolist())
     alone = counts[numbers] > ALONE
-    total = int(counts[numbers].sum())
 
     work = _Divide(source, settings, limits)
     for some, at_once in ((numbers[~alone], scheduler), (numbers[alone], Threads(1))):
@@ -192,6 +212,61 @@ def split_components(
             for split in splits:
                 _enter(table, source, split)
                 yield len(split.objects) / total
+    for number in in_windows.tolist():
+        box = component_box(components, number, source.labels.shape5, planar=source.planar)
+        divided = divide_in_windows(
+            source,
+            number,
+            box,
+            settings,
+            windows,
+            _WriteWindow(table, source, number),
+            keep=_Keep(table, limits),
+            make_volume=make_volume,
+            scheduler=scheduler,
+        )
+        _enter_windowed(table, source, box, divided)
+        yield int(counts[number]) / total
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Tells by their sizes which objects are kept, and counts the others."""
+
+    table: ObjectTable
+    limits: SizeLimits
+
+    def __call__(self, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        small, large = self.limits.drop(sizes)
+        self.table.too_small += int(small.sum())
+        self.table.too_large += int(large.sum())
+        kept: NDArray[np.bool_] = ~(small | large)
+        return kept
+
+
+@dataclass(frozen=True)
+class _WriteWindow:
+    """Writes objects, numbered from 1, to those pixels of a box that belong to a component."""
+
+    table: ObjectTable
+    source: ComponentSource
+    number: int
+
+    def __call__(self, box: Box, objects: NDArray[np.int64]) -> None:
+        region = self.source.region(box)
+        stored = self.table.labels.read(region)
+        places = np.where(objects > 0, objects + len(self.table.firsts), 0)
+        own = stored[0, 0] == self.number
+        stored[0, 0][own] = _place(places[own].astype(stored.dtype))
+        self.table.labels.write(region, stored)
+
+
+def _enter_windowed(
+    table: ObjectTable, source: ComponentSource, box: Box, divided: Stitched
+) -> None:
+    firsts = divided.firsts + [part.start for part in box]
+    table.firsts.extend((source.time, z, y, x) for z, y, x in firsts.tolist())
+    table.windowed.append(divided)
 
 
 def _together(
@@ -223,8 +298,8 @@ class _Divide:
         cut, limits = self.source.cut(number, box), self.limits
         objects = split_component(cut.voxels, cut.levels, self.source.background, self.settings)
         sizes = np.bincount(objects)
-        small = (sizes > 0) & (sizes < limits.least)
-        large = sizes > limits.most if limits.most is not None else np.zeros_like(small)
+        small, large = limits.drop(sizes)
+        small &= sizes > 0
         kept = (sizes > 0) & ~small & ~large
         kept[0] = small[0] = large[0] = False
         objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
@@ -248,8 +323,8 @@ def _firsts(
 
 
 def _enter(table: ObjectTable, source: ComponentSource, split: _Split) -> None:
-    places = split.objects.astype(np.uint32)
-    places[places > 0] += np.uint32(len(table.firsts))
+    places = split.objects.astype(table.labels.dtype)
+    places[places > 0] += places.dtype.type(len(table.firsts))
     put_back(table.labels, source, split.cut, _place(places))
     table.firsts.extend(split.firsts)
     table.too_small += split.too_small

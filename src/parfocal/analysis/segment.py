@@ -22,9 +22,11 @@ from parfocal.analysis.masks import AnyMask, Filled, Inside, Mask, Outside, Valu
 from parfocal.analysis.noise import detection_limit, measure_noise
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
 from parfocal.analysis.scan import Telling
+from parfocal.analysis.stitch import MakeVolume
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
+from parfocal.analysis.windows import Windows
 from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
 from parfocal.core.scheduler import Scheduler
 
@@ -32,9 +34,6 @@ __all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
 
 SPLITTING = 4
 """How many passes over the image dividing its components is worth, to tell progress."""
-
-MakeVolume = Callable[[Shape, Any, Shape], Writable]
-"""``make_volume(shape5, dtype, block5)`` returns scratch storage."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ class Settings:
         How components are divided into objects.
     limits : SizeLimits
         Which objects are kept.
+    windows : Windows
+        Which components are divided in windows.
     """
 
     sigma: Triple
@@ -82,6 +83,7 @@ class Settings:
     fill_holes: bool
     split: SplitSettings
     limits: SizeLimits
+    windows: Windows
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ def segment(
         return make_volume(image.shape5, dtype, block)
 
     labels = volume(np.uint32)
-    work = _Work(settings, scheduler, Telling(progress, _count_passes(settings) * len(regions)))
+    telling = Telling(progress, _count_passes(settings) * len(regions))
+    work = _Work(settings, make_volume, scheduler, telling)
     scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
         not_finite = _count_not_finite(image, regions)
@@ -207,7 +210,14 @@ def _divide(
     time = here[0][0].start
     cut_from = ComponentSource(table.labels, mask.levels, time, background, settings.planar, width)
     divided = split_components(
-        table, components, cut_from, settings.split, settings.limits, work.scheduler
+        table,
+        components,
+        cut_from,
+        settings.split,
+        settings.limits,
+        settings.windows,
+        make_volume=work.make_volume,
+        scheduler=work.scheduler,
     )
     for share in divided:
         work.telling.advance(share * SPLITTING * len(here))
@@ -218,6 +228,7 @@ class _Work:
     """What all passes over the image have in common."""
 
     settings: Settings
+    make_volume: MakeVolume
     scheduler: Scheduler
     telling: Telling
 

@@ -24,7 +24,7 @@ from parfocal.analysis.tiling import Box, Tiling, common, inside, sizes
 from parfocal.core.blocks import Readable, Shape, Writable
 from parfocal.core.scheduler import Scheduler, Threads
 
-__all__ = ["Stitched", "Tiling", "stitch"]
+__all__ = ["Keep", "MakeVolume", "Stitched", "Tiling", "Write", "stitch"]
 
 Integers = NDArray[np.int64]
 Write = Callable[[Box, Integers], None]
@@ -45,6 +45,8 @@ class Stitched:
 
     Attributes
     ----------
+    tiling : Tiling
+        The tiles.
     sizes : (N,) int64
         Number of pixels of each object, in the order of their numbers.
     firsts : (N, 3) int64
@@ -59,6 +61,7 @@ class Stitched:
         How many objects lost pixels to another one, because two tiles disagree.
     """
 
+    tiling: Tiling
     sizes: Integers
     firsts: Integers
     lower: Integers
@@ -143,6 +146,7 @@ def stitch(
         write(tiling.inner(tile), numbers[core.groups][core.labels])
     firsts = np.stack(np.unravel_index(census.firsts[chosen], tiling.shape), axis=1)
     return Stitched(
+        tiling=tiling,
         sizes=census.sizes[chosen],
         firsts=firsts.astype(np.int64),
         lower=census.lower[chosen],

@@ -26,10 +26,12 @@ from parfocal.models.sheet import Row
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
-    from parfocal.analysis.models.labels import LabelCounts
+    from parfocal.analysis.findings import Findings
     from parfocal.analysis.models.segment import Prepared
     from parfocal.analysis.objects import SizeLimits
-    from parfocal.analysis.segment import LocalMean, MakeVolume, Segmentation, Settings
+    from parfocal.analysis.segment import LocalMean, Segmentation, Settings
+    from parfocal.analysis.stitch import MakeVolume
+    from parfocal.analysis.windows import Windows
     from parfocal.core.blocks import Readable, Shape, Writable
     from parfocal.images import Image
 
@@ -87,6 +89,13 @@ class SegmentObjectsParams(Parameters):
     )
     max_diameter_um: float | None = Field(
         default=None, gt=0, description="The same in micrometres; replaces max_diameter_px."
+    )
+    whole_mib: int = Field(
+        default=1024,
+        ge=1,
+        le=1 << 20,
+        description="Connected regions are divided whole as long as that needs no more memory than "
+        "so many MiB; larger ones in overlapping windows, which is told in a warning.",
     )
 
 
@@ -148,7 +157,7 @@ def _by_threshold(
         scheduler=context.scheduler,
         progress=context.progress,
     )
-    _tell(found, params, context)
+    _tell(_findings(found, params), context)
     return found.table.image(np.dtype(np.uint32))
 
 
@@ -160,6 +169,7 @@ def _by_model(
     context: Context,
 ) -> Readable:
     from parfocal.analysis.channels import find_channel
+    from parfocal.analysis.findings import of_labels
     from parfocal.analysis.models.loading import open_model
     from parfocal.analysis.models.segment import ModelRun, prepare
 
@@ -183,7 +193,7 @@ def _by_model(
         limits = _limits(params, image.metadata, planar=prepared.planar)
         run = ModelRun(make_volume, context.scheduler, context.progress)
         labels, counts = prepared.labels(limits, run)
-        _tell_counts(counts, params, context)
+        _tell(of_labels(counts, params.label_name), context)
         return labels
     return _by_probability(prepared, image.metadata, params, make_volume, context)
 
@@ -223,8 +233,11 @@ def _by_probability(
         scheduler=context.scheduler,
         progress=dividing,
     )
-    _tell(found, params, context)
-    return found.table.image(np.dtype(np.uint32))
+    labels = found.table.image(np.dtype(np.uint32))
+    findings = _findings(found, params)
+    findings.add_seams([prepared.boxes(labels, len(found.table), block, context.scheduler)])
+    _tell(findings, context)
+    return labels
 
 
 def _without_effect(
@@ -272,7 +285,20 @@ def _settings(params: SegmentObjectsParams, metadata: ImageMetadata) -> Settings
             spacing=spacing[1:] if planar else spacing,
         ),
         limits=_limits(params, metadata, planar=planar),
+        windows=_windows(params, metadata),
     )
+
+
+def _windows(params: SegmentObjectsParams, metadata: ImageMetadata) -> Windows:
+    from parfocal.analysis.spacing import in_pixels, spacing_of
+    from parfocal.analysis.windows import Windows
+
+    reach = None
+    if params.max_diameter_px is not None or params.max_diameter_um is not None:
+        most = in_pixels(params.max_diameter_px, params.max_diameter_um, metadata)
+        z, y, x = (math.ceil(most / step) for step in spacing_of(metadata))
+        reach = (z, y, x)
+    return Windows(params.whole_mib << 20, reach)
 
 
 def _threshold(
@@ -324,50 +350,22 @@ def _label_metadata(metadata: ImageMetadata, name: str, dtype: str) -> ImageMeta
     )
 
 
-def _tell(found: Segmentation, params: SegmentObjectsParams, context: Context) -> None:
-    table = found.table
-    context.details.update(
-        threshold=found.threshold,
-        objects=len(table),
-        dropped_too_small=table.too_small,
-        dropped_too_large=table.too_large,
-    )
-    if found.not_finite:
-        context.warn(f"{found.not_finite} pixels are NaN or infinite: they count as background")
-    if table.large_components:
-        context.warn(
-            f"{len(table.large_components)} connected regions are so large that dividing them "
-            f"needs much memory, the largest with {max(table.large_components)} pixels; a higher "
-            "threshold or less smoothing makes them smaller"
-        )
-    if found.in_noise is not None:
-        context.warn(
-            f"The {params.threshold.method} threshold {found.in_noise:.6g} lies within the noise "
-            f"of the background and was moved to {found.threshold:.6g}, the limit of detection"
-        )
-    if found.constant:
-        source = "channel" if params.model is None else "model's output"
-        context.warn(f"The {source} has a single value, so that there is nothing to segment")
-    elif not len(table):
-        context.warn(f"No objects were found for {params.label_name}")
+def _tell(findings: Findings, context: Context) -> None:
+    context.details.update(findings.details)
+    for warning in findings.warnings:
+        context.warn(warning)
 
 
-def _tell_counts(counts: LabelCounts, params: SegmentObjectsParams, context: Context) -> None:
-    context.details.update(
-        objects=counts.objects,
-        dropped_too_small=counts.too_small,
-        dropped_too_large=counts.too_large,
-        merged_from_tiles=counts.merged,
-        cut_by_tiles=counts.ambiguous,
-        contested=counts.contested,
+def _findings(found: Segmentation, params: SegmentObjectsParams) -> Findings:
+    from parfocal.analysis.findings import of_segmentation
+
+    return of_segmentation(
+        found,
+        method=params.threshold.method,
+        source="channel" if params.model is None else "model's output",
+        label_name=params.label_name,
+        whole_mib=params.whole_mib,
     )
-    if counts.ambiguous:
-        context.warn(
-            f"{counts.ambiguous} objects are cut by a tile, and no other tile sees their rest: a "
-            "halo larger than the objects avoids that"
-        )
-    if not counts.objects:
-        context.warn(f"No objects were found for {params.label_name}")
 
 
 def _state(params: SegmentObjectsParams, row: Row | None) -> str:  # noqa: ARG001 (is a State)

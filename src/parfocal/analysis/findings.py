@@ -1,0 +1,138 @@
+"""What the record tells of the objects that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from parfocal.analysis.models.labels import LabelCounts
+from parfocal.analysis.objects import ObjectTable
+from parfocal.analysis.seams import TiledObjects, score_seams
+from parfocal.analysis.segment import Segmentation
+from parfocal.analysis.stitch import Stitched
+
+__all__ = ["Findings", "of_labels", "of_segmentation"]
+
+
+@dataclass
+class Findings:
+    """What is told.
+
+    Attributes
+    ----------
+    details : dict
+        For the record.
+    warnings : list of str
+        What the user must know.
+    """
+
+    details: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def add_seams(self, found: Sequence[TiledObjects]) -> None:
+        """Add the seam score of objects that were found in tiles, if there are borders."""
+        if all(len(one.tiling) == 1 for one in found):
+            return
+        score = score_seams(found)
+        self.details["seams"] = score.details()
+        if score.significant:
+            self.warnings.append(
+                f"Objects at the borders of tiles differ from the others (p = {score.p:.1g}): "
+                f"{score.flat} sides lie exactly at a border, {score.flat_expected:.0f} would by "
+                "chance; larger tiles, or a larger overlap, cut fewer objects"
+            )
+
+    def add_pieces(self, found: Sequence[Stitched]) -> None:
+        """Add how objects were joined where tiles meet."""
+        ambiguous = sum(one.ambiguous for one in found)
+        self.details.update(
+            merged_from_tiles=sum(one.merged for one in found),
+            cut_by_tiles=ambiguous,
+            contested=sum(one.contested for one in found),
+        )
+        if ambiguous:
+            self.warnings.append(
+                f"{ambiguous} objects are cut by a tile, and no other tile sees their rest: an "
+                "overlap larger than the objects avoids that"
+            )
+        self.add_seams(found)
+
+
+def of_segmentation(
+    found: Segmentation, *, method: str, source: str, label_name: str, whole_mib: int
+) -> Findings:
+    """Tell what was found by a threshold.
+
+    Parameters
+    ----------
+    found : Segmentation
+        The objects.
+    method : str
+        How the threshold was found.
+    source : str
+        What was segmented, as ``channel``.
+    label_name : str
+        What the objects are called.
+    whole_mib : int
+        The memory in MiB beyond which components are divided in windows.
+    """
+    table = found.table
+    findings = Findings(
+        {
+            "threshold": found.threshold,
+            "objects": len(table),
+            "dropped_too_small": table.too_small,
+            "dropped_too_large": table.too_large,
+        }
+    )
+    tell = findings.warnings.append
+    if found.not_finite:
+        tell(f"{found.not_finite} pixels are NaN or infinite: they count as background")
+    if table.large_components:
+        tell(
+            f"{len(table.large_components)} connected regions are so large that dividing them "
+            f"needs much memory, the largest with {max(table.large_components)} pixels; a higher "
+            "threshold or less smoothing makes them smaller"
+        )
+    if isinstance(table, ObjectTable) and table.windowed:
+        findings.details["components_in_windows"] = len(table.windowed)
+        tell(
+            f"{len(table.windowed)} connected regions would need more than {whole_mib} MiB each, "
+            "so that they were divided in overlapping windows, which is not exact; more whole_mib, "
+            "a higher threshold or less smoothing avoids it"
+        )
+        findings.add_pieces(table.windowed)
+    if found.in_noise is not None:
+        tell(
+            f"The {method} threshold {found.in_noise:.6g} lies within the noise of the background "
+            f"and was moved to {found.threshold:.6g}, the limit of detection"
+        )
+    if found.constant:
+        tell(f"The {source} has a single value, so that there is nothing to segment")
+    elif not len(table):
+        tell(f"No objects were found for {label_name}")
+    return findings
+
+
+def of_labels(counts: LabelCounts, label_name: str) -> Findings:
+    """Tell what a model found that gives labels.
+
+    Parameters
+    ----------
+    counts : LabelCounts
+        What was found.
+    label_name : str
+        What the objects are called.
+    """
+    findings = Findings(
+        {
+            "objects": counts.objects,
+            "dropped_too_small": counts.too_small,
+            "dropped_too_large": counts.too_large,
+        }
+    )
+    findings.add_pieces(counts.stitched)
+    if not counts.objects:
+        findings.warnings.append(f"No objects were found for {label_name}")
+    return findings
