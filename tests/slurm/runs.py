@@ -62,13 +62,13 @@ class SlurmRun(Run):
 
     def add_discs(self, image_id: str, edge_px: int = 512) -> None:
         """Make an image and its row."""
-        source = f"in/{image_id}.tif"
-        write_discs(self.folder / source, len(self.rows), edge_px)
-        self.rows.append(Row(image_id=image_id, name=image_id, source=source))
+        source = self.folder / f"in/{image_id}.tif"
+        write_discs(source, len(self.rows), edge_px)
+        self.rows.append(Row(image_id=image_id, name=image_id, source=str(source)))
 
     def copy_to(self, folder: Path, **changes: object) -> SlurmRun:
-        """Return the same run in another folder, with all that is done so far."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        """Return the same run in another folder, with the same images and all that is done."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("in"))
         values = {"rows": list(self.rows), "config": list(self.config)}
         return SlurmRun(folder, **(values | {"cluster": self.cluster} | changes))
 
@@ -133,7 +133,7 @@ class SlurmRun(Run):
             caught.append(pid)
             return True
 
-        wait_until(catch, f"a worker of {step} that writes", 120)
+        wait_until(catch, f"a worker of {step} that writes", 240)
         return caught[0]
 
     def partials(self) -> list[Path]:

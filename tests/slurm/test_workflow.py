@@ -11,9 +11,7 @@ from slurm.runs import SlurmRun, Undisturbed
 def test_a_run_on_slurm_gives_the_bytes_of_a_run_at_home(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    run = SlurmRun(tmp_path / "run", cluster=cluster)
-    for row in undisturbed.converted.rows:
-        run.add_discs(row.image_id)
+    run = SlurmRun(tmp_path, undisturbed.converted.rows, cluster=cluster)
     run.write_sheet()
     assert run.on_slurm() == 0, run.told
     assert run.digests() == undisturbed.digests
