@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.gaussian import WHOLE, Box, radius_of, smooth
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
 from parfocal.core.tally import Tally
@@ -28,15 +29,11 @@ __all__ = [
     "TopHat",
     "Triple",
     "filter_finite",
-    "gaussian_weights",
 ]
 
 Volume = NDArray[np.floating[Any]]
 Triple = tuple[float, float, float]
 Halo = tuple[int, int, int]
-
-TRUNCATE = 4.0
-"""Where a Gaussian is cut off, in standard deviations."""
 
 
 class Filter(Protocol):
@@ -46,27 +43,11 @@ class Filter(Protocol):
     def halo(self) -> Halo:
         """How many pixels it looks away from a pixel, along Z, Y, X."""
 
-    def apply(self, volume: Volume) -> Volume:
-        """Return the filtered `volume` (Z, Y, X), all of it finite, in the same data type."""
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
+        """Return the part `inner` of the filtered `volume` (Z, Y, X), in the same data type.
 
-
-def gaussian_weights(sigma: float) -> NDArray[np.float64]:
-    """Return the weights of a Gaussian, cut off at four standard deviations.
-
-    Parameters
-    ----------
-    sigma : float
-        Standard deviation in pixels, above 0.
-
-    Returns
-    -------
-    (2 * radius + 1,) float64
-        Symmetric, with sum 1.
-    """
-    radius = int(TRUNCATE * sigma + 0.5)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    normal: NDArray[np.float64] = weights / weights.sum()
-    return normal
+        All pixels are finite.
+        """
 
 
 @dataclass(frozen=True)
@@ -84,20 +65,12 @@ class Gaussian:
     @property
     def halo(self) -> Halo:
         """Four standard deviations, rounded."""
-        z, y, x = (int(TRUNCATE * sigma + 0.5) for sigma in self.sigma)
+        z, y, x = (radius_of(sigma) for sigma in self.sigma)
         return z, y, x
 
-    def apply(self, volume: Volume) -> Volume:
-        """Correlate along Z, Y, X in turn, each sum in float64 and in a fixed order."""
-        from scipy.ndimage import correlate1d
-
-        result = volume
-        for axis, (sigma, radius) in enumerate(zip(self.sigma, self.halo, strict=True)):
-            if radius:
-                target = np.empty_like(result)
-                correlate1d(result, gaussian_weights(sigma), axis, target, mode="mirror")
-                result = target
-        return result
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
+        """Return the means; see `smooth`."""
+        return smooth(volume, self.sigma, inner)
 
 
 @dataclass(frozen=True)
@@ -117,13 +90,13 @@ class Median:
         """The radius."""
         return self.radius
 
-    def apply(self, volume: Volume) -> Volume:
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
         """Return the medians."""
         from scipy.ndimage import median_filter
 
         size = [2 * radius + 1 for radius in self.radius]
         result: Volume = median_filter(volume, size=size, mode="mirror")
-        return result
+        return result[inner]
 
 
 @dataclass(frozen=True)
@@ -146,9 +119,10 @@ class DifferenceOfGaussians:
         z, y, x = (max(pair) for pair in pairs)
         return z, y, x
 
-    def apply(self, volume: Volume) -> Volume:
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
         """Return the differences."""
-        difference: Volume = Gaussian(self.narrow).apply(volume) - Gaussian(self.wide).apply(volume)
+        narrow = smooth(volume, self.narrow, inner)
+        difference: Volume = narrow - smooth(volume, self.wide, inner)
         return difference
 
 
@@ -169,9 +143,9 @@ class BackgroundGaussian:
         """That of the mean."""
         return Gaussian(self.sigma).halo
 
-    def apply(self, volume: Volume) -> Volume:
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
         """Return the differences to the mean, at least 0."""
-        above: Volume = np.maximum(volume - Gaussian(self.sigma).apply(volume), 0)
+        above: Volume = np.maximum(volume[inner] - smooth(volume, self.sigma, inner), 0)
         return above
 
 
@@ -193,17 +167,17 @@ class TopHat:
         z, y, x = (2 * radius for radius in self.radius)
         return z, y, x
 
-    def apply(self, volume: Volume) -> Volume:
+    def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
         """Return the white top-hat."""
         from scipy.ndimage import maximum_filter, minimum_filter
 
         size = [2 * radius + 1 for radius in self.radius]
         eroded = minimum_filter(volume, size=size, mode="mirror")
         opened: Volume = maximum_filter(eroded, size=size, mode="mirror")
-        return volume - opened
+        return volume[inner] - opened[inner]
 
 
-def filter_finite(chosen: Filter, volume: Volume) -> Volume:
+def filter_finite(chosen: Filter, volume: Volume, inner: Box = WHOLE) -> Volume:
     """Filter a volume that may hold NaN or infinite pixels.
 
     Parameters
@@ -212,20 +186,22 @@ def filter_finite(chosen: Filter, volume: Volume) -> Volume:
         The filter.
     volume : (Z, Y, X) float32 or float64
         The pixels.
+    inner : tuple of slice
+        The part that is wanted.
 
     Returns
     -------
     (Z, Y, X)
-        The result, NaN where the window of a pixel holds one that is not finite.
+        The part of the result, NaN where the window of a pixel holds one that is not finite.
     """
     from scipy.ndimage import maximum_filter
 
     bad = ~np.isfinite(volume)
     if not bad.any():
-        return chosen.apply(volume)
-    result = chosen.apply(np.where(bad, volume.dtype.type(0), volume))
+        return chosen.apply(volume, inner)
+    result = chosen.apply(np.where(bad, volume.dtype.type(0), volume), inner)
     size = [2 * halo + 1 for halo in chosen.halo]
-    result[maximum_filter(bad, size=size, mode="mirror")] = np.nan
+    result[maximum_filter(bad, size=size, mode="mirror")[inner]] = np.nan
     return result
 
 
@@ -284,24 +260,34 @@ class FilteredSource:
         outer, inner = expand(part, (0, 0, *self.chosen.halo), self.shape5)
         volume = self.source.read(outer)[0, 0]
         working = np.result_type(volume.dtype, np.float32)
-        result = filter_finite(self.chosen, volume.astype(working))[inner[2:]]
+        result = filter_finite(self.chosen, volume.astype(working), inner[2:])
         return self._fit(result)[None, None]
 
     def _fit(self, result: Volume) -> NDArray[Any]:
         if self.dtype.kind == "f":
             self.tally.add(int(np.isnan(result).sum()))
             return result.astype(self.dtype)
-        return _clip_to(np.floor(result.astype(np.float64) + 0.5), self.dtype)
+        return _clip_to(_round_half_up(result), self.dtype)
 
 
-def _clip_to(rounded: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _round_half_up(values: Volume) -> Volume:
+    """Round without the loss that adding a half would have just below one."""
+    rounded = np.floor(values)
+    rounded += values - rounded >= 0.5
+    return rounded
+
+
+def _clip_to(rounded: Volume, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Convert whole numbers, giving those beyond the range its nearest end.
 
     The largest 64-bit integers are no float64, so that the ends are set after conversion.
     """
     limits = np.iinfo(dtype)
+    if dtype.itemsize <= 2:
+        within: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
+        return within
     low, high = rounded <= limits.min, rounded >= limits.max
-    whole = np.where(low | high, 0, rounded).astype(dtype)
+    whole: NDArray[Any] = np.where(low | high, 0, rounded).astype(dtype)
     whole[low] = limits.min
     whole[high] = limits.max
     return whole

@@ -140,7 +140,7 @@ def _filtered(source: Readable, region: Region, scale: Scale, chosen: Filter) ->
     missing = np.isnan(unit) if source.dtype.kind == "f" else None
     if missing is not None:
         unit[missing] = 0
-    levels = _quantise(chosen.apply(unit)[inner[2:]])
+    levels = _quantise(chosen.apply(unit, inner[2:]))
     if missing is not None:
         levels[missing[inner[2:]]] = 0
     return levels

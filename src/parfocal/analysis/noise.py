@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.filters import gaussian_weights
+from parfocal.analysis.gaussian import gaussian_weights, radius_of
 from parfocal.analysis.levels import LEVELS
 from parfocal.analysis.thresholds import median_level
 from parfocal.core.blocks import Readable, Region, expand
@@ -83,7 +83,7 @@ def _differences(levels: Readable, threshold: int, region: Region) -> NDArray[np
 
 def _likeness(sigma: float) -> float:
     """Return the correlation of neighbours in smoothed noise."""
-    if int(4 * sigma + 0.5) == 0:
+    if not radius_of(sigma):
         return 0.0
     weights = gaussian_weights(sigma)
     return float(weights[1:] @ weights[:-1] / (weights @ weights))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.filters import gaussian_weights
+from parfocal.analysis.gaussian import gaussian_weights
 from parfocal.analysis.illumination import dark_at
 from parfocal.analysis.plane_ranks import ranked
 from parfocal.analysis.plane_sums import PlaneSum

@@ -1,0 +1,144 @@
+"""Gaussian means of volumes: the same bits for a pixel whatever is computed around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TRUNCATE", "WHOLE", "Box", "gaussian_weights", "radius_of", "smooth"]
+
+Volume = NDArray[np.floating[Any]]
+Single = NDArray[np.float32]
+Box = tuple[slice, slice, slice]
+
+WHOLE: Box = (slice(None), slice(None), slice(None))
+"""All of a volume."""
+
+TRUNCATE = 4.0
+"""Where a Gaussian is cut off, in standard deviations."""
+
+_VECTOR = 16
+"""Columns are filled up to a multiple: OpenCV rounds what is left over in another way."""
+
+_TILE_ROWS = 32
+
+
+def radius_of(sigma: float) -> int:
+    """Return how many pixels a Gaussian reaches to each side: four standard deviations, rounded."""
+    return int(TRUNCATE * sigma + 0.5)
+
+
+def gaussian_weights(sigma: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian, cut off at four standard deviations.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in pixels, above 0.
+
+    Returns
+    -------
+    (2 * radius + 1,) float64
+        Symmetric, with sum 1.
+    """
+    radius = radius_of(sigma)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    normal: NDArray[np.float64] = weights / weights.sum()
+    return normal
+
+
+def smooth(volume: Volume, sigma: tuple[float, float, float], inner: Box = WHOLE) -> Volume:
+    """Return the Gaussian mean of a part of a volume.
+
+    Beyond its border the volume is mirrored at the last pixel. Sums of float32 are taken in
+    single precision, those of float64 in double precision, each in a fixed order.
+
+    Parameters
+    ----------
+    volume : (Z, Y, X) float32 or float64
+        The pixels, all finite.
+    sigma : (Z, Y, X)
+        Standard deviations in pixels; 0 leaves an axis alone.
+    inner : tuple of slice
+        The part that is wanted.
+
+    Returns
+    -------
+    (Z, Y, X)
+        The part, in the data type of `volume`.
+    """
+    if volume.dtype == np.float32:
+        return _smooth_single(volume, sigma, inner)
+    return _smooth_double(volume, sigma, inner)
+
+
+def _smooth_double(volume: Volume, sigma: tuple[float, float, float], inner: Box) -> Volume:
+    from scipy.ndimage import correlate1d
+
+    result = volume
+    for axis, (width, part) in enumerate(zip(sigma, inner, strict=True)):
+        if radius_of(width):
+            target = np.empty_like(result)
+            correlate1d(result, gaussian_weights(width), axis, target, mode="mirror")
+            result = target
+        result = result[(slice(None),) * axis + (part,)]
+    return result
+
+
+def _smooth_single(volume: Volume, sigma: tuple[float, float, float], inner: Box) -> Single:
+    """Sum planes, and filter each sum; of `volume` no more is taken than `inner` needs."""
+    depth, height, width = volume.shape
+    along_z = _weights(sigma[0])
+    across = [_weights(part) for part in sigma[1:]]
+    room = -(-(width + len(across[1]) // 2) // _VECTOR) * _VECTOR
+    plane = np.empty((height, room), np.float32)
+    beyond = _mirrored(np.arange(width, room), width)
+    chosen = range(depth)[inner[0]]
+    result = np.empty((len(chosen), *plane[inner[1], :width][:, inner[2]].shape), np.float32)
+    for target, number in zip(result, chosen, strict=True):
+        radius = len(along_z) // 2
+        places = _mirrored(np.arange(number - radius, number + radius + 1), depth)
+        _sum_planes([volume[place] for place in places], along_z, plane[:, :width])
+        plane[:, width:] = plane[:, beyond]
+        target[...] = _filter_plane(plane, across)[inner[1], :width][:, inner[2]]
+    return result
+
+
+def _weights(sigma: float) -> Single:
+    """Return the weights of an axis; a single one where it is left alone."""
+    return (gaussian_weights(sigma) if radius_of(sigma) else np.ones(1)).astype(np.float32)
+
+
+def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return where the pixels beyond the ends of an axis are mirrored."""
+    period = max(1, 2 * size - 2)
+    found: NDArray[np.int64] = (size - 1) - np.abs(size - 1 - places % period)
+    return found
+
+
+def _sum_planes(planes: list[Volume], weights: Single, out: Single) -> None:
+    """Sum planes (Y, X) by their weights, a few rows after the other, from the middle outwards."""
+    middle = len(weights) // 2
+    for start in range(0, len(out), _TILE_ROWS):
+        rows = slice(start, start + _TILE_ROWS)
+        target = out[rows]
+        np.multiply(planes[middle][rows], weights[middle], out=target)
+        pair = np.empty_like(target)
+        for step in range(1, middle + 1):
+            np.add(planes[middle - step][rows], planes[middle + step][rows], out=pair)
+            pair *= weights[middle + step]
+            target += pair
+
+
+def _filter_plane(plane: Single, across: list[Single]) -> Single:
+    """Filter a plane along Y and X."""
+    if all(len(weights) == 1 for weights in across):
+        return plane
+    import cv2
+
+    filtered = cv2.sepFilter2D(
+        plane, cv2.CV_32F, across[1], across[0], borderType=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(filtered, np.float32)
