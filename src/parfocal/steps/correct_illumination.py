@@ -114,6 +114,7 @@ def run(
             ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
             original_metadata=image.original_metadata,
             threads=context.threads,
+            scheduler=context.distributed,
             progress=context.progress,
         )
     _tell_clipping(tally, image.metadata, context)

@@ -87,6 +87,7 @@ def run(
             attributes={"parfocal": {"projection": told}},
             original_metadata=image.original_metadata,
             threads=context.threads,
+            scheduler=context.distributed,
             progress=context.progress,
         )
     context.details |= told | {"dtype": dtype.name}
