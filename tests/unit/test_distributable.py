@@ -16,8 +16,9 @@ from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
+from parfocal.core.worker import WORKER
 from parfocal.errors import InputError
-from parfocal.images import ScratchVolume, ZarrOptions, open_image, write_ome_zarr
+from parfocal.images import ScratchVolume, ZarrOptions, open_image, reopening, write_ome_zarr
 from parfocal.images.readers import ome_zarr
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.readers.source import open_series
@@ -297,6 +298,21 @@ def test_an_image_is_opened_once_elsewhere_and_anew_when_it_is_another(tmp_path)
     np.testing.assert_array_equal(anew.read(whole(anew.shape5))[0, 0], pixels + 1)
     assert new_level is not level
     np.testing.assert_array_equal(new_level.read(whole(anew.shape5))[0, 0], pixels + 1)
+
+
+def test_an_image_is_decoded_in_as_many_threads_as_the_worker_has(tmp_path, monkeypatch):
+    path = save(tmp_path / "image.ome.zarr", cells(1, 20, 30), "ZYX")
+    threads = []
+
+    def opening(*args, **options):
+        threads.append(options["threads"])
+        return open_image(*args, **options)
+
+    monkeypatch.setattr(reopening, "open_image", opening)
+    monkeypatch.setattr(WORKER, "threads", 3)
+    with open_image(path) as image:
+        copy(image)
+    assert threads == [3]
 
 
 def test_an_image_of_unknown_origin_cannot_be_sent(tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin
 
+from parfocal.core.worker import WORKER
+
 __all__ = ["Batch", "Done", "Work", "run_batch"]
 
 IDLE_POLL_S = 0.01
@@ -57,7 +59,7 @@ class Work(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
 
     def setup(self, worker: Worker) -> None:
         """Keep the work; it is unpickled when it is needed, in the thread that needs it."""
-        del worker
+        WORKER.threads = worker.state.nthreads
         _HELD.setdefault(self.name, _Held(self._pickled))
 
     async def teardown(self, worker: Worker) -> None:

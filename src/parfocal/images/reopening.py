@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import OrderedDict
 
+from parfocal.core.worker import WORKER
 from parfocal.images.image import Image, Origin
 from parfocal.images.opening import open_image
 
@@ -20,7 +21,7 @@ _lock = threading.Lock()
 
 
 def reopen(origin: Origin) -> Image:
-    """Return the image that was opened so, decoding in one thread.
+    """Return the image that was opened so, decoding in as many threads as this worker has.
 
     The last ones stay open. One that was forgotten is closed when nobody uses it any more, and
     all are when the process ends.
@@ -40,7 +41,13 @@ def reopen(origin: Origin) -> Image:
         if state in _opened:
             _opened.move_to_end(state)
             return _opened[state]
-        image = open_image(origin.path, origin.series, axes=origin.axes, reader=origin.reader)
+        image = open_image(
+            origin.path,
+            origin.series,
+            axes=origin.axes,
+            threads=WORKER.threads,
+            reader=origin.reader,
+        )
         weakref.finalize(image, image.close)
         _opened[state] = image
         while len(_opened) > _MOST_IMAGES:

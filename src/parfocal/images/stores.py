@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.blocks import Region, Shape, region_shape
+from parfocal.core.worker import WORKER
 from parfocal.errors import InputError
 from parfocal.images.rawfile import storage_error
 from parfocal.images.writers.codecs import BLOSC, BLOSC_BLOCK_BYTES
@@ -40,7 +41,7 @@ def _context(threads: int) -> Any:
 class ZarrLevel:
     """One array of an OME-Zarr, read in the axes (T, C, Z, Y, X).
 
-    When it is pickled, the other process opens it again, to decode in one thread.
+    When it is pickled, the other process opens it again.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def _reopen(path: Path, axes: str) -> ZarrLevel:
 
 @functools.lru_cache(maxsize=64)
 def _open_once(path: Path, axes: str, _state: tuple[int, int]) -> ZarrLevel:
-    return open_level(path, axes)
+    return open_level(path, axes, WORKER.threads)
 
 
 def create_level(
