@@ -260,7 +260,10 @@ class FilteredSource:
         outer, inner = expand(part, (0, 0, *self.chosen.halo), self.shape5)
         volume = self.source.read(outer)[0, 0]
         working = np.result_type(volume.dtype, np.float32)
-        result = filter_finite(self.chosen, volume.astype(working), inner[2:])
+        if volume.dtype.kind == "f":
+            result = filter_finite(self.chosen, volume.astype(working), inner[2:])
+        else:
+            result = self.chosen.apply(volume.astype(working), inner[2:])
         return self._fit(result)[None, None]
 
     def _fit(self, result: Volume) -> NDArray[Any]:

@@ -22,7 +22,7 @@ TRUNCATE = 4.0
 _VECTOR = 16
 """Columns are filled up to a multiple: OpenCV rounds what is left over in another way."""
 
-_TILE_ROWS = 32
+_TILE_ROWS = 64
 
 
 def radius_of(sigma: float) -> int:
@@ -89,21 +89,27 @@ def _smooth_double(volume: Volume, sigma: tuple[float, float, float], inner: Box
 
 def _smooth_single(volume: Volume, sigma: tuple[float, float, float], inner: Box) -> Single:
     """Sum planes, and filter each sum; of `volume` no more is taken than `inner` needs."""
-    depth, height, width = volume.shape
+    depth, _, width = volume.shape
     along_z = _weights(sigma[0])
     across = [_weights(part) for part in sigma[1:]]
-    room = -(-(width + len(across[1]) // 2) // _VECTOR) * _VECTOR
-    plane = np.empty((height, room), np.float32)
-    beyond = _mirrored(np.arange(width, room), width)
+    filled = _fill_up(volume, len(across[1]) // 2)
     chosen = range(depth)[inner[0]]
-    result = np.empty((len(chosen), *plane[inner[1], :width][:, inner[2]].shape), np.float32)
+    result = np.empty((len(chosen), *filled[0, inner[1], :width][:, inner[2]].shape), np.float32)
+    radius = len(along_z) // 2
     for target, number in zip(result, chosen, strict=True):
-        radius = len(along_z) // 2
         places = _mirrored(np.arange(number - radius, number + radius + 1), depth)
-        _sum_planes([volume[place] for place in places], along_z, plane[:, :width])
-        plane[:, width:] = plane[:, beyond]
+        plane = _sum_planes([filled[place] for place in places], along_z)
         target[...] = _filter_plane(plane, across)[inner[1], :width][:, inner[2]]
     return result
+
+
+def _fill_up(volume: Volume, reach: int) -> Single:
+    """Mirror columns beyond the last one: as many as a mean reaches, and up to whole vectors."""
+    depth, height, width = volume.shape
+    filled = np.empty((depth, height, -(-(width + reach) // _VECTOR) * _VECTOR), np.float32)
+    filled[..., :width] = volume
+    filled[..., width:] = volume[..., _mirrored(np.arange(width, filled.shape[2]), width)]
+    return filled
 
 
 def _weights(sigma: float) -> Single:
@@ -118,18 +124,19 @@ def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return found
 
 
-def _sum_planes(planes: list[Volume], weights: Single, out: Single) -> None:
-    """Sum planes (Y, X) by their weights, a few rows after the other, from the middle outwards."""
-    middle = len(weights) // 2
-    for start in range(0, len(out), _TILE_ROWS):
+def _sum_planes(planes: list[Single], weights: Single) -> Single:
+    """Sum planes (Y, X) by their weights, a few rows after the other."""
+    if len(planes) == 1:
+        return planes[0]
+    import cv2
+
+    result: Single = planes[0] * weights[0]
+    for start in range(0, len(result), _TILE_ROWS):
         rows = slice(start, start + _TILE_ROWS)
-        target = out[rows]
-        np.multiply(planes[middle][rows], weights[middle], out=target)
-        pair = np.empty_like(target)
-        for step in range(1, middle + 1):
-            np.add(planes[middle - step][rows], planes[middle + step][rows], out=pair)
-            pair *= weights[middle + step]
-            target += pair
+        target = result[rows]
+        for plane, weight in zip(planes[1:], weights[1:].tolist(), strict=True):
+            cv2.scaleAdd(plane[rows], weight, target, target)
+    return result
 
 
 def _filter_plane(plane: Single, across: list[Single]) -> Single:
