@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from parfocal.analysis.exact import Integers, ratio, total_of
 from parfocal.analysis.plane_parts import PlanePart, plane_part, tile_size, usable
 from parfocal.analysis.ranks import RankSearch, order_keys
-from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks
+from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, whole
 from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.errors import InputError
 
@@ -167,15 +167,16 @@ def _plane_parts(survey: Survey, c: int) -> Iterator[tuple[int, int, PlanePart]]
     shape = survey.image.shape5
     block = _plan(survey)
     work = _AssessBlock(survey.image, tile_size(*shape[3:]), survey.limit)
-    for t, z in product(range(shape[0]), range(0, shape[2], block[2])):
-        slab = slice(z, min(z + block[2], shape[2]))
-        extent = (_one(t), _one(c), slab, slice(0, shape[3]), slice(0, shape[4]))
+    t, _, z, y, x = whole(shape)
+    regions = list(iter_blocks((t, _one(c), z, y, x), block))
+    found = zip(regions, survey.scheduler.map(work, regions), strict=True)
+    for (times, _, slab), blocks in groupby(found, key=lambda one: one[0][:3]):
         parts = [_empty_part(survey.image.dtype) for _ in range(slab.stop - slab.start)]
-        for found in survey.scheduler.map(work, iter_blocks(extent, block)):
-            for part, piece in zip(parts, found, strict=True):
+        for _, pieces in blocks:
+            for part, piece in zip(parts, pieces, strict=True):
                 part.add(piece)
         for number, part in enumerate(parts):
-            yield t, z + number, part
+            yield times.start, slab.start + number, part
 
 
 def _percentiles(survey: Survey, region: Region, part: PlanePart) -> list[float | int | None]:
