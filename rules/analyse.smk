@@ -15,26 +15,37 @@ rule measure_objects:
         "<logs>/measure_objects/{batch}.log",
     benchmark:
         "<benchmarks>/measure_objects/{batch}.jsonl"
-    retries: 1
     conda:
         "../envs/parfocal.yaml"
     container:
         "docker://localhost/parfocal:0.1.0"
     threads: config["threads"]
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
+        mem_mb=lambda wc, attempt: config["resources"](
+            "measure_objects", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "measure_objects", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
     params:
         json=lambda wc: config["params"]("measure_objects"),
         trigger=lambda wc: config["trigger"]("measure_objects", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
         # A function of threads, so that it is no reason to run a job again.
         compute=lambda wc, threads: config.get("compute", []),
+        image=lambda wc: f"image={config['image']['measure_objects']}",
     shell:
         "parfocal measure-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
+        " --path {params.image:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
         " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
@@ -48,26 +59,35 @@ rule assess_quality:
         "<logs>/assess_quality/{batch}.log",
     benchmark:
         "<benchmarks>/assess_quality/{batch}.jsonl"
-    retries: 1
     conda:
         "../envs/parfocal.yaml"
     container:
         "docker://localhost/parfocal:0.1.0"
     threads: config["threads"]
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
+        mem_mb=lambda wc, attempt: config["resources"](
+            "assess_quality", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "assess_quality", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
     params:
         json=lambda wc: config["params"]("assess_quality"),
         trigger=lambda wc: config["trigger"]("assess_quality", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
         # A function of threads, so that it is no reason to run a job again.
         compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal assess-quality --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
         " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
@@ -81,22 +101,31 @@ rule score_objects:
         "<logs>/score_objects/{batch}.log",
     benchmark:
         "<benchmarks>/score_objects/{batch}.jsonl"
-    retries: 1
     conda:
         "../envs/parfocal.yaml"
     container:
         "docker://localhost/parfocal:0.1.0"
     threads: 1
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 60 * attempt,
+        mem_mb=lambda wc, attempt: config["resources"](
+            "score_objects", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "score_objects", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
     params:
         json=lambda wc: config["params"]("score_objects"),
         trigger=lambda wc: config["trigger"]("score_objects", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
     shell:
         "parfocal score-objects --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
         " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"

@@ -15,24 +15,33 @@ rule convert_image:
         "<logs>/convert_image/{batch}.log",
     benchmark:
         "<benchmarks>/convert_image/{batch}.jsonl"
-    retries: 1
     conda:
         "../envs/parfocal.yaml"
     container:
         "docker://localhost/parfocal:0.1.0"
     threads: config["threads"]
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
+        mem_mb=lambda wc, attempt: config["resources"](
+            "convert_image", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "convert_image", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
     params:
         json=lambda wc: config["params"]("convert_image"),
         trigger=lambda wc: config["trigger"]("convert_image", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
         # A function of threads, so that it is no reason to run a job again.
         compute=lambda wc, threads: config.get("compute", []),
     shell:
         "parfocal convert-image --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --after {input.after:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
         " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"

@@ -14,21 +14,30 @@ rule fetch_image:
         "<logs>/fetch_image/{batch}.log",
     benchmark:
         "<benchmarks>/fetch_image/{batch}.jsonl"
-    retries: 1
     conda:
         "../envs/parfocal.yaml"
     container:
         "docker://localhost/parfocal:0.1.0"
     threads: 1
     resources:
-        mem_mb=lambda wc, attempt: 500 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
+        mem_mb=lambda wc, attempt: config["resources"](
+            "fetch_image", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "fetch_image", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
     params:
         json=lambda wc: config["params"]("fetch_image"),
         trigger=lambda wc: config["trigger"]("fetch_image", wc.batch),
         size=config["batch_size"],
         folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
     shell:
         "parfocal fetch-image --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
         " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"

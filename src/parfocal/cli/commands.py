@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parfocal.errors import ConfigurationError, VerificationError
+from parfocal.errors import ConfigurationError, StorageError, VerificationError
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -71,7 +71,39 @@ def _check_outcomes(argv: Sequence[str]) -> int:
     return 0
 
 
+def _calibrate(argv: Sequence[str]) -> int:
+    parser = ArgumentParser(
+        prog="parfocal calibrate",
+        description="Fit the resource model to the records and benchmark files of runs, for the "
+        "key resource_model of a workflow's configuration.",
+    )
+    parser.add_argument(
+        "results", metavar="RESULTS", type=Path, nargs="+", help="results folders of runs"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path("resource-model.json"),
+        help="where the model goes (%(default)s)",
+    )
+    options = parser.parse_args(argv)
+    from parfocal.core.publish import write_json
+    from parfocal.engine.calibration import calibrate
+    from parfocal.engine.resource_model import read_model
+
+    model = calibrate(options.results, read_model())
+    try:
+        write_json(options.output, model.model_dump(mode="json"))
+    except OSError as error:
+        what = "The resource model cannot be written"
+        raise StorageError(what, where=options.output, found=error) from error
+    sys.stdout.write(f"{options.output}: {model.provenance}\n")
+    return 0
+
+
 COMMANDS = {
+    "calibrate": Command("Fit the model of memory and time to what runs left behind", _calibrate),
     "schema": Command("Describe a step's parameters, inputs and outputs as JSON Schema", _schema),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

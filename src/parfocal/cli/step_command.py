@@ -84,6 +84,14 @@ def _add_batch_options(parser: ArgumentParser) -> None:
         metavar="PORT=PATH",
         help="where an input or output lies below the results folder, if elsewhere than usual",
     )
+    group = parser.add_argument_group("attempts at a batch, as an engine counts them")
+    group.add_argument("--attempt", type=int, default=1, help="which one this is (%(default)s)")
+    group.add_argument("--attempts", type=int, default=1, help="how many there are (%(default)s)")
+    group.add_argument("--memory-mib", type=int, help="memory that this one is given")
+    group.add_argument("--time-min", type=int, help="time that it is given")
+    group.add_argument(
+        "--resources", type=Path, metavar="FILE", help="what was predicted, for the records"
+    )
 
 
 def run_step_command(step: Step, argv: Sequence[str]) -> int:
@@ -146,8 +154,12 @@ def _run_batch(step: Step, options: Namespace, parser: ArgumentParser, compute: 
         parser.error(f"a batch needs {', '.join(absent)} too")
     if options.batch_size < 1 or options.batch < 0:
         parser.error("--batch-size is at least 1 and --batch at least 0")
+    if not 1 <= options.attempt <= options.attempts:
+        parser.error("--attempt is at least 1 and at most --attempts")
     params = read_params(step, options.params, options.set)
     from parfocal.engine.batch import Batch, run_batch
+    from parfocal.engine.job_attempt import Allotment
+    from parfocal.engine.resource_plan import read_predictions
     from parfocal.models.sheet import batch_count, batch_of, read_sheet
 
     rows = read_sheet(options.sheet)
@@ -167,6 +179,10 @@ def _run_batch(step: Step, options: Namespace, parser: ArgumentParser, compute: 
             replaced=dict(_pair(text) for text in options.path),
             threads=options.threads,
             compute=compute,
+            given=Allotment(
+                options.attempt, options.attempts, options.memory_mib, options.time_min
+            ),
+            predicted=read_predictions(options.resources, step.name) if options.resources else {},
         )
     )
     return 0

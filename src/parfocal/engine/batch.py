@@ -2,6 +2,8 @@
 
 Imports cost more than the work on a small image, so images share a process. A worker that dies
 (out of memory, a crash in a library) costs the image that it was at; a new one goes on behind it.
+An image that was killed, or lacked memory, is left for the next attempt at the job, if there is
+one.
 """
 
 from __future__ import annotations
@@ -23,15 +25,25 @@ from parfocal.core.outcomes import read_outcome
 from parfocal.core.publish import remove_partials, write_json
 from parfocal.core.step import Step
 from parfocal.engine.attempt import perform
+from parfocal.engine.deaths import Death, explain_death
 from parfocal.engine.failures import failure_of
 from parfocal.engine.job import Job, Result
-from parfocal.engine.paths import resolve_ports
+from parfocal.engine.job_attempt import Allotment, Trial
+from parfocal.engine.oom_kills import count_oom_kills
+from parfocal.engine.paths import job_attempt_path, resolve_ports
 from parfocal.engine.recording import base_record, record_at
-from parfocal.errors import ConfigurationError, ParfocalError, StorageError, WorkerDiedError
+from parfocal.errors import (
+    ConfigurationError,
+    OutOfMemoryError,
+    ParfocalError,
+    StorageError,
+    WorkerDiedError,
+)
 from parfocal.models.base import Parameters
 from parfocal.models.compute import LocalThreads
+from parfocal.models.job_attempt import Cause
 from parfocal.models.outcome import ImageOutcome, Outcome
-from parfocal.models.record import Failure, Record
+from parfocal.models.record import Failure, Prediction, Record
 from parfocal.models.sheet import Row
 from parfocal.provenance.records import claim_attempt, iter_attempts, write_record
 
@@ -54,6 +66,10 @@ class Batch:
         Paths of ports other than the step's own; see `resolve_ports`.
     compute : Compute
         Where blocks of images are worked on. Each worker opens and closes its own.
+    given : Allotment
+        Which attempt at the job it is, and what that is given.
+    predicted : mapping of str to Prediction
+        What the resource model says of the images, by image_id, for their records.
     """
 
     step: Step
@@ -65,32 +81,64 @@ class Batch:
     replaced: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     compute: Compute = field(default_factory=lambda: Compute(LocalThreads(), 1))
+    given: Allotment = field(default_factory=Allotment)
+    predicted: Mapping[str, Prediction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How an image ended, and the cause, where another attempt may end better."""
+
+    outcome: ImageOutcome
+    again: Cause | None = None
 
 
 def run_batch(batch: Batch) -> Outcome:
     """Do one step on a batch of images and write the outcome.
 
-    Images fail one by one; the outcome tells which, and the batch itself does not fail.
+    Images fail one by one; the outcome tells which, and the batch itself does not fail, unless
+    images are left for its next attempt.
 
     Raises
     ------
+    RepeatedFailureError
+        If the attempt before this one failed for a reason that stays.
     ConfigurationError
         If an outcome in `batch.after` is not that of these images, or a path in
         `batch.replaced` is not one of a port.
     WorkerDiedError
-        If workers die before they come to an image.
+        If workers die before they come to an image; or if images were killed or lacked memory,
+        and the run makes another attempt.
     StorageError
-        If the outcome, or the record of an image on which a worker died, cannot be written.
+        If the outcome, the file of the attempt, or the record of an image on which a worker
+        died cannot be written.
     """
     jobs = {row.image_id: _job(batch, row) for row in batch.rows}
     before = _before(batch)
+    path = job_attempt_path(batch.results, batch.step, batch.outcome.stem)
+    with Trial(path, batch.given) as trial:
+        return _do(batch, jobs, before, trial)
+
+
+def _do(
+    batch: Batch, jobs: Mapping[str, Job], before: Mapping[str, ImageOutcome], trial: Trial
+) -> Outcome:
     done: dict[str, ImageOutcome] = {
         row.image_id: _skipped(before[row.image_id])
         for row in batch.rows
         if row.image_id in before and before[row.image_id].status != "done"
     }
+    again: dict[str, Cause] = {}
     while todo := [job for name, job in jobs.items() if name not in done]:
-        done |= _run_worker(todo)
+        ended = _run_worker(todo)
+        done |= {name: one.outcome for name, one in ended.items()}
+        again |= {name: one.again for name, one in ended.items() if one.again}
+    if again and not batch.given.is_last:
+        trial.lacks("memory" if "memory" in again.values() else "killed")
+        what = "Images are left for the next attempt"
+        first = done[next(iter(again))].error
+        where = f"{', '.join(list(again)[:5])} ({len(again)} of {len(batch.rows)})"
+        raise WorkerDiedError(what, where=where, found=first)
     outcome = Outcome(step=batch.step.name, images=tuple(done[row.image_id] for row in batch.rows))
     try:
         if any(image.status == "failed" for image in outcome.images):
@@ -152,12 +200,14 @@ def _job(batch: Batch, row: Row) -> Job:
         threads=batch.threads,
         compute=batch.compute,
         existing="reuse",
+        predicted=batch.predicted.get(row.image_id),
     )
 
 
-def _run_worker(todo: Sequence[Job]) -> dict[str, ImageOutcome]:
+def _run_worker(todo: Sequence[Job]) -> dict[str, _Ended]:
     """Let a forked worker go through `todo`; return what it told, and what killed it."""
     receive, send = os.pipe()
+    kills_before = count_oom_kills()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -176,27 +226,29 @@ def _run_worker(todo: Sequence[Job]) -> dict[str, ImageOutcome]:
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return told
+    death = explain_death(code, kills_before, count_oom_kills())
     if current is not None:
         job = next(job for job in todo if job.image_id == current)
-        told[current] = _record_death(job, pid, code)
+        told[current] = _Ended(_record_death(job, pid, death), death.again)
     elif not told:
         what = "A worker died before it came to an image"
-        raise WorkerDiedError(what, where=todo[0].step.name, found=_explain_death(code))
+        raise WorkerDiedError(what, where=todo[0].step.name, found=death.text)
     return told
 
 
-def _listen(receive: int) -> tuple[dict[str, ImageOutcome], str | None]:
+def _listen(receive: int) -> tuple[dict[str, _Ended], str | None]:
     """Return the outcomes that a worker told, and the image that it was at when it ended."""
-    told: dict[str, ImageOutcome] = {}
+    told: dict[str, _Ended] = {}
     current: str | None = None
     with os.fdopen(receive, encoding="utf-8") as messages:
         for line in messages:
             if not line.endswith("\n"):  # killed in the middle of telling
                 break
             message = json.loads(line)
-            current = message["image_id"]
-            if "status" in message:
-                told[message["image_id"]], current = ImageOutcome.model_validate(message), None
+            current = str(message["image_id"])
+            if "outcome" in message:
+                outcome = ImageOutcome.model_validate(message["outcome"])
+                told[current], current = _Ended(outcome, message["again"]), None
     return told, current
 
 
@@ -206,7 +258,9 @@ def _work_and_exit(todo: Sequence[Job], send: int) -> None:
         with os.fdopen(send, "w", encoding="utf-8", buffering=1) as messages, todo[0].compute:
             for job in todo:
                 messages.write(json.dumps({"image_id": job.image_id}) + "\n")
-                messages.write(_one(job).model_dump_json() + "\n")
+                ended = _one(job)
+                message = {"outcome": ended.outcome.model_dump(mode="json"), "again": ended.again}
+                messages.write(json.dumps({"image_id": job.image_id} | message) + "\n")
         code = 0
     finally:
         # Not sys.exit: the supervisor's own cleaning up is not this process's to do.
@@ -217,7 +271,7 @@ def _work_and_exit(todo: Sequence[Job], send: int) -> None:
         os._exit(code)
 
 
-def _one(job: Job) -> ImageOutcome:
+def _one(job: Job) -> _Ended:
     name = job.step.name
     start = time.monotonic()
     try:
@@ -228,31 +282,24 @@ def _one(job: Job) -> ImageOutcome:
         failure = failure_of(result.error)
         bug = None if isinstance(result.error, ParfocalError) else result.error
         logger.error("%s failed on %s: %s", name, job.image_id, failure.message, exc_info=bug)
-        return ImageOutcome(
+        failed = ImageOutcome(
             image_id=job.image_id, status="failed", failed_step=name, error=failure.message
         )
+        # Workers of a cluster that die again and again lack memory, as far as one can tell.
+        lacking = isinstance(result.error, OutOfMemoryError | WorkerDiedError)
+        return _Ended(failed, "memory" if lacking else None)
     verb = "Reused" if result.reused else "Did"
     logger.info("%s %s of %s in %.2f s", verb, name, job.image_id, time.monotonic() - start)
-    return ImageOutcome(image_id=job.image_id, status="done", digests=result.digests)
+    return _Ended(ImageOutcome(image_id=job.image_id, status="done", digests=result.digests))
 
 
-def _explain_death(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "the process was killed (SIGKILL), most often because memory ran out"
-    if code < 0:
-        return f"the process was ended by {signal.Signals(-code).name}"
-    return f"the process ended with exit code {code}"
-
-
-def _record_death(job: Job, pid: int, code: int) -> ImageOutcome:
+def _record_death(job: Job, pid: int, death: Death) -> ImageOutcome:
     """Say in the record that the worker died on a job, and remove what it left."""
     what = "The worker died on this image"
     remedy = "See the job's log; give the step more memory, or a smaller image."
-    died = WorkerDiedError(what, where=job.image_id, found=_explain_death(code), remedy=remedy)
+    died = WorkerDiedError(what, where=job.image_id, found=death.text, remedy=remedy)
     logger.error("%s: %s", job.step.name, died)
-    failure = Failure(
-        type=type(died).__name__, message=str(died), exit_code=128 - code if code < 0 else code
-    )
+    failure = Failure(type=type(died).__name__, message=str(died), exit_code=death.code)
     ended = {"status": "failed", "error": failure, "ended": datetime.now(UTC)}
     with record_at(job.primary):
         path, record = _record_of(job, pid)

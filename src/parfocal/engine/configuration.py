@@ -53,6 +53,10 @@ class WorkflowConfig(Model):
         le=10_000,
         description="Images that share a job and a process, at most.",
     )
+    resource_model: PathText | None = Field(
+        default=None,
+        description="What 'parfocal calibrate' wrote; by default the model that comes along.",
+    )
     label_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=64)] = (
         Field(
             default="nuclei",

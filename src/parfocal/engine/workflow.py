@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,18 +23,25 @@ from parfocal.engine.configuration import (
     config_model,
     read_config,
 )
-from parfocal.engine.paths import outcome_path
+from parfocal.engine.file_state import file_state
+from parfocal.engine.job_attempt import RUN_VARIABLE, last_attempt
+from parfocal.engine.paths import job_attempt_path, outcome_path
+from parfocal.engine.resource_model import read_model
+from parfocal.engine.resource_plan import allot, plan_resources, resources_path
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
-from parfocal.models.compute import LocalThreads
+from parfocal.models.compute import LocalProcesses, LocalThreads
 from parfocal.models.naming import image_id_of
+from parfocal.models.resources import ResourceModel, Resources
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
-__all__ = ["Plan", "make_plan", "tell_jobs"]
+__all__ = ["Plan", "count_attempts", "make_plan", "tell_jobs"]
 
 
 MOST_THREADS = 8
 """Threads of a job, at most: memory grows with them."""
+
+_ATTEMPTS_VARIABLE = "PARFOCAL_ATTEMPTS"
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Plan:
         step, rows = self.steps[name], self.members[int(batch)]
         state = [step.state(self._params(name), row) for row in rows] if step.state else []
         columns = [port.path for port in step.inputs if _is_column(port.path)]
-        state += [_file_state(row.free.get(c[1:-1])) for c in columns for row in rows]
+        state += [file_state(row.free.get(c[1:-1])) for c in columns for row in rows]
         digest = hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
         counter = attempts_path(outcome_path(self.results, step, int(batch)))
         count = counter.read_text(encoding="utf-8").strip() if counter.exists() else "0"
@@ -165,6 +173,47 @@ class Plan:
             return False
         return all(path.stat().st_mtime_ns <= report.stat().st_mtime_ns for path in paths)
 
+    @cached_property
+    def model(self) -> ResourceModel:
+        """The resource model."""
+        path = self.config.resource_model
+        return read_model(Path(path) if path else None)
+
+    @cached_property
+    def resources(self) -> Resources:
+        """What the steps are expected to take for each image."""
+        return plan_resources(
+            Path(self.config.sheet),
+            self.rows,
+            self.results,
+            {
+                step.name: self._params(name)
+                for name, step in self.steps.items()
+                if step.scope == "image" and self.has(name)
+            },
+            self.threads,
+            self.model,
+        )
+
+    def allotment(self, name: str, batch: str | int, attempt: int) -> dict[str, int]:
+        """Return what an attempt at a batch is given: ``mem_mb`` (MiB) and ``runtime`` (minutes).
+
+        See `parfocal.engine.resource_plan.allot`.
+        """
+        step, resources = self.steps[name], self.resources
+        sizes = [resources.images[row.image_id] for row in self.members[int(batch)]]
+        predictions = [resources.sizes[number].steps[step.name] for number in sizes]
+        last = last_attempt(job_attempt_path(self.results, step, str(batch)))
+        memory, minutes = allot(predictions, self.model.job, last, attempt, self._processes)
+        return {"mem_mb": memory, "runtime": minutes}
+
+    @property
+    def _processes(self) -> int:
+        compute = self.config.compute
+        if isinstance(compute, LocalProcesses):
+            return 1 + (compute.workers or self.threads)
+        return 1
+
     def compute_options(self) -> list[str]:
         """Return the options that tell a command where to work, none for threads of its own."""
         if isinstance(self.config.compute, LocalThreads):
@@ -178,7 +227,11 @@ class Plan:
 
     def for_rules(self, **more: Any) -> dict[str, Any]:
         """Return the configuration of the rules; docs/howto/compose-rules.md describes it."""
-        asked: dict[str, Callable[..., str]] = {"params": self.params, "trigger": self.trigger}
+        asked: dict[str, Callable[..., Any]] = {
+            "params": self.params,
+            "trigger": self.trigger,
+            "resources": self.allotment,
+        }
         values = {
             "sheet": self.config.sheet,
             "results": self.config.results,
@@ -186,6 +239,7 @@ class Plan:
             "threads": self.threads,
             "compute": self.compute_options(),
             "run_trigger": self.run_trigger(),
+            "resources_file": str(resources_path(Path(self.config.sheet))),
         }
         return values | asked | more
 
@@ -193,16 +247,6 @@ class Plan:
 def _is_column(path: str) -> bool:
     names = [name for _, name, _, _ in Formatter().parse(path) if name]
     return len(names) == 1 and path == f"{{{names[0]}}}"
-
-
-def _file_state(path: str | None) -> str:
-    if not path:
-        return "none"
-    try:
-        stat = Path(path).stat()
-    except OSError as error:
-        return f"{path} {os.strerror(error.errno or 0)}"
-    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def make_plan(
@@ -263,8 +307,23 @@ def _check_conversion(config: WorkflowConfig, where: str) -> None:
             raise ConfigurationError(what, where=place, expected=needed, found=found, remedy=remedy)
 
 
-def tell_jobs(engine: str, workflow: Path) -> None:
-    """Put into the environment of all jobs what their records say of the run.
+def count_attempts(retries: int, *, is_main: bool) -> int:
+    """Return how many attempts the engine makes at a job, and tell the jobs of other nodes.
+
+    Parameters
+    ----------
+    retries : int
+        How often it tries again, as far as this process was told.
+    is_main : bool
+        Whether this process is the engine's own, and not one that it started for a job.
+    """
+    if is_main:
+        os.environ[_ATTEMPTS_VARIABLE] = str(retries + 1)
+    return int(os.environ.get(_ATTEMPTS_VARIABLE, "1"))
+
+
+def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
+    """Put into the environment of all jobs what they and their records say of the run.
 
     Parameters
     ----------
@@ -272,8 +331,12 @@ def tell_jobs(engine: str, workflow: Path) -> None:
         Name and version, such as ``snakemake 9.27.1``.
     workflow : Path
         Folder of the workflow.
+    is_main : bool
+        Whether this process is the engine's own, and not one that it started for a job.
     """
     os.environ["PARFOCAL_ENGINE"] = engine
+    if is_main:
+        os.environ[RUN_VARIABLE] = uuid.uuid4().hex
     commit = _commit(workflow)
     if commit:
         os.environ["PARFOCAL_COMMIT"] = commit

@@ -1,0 +1,219 @@
+"""Fit the resource model to what runs left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.outcomes import read_outcome
+from parfocal.engine.resource_model import memory_features, time_features, variants
+from parfocal.errors import InputError
+from parfocal.models.record import Record
+from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
+from parfocal.provenance.records import iter_records
+
+__all__ = ["FEWEST", "Observation", "calibrate", "fit_step", "job_costs", "observe"]
+
+logger = logging.getLogger(__name__)
+
+FEWEST = 8
+"""A step with fewer runs keeps the fit of the model that it had."""
+
+_IMAGE = "images/{}/image.ome.zarr"
+_LARGEST_MARGIN = 1.5
+_TIME_QUANTILE = 0.9
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a step took for an image.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step.
+    size : ImageSize
+        The image, as it was converted.
+    threads : int
+        How many the step might use.
+    chosen : tuple of str
+        Its methods; see `variants`.
+    memory_mb, time_s : float
+        Peak memory (10^6 bytes) and wall time.
+    """
+
+    step: str
+    size: ImageSize
+    threads: int
+    chosen: tuple[str, ...]
+    memory_mb: float
+    time_s: float
+
+
+def observe(results: Path) -> Iterator[Observation]:
+    """Yield what the attempts that ended well took.
+
+    Attempts on clusters are left out, since their blocks were worked on elsewhere, and images
+    that are not there any more.
+
+    Parameters
+    ----------
+    results : Path
+        A results folder.
+
+    Raises
+    ------
+    InputError
+        If a record cannot be read.
+    """
+    sizes: dict[str, ImageSize | None] = {}
+    for record in iter_records(results):
+        if record.image_id not in sizes:
+            sizes[record.image_id] = _size(results / _IMAGE.format(record.image_id))
+        size = sizes[record.image_id]
+        used = record.peak_memory_bytes
+        if size is None or used is None or record.ended is None or record.threads is None:
+            continue
+        if record.status == "done" and _in_threads(record):
+            yield Observation(
+                step=record.step,
+                size=size,
+                threads=record.threads,
+                chosen=variants(record.parameters),
+                memory_mb=used / 1e6,
+                time_s=max((record.ended - record.started).total_seconds(), 0.001),
+            )
+
+
+def _in_threads(record: Record) -> bool:
+    compute = record.details.get("compute")
+    return compute is None or compute.get("engine") == "threads"
+
+
+def _size(path: Path) -> ImageSize | None:
+    from parfocal.images import open_image
+
+    try:
+        with open_image(path) as image:
+            return ImageSize(shape=image.metadata.shape5, dtype=image.metadata.dtype)
+    except InputError:
+        return None
+
+
+def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
+    """Return a model fitted to what the runs of results folders left behind.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Results folders.
+    base : ResourceModel
+        What remains for steps that ran too seldom.
+
+    Raises
+    ------
+    InputError
+        If a record cannot be read, or there is no step that ran often enough.
+    """
+    observations = [one for folder in folders for one in observe(folder)]
+    by_step: dict[str, list[Observation]] = {}
+    for one in observations:
+        by_step.setdefault(one.step, []).append(one)
+    fits = {step: fit_step(found) for step, found in by_step.items() if len(found) >= FEWEST}
+    if not fits:
+        what = "There are too few runs to fit the resource model to"
+        found = ", ".join(f"{step} {len(runs)}" for step, runs in by_step.items()) or "none"
+        expected = f"{FEWEST} images that any step ended well on"
+        remedy = "Name more results folders. Records of older versions do not tell the threads."
+        where = ", ".join(map(str, folders))
+        raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
+    for step in sorted(set(by_step) - set(fits)):
+        logger.warning("%s ran on %d images only, and keeps its fit", step, len(by_step[step]))
+    images = max(fit.runs for fit in fits.values())
+    return base.model_copy(
+        update={
+            "provenance": f"fitted to {', '.join(sorted(fits))} on up to {images} images",
+            "steps": base.steps | fits,
+            "job": job_costs(folders, base.job),
+        }
+    )
+
+
+def fit_step(observations: Sequence[Observation]) -> Fit:
+    """Fit memory and time of one step.
+
+    Coefficients are not negative, so that nothing larger is expected to take less. The relative
+    errors count, and the whole is raised so that memory was enough in all of the runs (by half
+    at most, lest a single odd one spoil it), and time in nine of ten.
+    """
+    sized = [memory_features(one.size, one.threads, one.chosen) for one in observations]
+    timed = [time_features(one.size, one.chosen) for one in observations]
+    memory = np.array([one.memory_mb for one in observations])
+    time_s = np.array([one.time_s for one in observations])
+    return Fit(
+        memory_mb=_fit(sized, memory, 1.0),
+        time_s=_fit(timed, time_s, _TIME_QUANTILE),
+        variants=tuple(sorted({method for one in observations for method in one.chosen})),
+        runs=len(observations),
+    )
+
+
+def _fit(
+    known: Sequence[dict[str, float]], used: NDArray[np.float64], quantile: float
+) -> dict[str, float]:
+    from scipy.optimize import nnls
+
+    names = sorted({name for one in known for name in one})
+    matrix = np.array([[one.get(name, 0.0) for name in names] for one in known])
+    coefficients, _ = nnls(matrix / used[:, None], np.ones(len(used)))
+    expected = np.maximum(matrix @ coefficients, 1e-9)
+    margin = float(np.clip(np.quantile(used / expected, quantile), 1.0, _LARGEST_MARGIN))
+    return {
+        name: float(f"{value * margin:.6g}")
+        for name, value in zip(names, coefficients, strict=True)
+        if value > 0
+    }
+
+
+def job_costs(folders: Iterable[Path], base: JobCost) -> JobCost:
+    """Return what jobs took besides their largest image, by the benchmark files of Snakemake.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Results folders.
+    base : JobCost
+        What it is at least: other engines, or Snakemake on a node, take more than what is seen.
+    """
+    memory, time_s = [base.memory_mb], [base.time_s]
+    for folder in folders:
+        records = list(iter_records(folder))
+        for path in sorted((folder / "benchmarks").glob("*/[0-9]*.jsonl")):
+            outcome = folder / "outcomes" / path.parent.name / f"{path.stem}.json"
+            if not outcome.exists():
+                continue
+            images = {image.image_id for image in read_outcome(outcome).images}
+            own = [r for r in records if r.step.replace("-", "_") == path.parent.name]
+            own = [r for r in own if r.image_id in images and r.ended and r.peak_memory_bytes]
+            for job in _benchmarks(path):
+                if own and math.isfinite(job["max_rss"]):
+                    most = max(record.peak_memory_bytes or 0 for record in own)
+                    memory.append(job["max_rss"] * 2**20 / 1e6 - most / 1e6)
+                    worked = sum((r.ended - r.started).total_seconds() for r in own if r.ended)
+                    time_s.append(job["s"] - worked)
+    return JobCost(memory_mb=round(max(memory), 1), time_s=round(max(time_s), 1))
+
+
+def _benchmarks(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        job = json.loads(line)
+        if isinstance(job.get("max_rss"), int | float) and isinstance(job.get("s"), int | float):
+            yield job

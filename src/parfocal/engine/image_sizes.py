@@ -1,0 +1,84 @@
+"""Sizes of images before they are converted, as far as their sources tell without their pixels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from parfocal.engine.file_state import file_state
+from parfocal.errors import InputError, ParfocalError
+from parfocal.models.image import ImageMetadata
+from parfocal.models.resources import ImageSize
+from parfocal.models.sheet import Row
+from parfocal.models.source import LocalSource, parse_source
+
+__all__ = ["read_sizes", "source_states"]
+
+logger = logging.getLogger(__name__)
+
+
+def source_states(rows: Sequence[Row], results: Path) -> dict[str, str]:
+    """Return for each image a text that differs when its size may do so.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The images.
+    results : Path
+        The results folder, in which a remote image may have been converted.
+    """
+    return {row.image_id: f"{row.series} {file_state(_place(row, results))}" for row in rows}
+
+
+def read_sizes(rows: Iterable[Row], results: Path) -> dict[str, ImageSize]:
+    """Return the sizes of images.
+
+    Those of files that only Bio-Formats knows are not known, since it starts slowly, nor those
+    of remote images before they are converted.
+
+    Parameters
+    ----------
+    rows, results
+        As for `source_states`.
+    """
+    by_place: dict[str, list[Row]] = {}
+    for row in rows:
+        place = _place(row, results)
+        if place:
+            by_place.setdefault(place, []).append(row)
+    found: dict[str, ImageSize] = {}
+    for place, here in by_place.items():
+        try:
+            images = _images_of(Path(place))
+        except InputError as error:
+            logger.debug("The size of %s is not known: %s", place, error)
+            continue
+        for row in here:
+            metadata = images.get(row.series) or (images.get("") if len(images) == 1 else None)
+            if metadata is None and len(images) == 1:
+                metadata = next(iter(images.values()))
+            if metadata is not None:
+                found[row.image_id] = ImageSize(shape=metadata.shape5, dtype=metadata.dtype)
+    return found
+
+
+def _place(row: Row, results: Path) -> str | None:
+    """Return where the metadata of an image can be read, None where it is far away."""
+    try:
+        source = parse_source(row.source)
+    except ParfocalError:
+        return None
+    if isinstance(source, LocalSource):
+        return str(source.path)
+    converted = results / "images" / row.image_id / "image.ome.zarr"
+    return str(converted) if converted.exists() else None
+
+
+def _images_of(path: Path) -> Mapping[str, ImageMetadata]:
+    from parfocal.images.opening import format_of, list_images
+
+    if format_of(path) is None:
+        return {}
+    images = list_images(path)
+    return {image.series: image.metadata for image in images if image.refused is None}

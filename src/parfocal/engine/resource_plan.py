@@ -1,0 +1,196 @@
+"""What the jobs of a run are given: predicted before it, raised after what lacked some."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from parfocal.core.digest import digest_json
+from parfocal.core.publish import write_json
+from parfocal.engine.image_sizes import read_sizes, source_states
+from parfocal.engine.job_attempt import RUN_VARIABLE
+from parfocal.engine.resource_model import predict, variants
+from parfocal.models.base import Parameters
+from parfocal.models.job_attempt import JobAttempt
+from parfocal.models.record import Prediction
+from parfocal.models.resources import ImageSize, JobCost, ResourceModel, Resources, SizeResources
+from parfocal.models.sheet import Row
+
+__all__ = ["allot", "plan_resources", "read_predictions", "resources_path"]
+
+logger = logging.getLogger(__name__)
+
+LEAST_MIB = 400
+"""A job of Slurm needs so much for the programs that start it."""
+
+TIME_MARGIN = 3
+"""Another machine, or one that others use, may take so many times as long."""
+
+_STEP_MIB, _STEP_MIN = 50, 5
+"""Memory and time are given in multiples of these."""
+
+
+def resources_path(sheet: Path) -> Path:
+    """Return where the resources of a sheet's images lie: beside it."""
+    return sheet.with_name(f"{sheet.stem}.resources.json")
+
+
+def plan_resources(
+    sheet: Path,
+    rows: Sequence[Row],
+    results: Path,
+    steps: Mapping[str, Parameters],
+    threads: int,
+    model: ResourceModel,
+) -> Resources:
+    """Return what steps are expected to take for the images of a sheet, and keep it beside that.
+
+    The first process of a run writes the file; those that the run starts take it as it is. Sizes
+    of images whose sources have not changed are not read again.
+
+    Parameters
+    ----------
+    sheet : Path
+        The sample sheet.
+    rows : sequence of Row
+        Its rows.
+    results : Path
+        The results folder.
+    steps : mapping of str to Parameters
+        The parameters of the steps, by their names.
+    threads : int
+        How many threads a job has.
+    model : ResourceModel
+        What tells it.
+    """
+    path, run = resources_path(sheet), os.environ.get(RUN_VARIABLE)
+    known = _read(path)
+    asked = digest_json(
+        {
+            "model": model.model_dump(mode="json"),
+            "steps": {name: params.model_dump(mode="json") for name, params in steps.items()},
+            "threads": threads,
+        }
+    )
+    if known is not None and run is not None and (known.run, known.model) == (run, asked):
+        return known
+    states = source_states(rows, results)
+    kept = _kept_sizes(known, states)
+    sizes = kept | read_sizes([row for row in rows if row.image_id not in kept], results)
+    distinct: list[ImageSize | None] = list(dict.fromkeys(sizes.get(row.image_id) for row in rows))
+    resources = Resources(
+        run=run,
+        model=asked,
+        states=states,
+        images={row.image_id: distinct.index(sizes.get(row.image_id)) for row in rows},
+        sizes=tuple(_predict_all(model, steps, size, threads) for size in distinct),
+    )
+    if resources != known:
+        _write(path, resources)
+    return resources
+
+
+def _kept_sizes(known: Resources | None, states: Mapping[str, str]) -> dict[str, ImageSize]:
+    if known is None:
+        return {}
+    same = [name for name, state in states.items() if known.states.get(name) == state]
+    sizes = {name: known.sizes[known.images[name]] for name in same}
+    return {name: one.size for name, one in sizes.items() if not one.assumed}
+
+
+def _predict_all(
+    model: ResourceModel, steps: Mapping[str, Parameters], size: ImageSize | None, threads: int
+) -> SizeResources:
+    predicted = {
+        name: predict(model, name, size, threads, variants(params))
+        for name, params in steps.items()
+    }
+    return SizeResources(size=size or model.assumed, assumed=size is None, steps=predicted)
+
+
+def _read(path: Path) -> Resources | None:
+    try:
+        return Resources.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        logger.debug("There are no resources yet: %s", error)
+        return None
+
+
+def _write(path: Path, resources: Resources) -> None:
+    try:
+        write_json(path, resources.model_dump(mode="json"))
+    except OSError as error:
+        logger.warning("Predicted resources cannot be kept, records will lack them: %s", error)
+
+
+def read_predictions(path: Path, step: str) -> dict[str, Prediction]:
+    """Return what was predicted for the images of this run in one step, by image_id.
+
+    Parameters
+    ----------
+    path : Path
+        What `plan_resources` wrote; nothing is known where it is not there or of another run.
+    step : str
+        Name of the step.
+    """
+    resources = _read(path)
+    if resources is None or resources.run != os.environ.get(RUN_VARIABLE):
+        return {}
+    return {
+        image_id: resources.sizes[number].steps[step]
+        for image_id, number in resources.images.items()
+        if step in resources.sizes[number].steps
+    }
+
+
+def allot(
+    predictions: Iterable[Prediction],
+    job: JobCost,
+    last: JobAttempt | None,
+    attempt: int,
+    processes: int = 1,
+) -> tuple[int, int]:
+    """Return the memory (MiB) and the time (minutes) that an attempt at a batch is given.
+
+    Memory is that of the largest image, time that of all, and both what a job takes besides.
+    After an attempt that did not end well it is at least what that had; memory or time, whichever
+    it lacked, is doubled. Where the last attempt left no word, both grow with the attempts.
+
+    Parameters
+    ----------
+    predictions : iterable of Prediction
+        For each image of the batch.
+    job : JobCost
+        What a job takes besides.
+    last : JobAttempt, optional
+        The last attempt at this batch.
+    attempt : int
+        Which attempt of this run is to be made.
+    processes : int
+        How many processes of the job work on an image.
+    """
+    each = list(predictions)
+    most = max((one.memory_bytes for one in each), default=0)
+    memory = max(LEAST_MIB, (most * processes + job.memory_mb * 1e6) / 2**20)
+    minutes = (TIME_MARGIN * sum(one.time_s for one in each) + job.time_s) / 60
+    if last is not None and last.cause is not None:
+        given, had = last.memory_mib or memory, last.time_min or minutes
+        memory = max(memory, given * (2 if last.cause == "memory" else 1))
+        minutes = max(minutes, had * (2 if last.cause == "time" else 1))
+    elif attempt > 1 and not _is_of_this_run(last, attempt):
+        memory, minutes = memory * attempt, minutes * attempt
+    return _round_up(memory, _STEP_MIB), _round_up(minutes, _STEP_MIN)
+
+
+def _is_of_this_run(last: JobAttempt | None, attempt: int) -> bool:
+    same = last is not None and last.run == os.environ.get(RUN_VARIABLE)
+    return last is not None and same and last.attempt in (attempt - 1, attempt)
+
+
+def _round_up(value: float, step: int) -> int:
+    return math.ceil(value / step) * step

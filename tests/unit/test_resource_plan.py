@@ -1,0 +1,161 @@
+"""What jobs are given: by prediction, and by what became of the last attempt."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from parfocal.core.processes import this_process
+from parfocal.engine.image_sizes import read_sizes
+from parfocal.engine.job_attempt import RUN_VARIABLE
+from parfocal.engine.resource_plan import (
+    LEAST_MIB,
+    allot,
+    plan_resources,
+    read_predictions,
+    resources_path,
+)
+from parfocal.models.job_attempt import JobAttempt
+from parfocal.models.record import Prediction
+from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
+from parfocal.models.sheet import Row
+from parfocal.steps import load_step
+
+JOB = JobCost(memory_mb=2**20 * 300 / 1e6, time_s=600)
+STEP = "assess-quality"
+PARAMS = {STEP: load_step(STEP).params()}
+
+
+def model(slope: float = 1.0) -> ResourceModel:
+    fit = Fit(memory_mb={"one": 100, "root_image": slope}, time_s={"one": 1, "image": 2})
+    assumed = ImageSize(shape=(1, 1, 1, 1000, 1000), dtype="uint16")
+    return ResourceModel(provenance="test", assumed=assumed, other=fit, job=JOB, steps={STEP: fit})
+
+
+def image(mib: int, seconds: float = 10) -> Prediction:
+    return Prediction(memory_bytes=mib * 2**20, time_s=seconds)
+
+
+def attempt(**fields: object) -> JobAttempt:
+    begun = {"run": "run-1", "process": this_process(), "started": datetime.now(UTC)}
+    return JobAttempt(**(begun | fields))
+
+
+@pytest.fixture(autouse=True)
+def _run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RUN_VARIABLE, "run-1")
+
+
+def test_the_largest_image_tells_the_memory_and_all_tell_the_time() -> None:
+    assert allot([image(500, 60), image(900, 120)], JOB, None, 1) == (1200, 20)
+    assert allot([image(10, 0)], JOB, None, 1) == (LEAST_MIB, 10)
+    assert allot([image(500, 60)], JOB, None, 1, processes=3) == (1800, 15)
+
+
+@pytest.mark.parametrize(
+    ("cause", "memory", "minutes"),
+    [
+        ("memory", 2400, 20),
+        ("time", 1200, 40),
+        ("node", 1200, 20),
+        ("killed", 1200, 20),
+        ("preempted", 1200, 20),
+        (None, 800, 15),
+    ],
+)
+def test_only_what_lacked_is_doubled(cause, memory, minutes) -> None:
+    last = attempt(cause=cause, memory_mib=1200, time_min=20)
+    assert allot([image(500, 60)], JOB, last, 2) == (memory, minutes)
+
+
+def test_what_was_raised_once_stays_so() -> None:
+    given = allot([image(500, 60)], JOB, None, 1)
+    for number, cause in enumerate(("memory", "time", "memory"), 1):
+        last = attempt(attempt=number, cause=cause, memory_mib=given[0], time_min=given[1])
+        given = allot([image(500, 60)], JOB, last, number + 1)
+    assert given == (800 * 4, 15 * 2)
+
+
+def test_an_attempt_that_left_no_word_calls_for_more_of_both() -> None:
+    assert allot([image(500, 60)], JOB, None, 3) == (2400, 40)
+    old = attempt(run="run-0", exit_code=0)
+    assert allot([image(500, 60)], JOB, old, 2) == (1600, 30)
+    running = attempt(attempt=2)  # this very attempt, asked for again
+    assert allot([image(500, 60)], JOB, running, 2) == (800, 15)
+
+
+def write(path: Path, *shape: int) -> Row:
+    tifffile.imwrite(path, np.zeros(shape, np.uint16))
+    return Row(image_id=path.stem, source=str(path))
+
+
+def test_sizes_are_read_and_kept_beside_the_sheet(tmp_path, monkeypatch) -> None:
+    rows = [write(tmp_path / "a.tif", 50, 40), write(tmp_path / "b.tif", 500, 400)]
+    rows.append(Row(image_id="far", source="https://example.org/far.ome.zarr"))
+    rows.append(Row(image_id="none", source=str(tmp_path / "none.tif")))
+    sheet = tmp_path / "samples.tsv"
+    found = plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
+    sizes = {name: found.sizes[number] for name, number in found.images.items()}
+    assert sizes["a"].size.shape == (1, 1, 1, 50, 40)
+    assert sizes["b"].steps[STEP].memory_bytes == pytest.approx((100 + math.sqrt(0.4)) * 1e6, abs=1)
+    assert sizes["b"].steps[STEP].time_s == pytest.approx(1.8)
+    assert sizes["far"].assumed
+    assert sizes["none"].assumed
+    assert sizes["far"].size == model().assumed
+    told = read_predictions(resources_path(sheet), STEP)
+    assert told["b"] == sizes["b"].steps[STEP]
+    assert read_predictions(resources_path(sheet), "other") == {}
+    monkeypatch.setenv(RUN_VARIABLE, "run-2")
+    assert read_predictions(resources_path(sheet), STEP) == {}
+
+
+def test_sizes_are_not_read_again_while_sources_stay(tmp_path, monkeypatch) -> None:
+    rows = [write(tmp_path / "a.tif", 50, 40), write(tmp_path / "b.tif", 50, 40)]
+    sheet = tmp_path / "samples.tsv"
+    plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
+    read: list[str] = []
+
+    def spy(rows, results):
+        rows = list(rows)
+        read.extend(row.image_id for row in rows)
+        return read_sizes(rows, results)
+
+    monkeypatch.setattr("parfocal.engine.resource_plan.read_sizes", spy)
+    write(tmp_path / "b.tif", 60, 40)
+    # The same run asks nothing anew, the next one what has changed, with another model too.
+    plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
+    assert read == []
+    monkeypatch.setenv(RUN_VARIABLE, "run-2")
+    found = plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model(2))
+    assert read == ["b"]
+    assert found.sizes[found.images["b"]].size.shape == (1, 1, 1, 60, 40)
+
+
+def test_other_parameters_are_predicted_anew_in_the_same_run(tmp_path) -> None:
+    rows = [write(tmp_path / "a.tif", 500, 400)]
+    sheet = tmp_path / "samples.tsv"
+    one = plan_resources(sheet, rows, tmp_path, PARAMS, 1, model(1))
+    two = plan_resources(sheet, rows, tmp_path, PARAMS, 1, model(50))
+    assert two.sizes[0].steps[STEP].memory_bytes > one.sizes[0].steps[STEP].memory_bytes
+
+
+def test_a_folder_that_takes_no_file_is_no_obstacle(tmp_path, caplog) -> None:
+    rows = [write(tmp_path / "a.tif", 50, 40)]
+    sheet = tmp_path / "a.tif" / "samples.tsv"  # below a file
+    found = plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
+    assert found.sizes[0].size.shape == (1, 1, 1, 50, 40)
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_file_of_resources_that_is_damaged_is_written_again(tmp_path) -> None:
+    rows = [write(tmp_path / "a.tif", 50, 40)]
+    sheet = tmp_path / "samples.tsv"
+    resources_path(sheet).write_text("{")
+    plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
+    assert json.loads(resources_path(sheet).read_text())["images"] == {"a": 0}
