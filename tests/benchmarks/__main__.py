@@ -19,6 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from tests.benchmarks.analysis import (
+    measure_blocks,
+    measure_gaussian,
+    measure_label,
+    measure_large,
+    measure_pipeline,
+)
 from tests.benchmarks.conversion import measure_conversion, measure_ome_tiff
 from tests.benchmarks.slurm_overhead import measure_slurm
 from tests.benchmarks.stack import write_stack
@@ -111,6 +118,11 @@ PARTS = {
     "conversion": measure_conversion,
     "ome-tiff": measure_ome_tiff,
     "slurm": measure_slurm,
+    "label": measure_label,
+    "large": measure_large,
+    "blocks": measure_blocks,
+    "gaussian": measure_gaussian,
+    "pipeline": measure_pipeline,
 }
 
 
