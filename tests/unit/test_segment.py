@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from memory_images import MemoryImage, five
-from parfocal.analysis import thick_blocks
+from parfocal.analysis import objects, thick_blocks
 from parfocal.analysis.filters import Gaussian
 from parfocal.analysis.levels import Scale, read_levels
 from parfocal.analysis.masks import ValueMask
-from parfocal.analysis.objects import SizeLimits
+from parfocal.analysis.objects import SizeLimits, label_dtype
 from parfocal.analysis.segment import LocalMean
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.core.blocks import whole
@@ -181,9 +181,21 @@ def test_a_local_threshold_finds_the_dim_object_beside_a_glow():
     assert local[40, 40] == 0
 
 
-def test_large_components_are_counted(monkeypatch):
-    from parfocal.analysis import objects
+@pytest.mark.parametrize("base", [PLANE, VOLUME], ids=["plane", "volume"])
+def test_labels_are_widened_where_32_bits_do_not_do(base, monkeypatch):
+    image = five(blobs((3, 1, 4, 40, 40), 9).astype(np.uint16))
+    found, expected = run(image, base)
+    assert found.table.labels.dtype == np.uint32
+    before_the_last = int(expected[1].max())
+    for most in (3, before_the_last + 40):  # at once, and with objects of earlier time points
+        monkeypatch.setattr(objects, "NARROW", most)
+        again, labels = run(image, base)
+        assert again.table.labels.dtype == np.uint64
+        np.testing.assert_array_equal(labels, expected)
+        assert label_dtype(len(again.table)) == (np.uint64 if most == 3 else np.uint32)
 
+
+def test_large_components_are_counted(monkeypatch):
     monkeypatch.setattr(objects, "LARGE_COMPONENT", 50)
     image = np.zeros((1, 1, 1, 20, 20), np.uint8)
     image[..., 2:12, 2:12] = 9

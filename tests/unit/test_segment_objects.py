@@ -4,16 +4,20 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from memory_images import save
+from parfocal.analysis import objects
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
 from parfocal.images import open_image
 from parfocal.models.image import Channel
+from parfocal.steps import measure_objects
+from parfocal.steps.measure_objects import MeasureObjectsParams
 from parfocal.steps.segment_objects import STEP, SegmentObjectsParams
 
 _numbers = itertools.count()
@@ -213,10 +217,14 @@ def test_an_rgb_image_is_a_warning_that_names_the_channel(tmp_path):
 
 def crowd(side=400):
     """Return a plane of discs that touch, in one connected region."""
-    places = np.arange(16, side, 24) + 8
+    rng = np.random.default_rng(0)
     y, x = np.indices((side, side))
-    square = np.min([(y - p) ** 2 for p in places], 0) + np.min([(x - p) ** 2 for p in places], 0)
-    return np.rint(100 + 400 * np.exp(-square / 200.0)).astype(np.uint16), len(places) ** 2
+    places = np.arange(16, side - 8, 22)
+    plane = np.full((side, side), 120.0)
+    for cy, cx in itertools.product(places, places):
+        square = (y - cy - rng.uniform(-4, 4)) ** 2 + (x - cx - rng.uniform(-4, 4)) ** 2
+        plane = np.maximum(plane, 100 + 400 * np.exp(-square / 100.0))
+    return np.rint(plane).astype(np.uint16), len(places) ** 2
 
 
 def test_a_region_beyond_the_memory_is_divided_in_windows_and_told(tmp_path):
@@ -227,8 +235,34 @@ def test_a_region_beyond_the_memory_is_divided_in_windows_and_told(tmp_path):
     assert "components_in_windows" not in whole_context.details
     context, labels = run(tmp_path, image, threads=2, whole_mib=4, **chosen)
     assert context.details["components_in_windows"] == 1
-    assert context.details["objects"] == whole_context.details["objects"] == number
-    assert context.details["cut_by_tiles"] == context.details["contested"] == 0
+    assert abs(whole_context.details["objects"] - number) < 5
+    assert abs(context.details["objects"] - whole_context.details["objects"]) <= 1
+    assert context.details["cut_by_tiles"] == 0
     assert context.details["seams"]["significant"] is False
     assert any("overlapping windows" in warning for warning in context.warnings)
-    np.testing.assert_array_equal(pixels(labels), pixels(expected))
+    boundaries = [np.abs(np.diff(pixels(path)[0, 0, 0], axis=1)) > 0 for path in (labels, expected)]
+    assert (boundaries[0] != boundaries[1]).mean() < 0.01
+
+
+def test_labels_of_64_bits_are_told_written_and_measured(tmp_path, monkeypatch):
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX", y_um=0.5, x_um=0.5)
+    _, narrow = run(tmp_path, image)
+    monkeypatch.setattr(objects, "NARROW", 5)
+    context, wide = run(tmp_path, image)
+    assert context.details["label_bits"] == 64
+    assert any("64 bits" in warning for warning in context.warnings)
+    assert pixels(wide).dtype == np.uint64
+    np.testing.assert_array_equal(pixels(wide), pixels(narrow))
+    tables = []
+    for number, labels in enumerate((narrow, wide)):
+        table = tmp_path / f"{number}.parquet"
+        measured = Context(scratch=tmp_path, image_id="image")
+        measure_objects.STEP.run(
+            {"image": image, "labels": labels},
+            {"table": table, "tsv": tmp_path / f"{number}.tsv"},
+            MeasureObjectsParams(),
+            measured,
+        )
+        tables.append(pq.read_table(table))
+    assert tables[0].num_rows == 9
+    assert tables[0].equals(tables[1])

@@ -17,15 +17,11 @@ from parfocal.analysis.groups import Grouping
 from parfocal.analysis.label_blocks import find_runs
 from parfocal.core.blocks import Readable, Region, Writable
 from parfocal.core.scheduler import Scheduler
-from parfocal.errors import InputError
 
 __all__ = ["BlockMask", "Components", "label_components", "label_mask", "number_block"]
 
 Labels = NDArray[np.uint32]
 Pairs = NDArray[np.int64]
-
-MOST_LABELS = 1 << 31
-"""Half of what 32 bits can number; the other half is for objects."""
 
 
 class BlockMask(Protocol):
@@ -221,22 +217,11 @@ class _Tables:
 
     def merged(self) -> Components:
         """Join what touches, and sum up."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
         labels = self.starts[-1]
-        one, other = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
-        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(labels + 1, labels + 1))
-        number, roots = connected_components(graph, directed=False)
-        if number - 1 > MOST_LABELS:
-            what = "The image falls into too many pieces"
-            raise InputError(
-                what,
-                expected=f"at most {MOST_LABELS} components in a time point",
-                found=number - 1,
-                remedy="Smooth more, or raise the threshold.",
-            )
-        roots = roots.astype(np.int64)
+        pairs = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
+        least = _least_joined(pairs, labels + 1)
+        roots = (np.cumsum(least == np.arange(labels + 1)) - 1)[least]
+        number = int(roots.max()) + 1
         counts = np.zeros(number, np.int64)
         largest = np.iinfo(np.int64).max
         lower, firsts = np.full((number, 3), largest), np.full(number, largest)
@@ -247,6 +232,27 @@ class _Tables:
             np.maximum.at(upper, roots[1:], np.concatenate(self.upper))
             np.minimum.at(firsts, roots[1:], np.concatenate(self.firsts))
         return Components(roots, np.array(self.starts, np.int64), counts, lower, upper, firsts)
+
+
+def _least_joined(pairs: Pairs, number: int) -> NDArray[np.int64]:
+    """Return for each of `number` labels the least one that it is joined to.
+
+    Only labels that are joined to others are nodes of the graph, of which SciPy takes no more than
+    31 bits can number.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, places = np.unique(pairs, return_inverse=True)
+    one, other = places.reshape(2, -1)
+    shape = (len(names), len(names))
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=shape)
+    groups, of_name = connected_components(graph, directed=False)
+    lowest = np.full(groups, number)
+    np.minimum.at(lowest, of_name, names)
+    least = np.arange(number)
+    least[names] = lowest[of_name]
+    return least
 
 
 def label_components(
@@ -270,11 +276,6 @@ def label_components(
     -------
     Components
         What the labels of the blocks belong to.
-
-    Raises
-    ------
-    InputError
-        If there are more components than half of what 32 bits can number.
     """
     tables = _Tables()
     before: _Found | None = None
@@ -292,16 +293,20 @@ def label_components(
     return tables.merged()
 
 
-def number_block(volume: Writable, region: Region, table: NDArray[np.int64]) -> None:
-    """Replace the labels of a block by the numbers of its components.
+def number_block(
+    labels: Readable, volume: Writable, region: Region, table: NDArray[np.int64]
+) -> None:
+    """Write the numbers of the components of a block.
 
     Parameters
     ----------
+    labels : Readable
+        What `label_components` wrote.
     volume : Writable
-        Labels that `label_components` wrote.
+        Where the numbers go; may be `labels`.
     region : Region
         The block.
     table : (labels + 1,) int64
         The component of each label of the block; see `Components.tables`.
     """
-    volume.write(region, table.astype(volume.dtype)[volume.read(region)])
+    volume.write(region, table.astype(volume.dtype)[labels.read(region)])

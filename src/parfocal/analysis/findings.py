@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parfocal.analysis.models.labels import LabelCounts
-from parfocal.analysis.objects import ObjectTable
+from parfocal.analysis.objects import ObjectTable, label_dtype
 from parfocal.analysis.seams import TiledObjects, score_seams
 from parfocal.analysis.segment import Segmentation
 from parfocal.analysis.stitch import Stitched
@@ -29,6 +29,14 @@ class Findings:
 
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def add_width(self, objects: int) -> None:
+        """Add that labels need 64 bits, where they do."""
+        if label_dtype(objects).itemsize == 8:
+            self.details["label_bits"] = 64
+            self.warnings.append(
+                f"{objects} objects need labels of 64 bits, which some programs do not read"
+            )
 
     def add_seams(self, found: Sequence[TiledObjects]) -> None:
         """Add the seam score of objects that were found in tiles, if there are borders."""
@@ -86,6 +94,7 @@ def of_segmentation(
             "dropped_too_large": table.too_large,
         }
     )
+    findings.add_width(len(table))
     tell = findings.warnings.append
     if found.not_finite:
         tell(f"{found.not_finite} pixels are NaN or infinite: they count as background")
@@ -132,6 +141,7 @@ def of_labels(counts: LabelCounts, label_name: str) -> Findings:
             "dropped_too_large": counts.too_large,
         }
     )
+    findings.add_width(counts.objects)
     findings.add_pieces(counts.stitched)
     if not counts.objects:
         findings.warnings.append(f"No objects were found for {label_name}")

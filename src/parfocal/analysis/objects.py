@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,8 +23,12 @@ __all__ = [
     "ObjectLabels",
     "ObjectTable",
     "SizeLimits",
+    "label_dtype",
     "split_components",
 ]
+
+NARROW = (1 << 32) - 1
+"""The largest number of 32 bits."""
 
 LARGE_COMPONENT = 1 << 21
 """Pixels above which a component needs noticeably much memory."""
@@ -57,6 +62,11 @@ class SizeLimits:
         return small, large & ~small
 
 
+def label_dtype(objects: int) -> np.dtype[Any]:
+    """Return the data type of a label image: 32 bits, or 64 where there are too many objects."""
+    return np.dtype(np.uint32 if objects <= NARROW else np.uint64)
+
+
 @dataclass
 class ObjectTable:
     """The objects found so far.
@@ -88,6 +98,36 @@ class ObjectTable:
         """Return the number of objects."""
         return len(self.firsts)
 
+    def make_room(
+        self,
+        components: Components,
+        limits: SizeLimits,
+        make: Callable[[Any], Writable],
+        earlier: Iterable[Region],
+    ) -> None:
+        """Take labels of 64 bits where 32 may not do for one more time point.
+
+        Parameters
+        ----------
+        components : Components
+            Those of the time point.
+        limits : SizeLimits
+            The smallest object limits how many there may be.
+        make : callable
+            ``make(dtype)`` makes a volume for the new labels.
+        earlier : iterable of Region
+            The blocks of the time points before, whose objects are copied.
+        """
+        most = int((components.counts // max(1, math.ceil(limits.least))).sum())
+        if self.labels.dtype.itemsize == 8 or len(components) + len(self) + most <= NARROW:
+            return
+        wide = make(np.uint64)
+        for region in earlier:
+            places = _place(self.labels.read(region))
+            places[places > len(self.firsts)] = 0
+            wide.write(region, _place(places.astype(np.uint64)))
+        self.labels = wide
+
     def image(self, dtype: np.dtype[Any]) -> ObjectLabels:
         """Return the label image, with objects numbered by T and first pixel in Z, Y, X."""
         numbers = np.zeros(len(self.firsts) + 1, dtype)
@@ -104,7 +144,7 @@ class ObjectLabels:
     Attributes
     ----------
     labels : Readable
-        Places in `numbers`, counted down from the largest uint32.
+        Places in `numbers`, counted down from the largest number of their data type.
     numbers : (objects + 1,) integer
         Number of each object.
     """

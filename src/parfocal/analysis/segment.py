@@ -145,11 +145,6 @@ def segment(
     -------
     Segmentation
         The objects, numbered by T and then by their first pixel in the order Z, Y, X.
-
-    Raises
-    ------
-    InputError
-        If the image falls into more pieces than 32 bits can number.
     """
     t, _, z, y, x = source.shape5
     image = _OneChannel(source, channel, (t, 1, z, y, x))
@@ -184,11 +179,22 @@ def _find_objects(
     mask: AnyMask, labels: Writable, regions: Sequence[Region], block: Shape, work: _Work
 ) -> ObjectTable | ComponentTable:
     """Find the objects of all time points."""
+
+    def wide(dtype: Any) -> Writable:
+        return work.make_volume(labels.shape5, dtype, block)
+
     times = [list(group) for _, group in itertools.groupby(regions, lambda region: region[0].start)]
     if not isinstance(mask, ValueMask) and _divides(work.settings):
         divided = ObjectTable(labels)
-        for here in times:
-            _divide(divided, mask, _label(mask, labels, here, work), here, block[4], work)
+        for number, here in enumerate(times):
+            components = _label(mask, labels, here, work)
+            earlier = itertools.chain.from_iterable(times[:number])
+            divided.make_room(components, work.settings.limits, wide, earlier)
+            numbers = _Settle(mask, labels, divided.labels)
+            background = _settle(numbers, components, here, work)
+            place = (here[0][0].start, background, work.settings.planar, block[4])
+            cut_from = ComponentSource(divided.labels, mask.levels, *place)
+            _divide(divided, components, cut_from, len(here), work)
         return divided
     numbered = ComponentTable(labels, block)
     for here in times:
@@ -198,17 +204,13 @@ def _find_objects(
 
 def _divide(
     table: ObjectTable,
-    mask: Mask,
     components: Components,
-    here: list[Region],
-    width: int,
+    cut_from: ComponentSource,
+    blocks: int,
     work: _Work,
 ) -> None:
-    """Divide the components of one time point into objects."""
+    """Divide the components of one time point, which has so many blocks, into objects."""
     settings = work.settings
-    background = _settle(mask, table.labels, components, here, work)
-    time = here[0][0].start
-    cut_from = ComponentSource(table.labels, mask.levels, time, background, settings.planar, width)
     divided = split_components(
         table,
         components,
@@ -220,7 +222,7 @@ def _divide(
         scheduler=work.scheduler,
     )
     for share in divided:
-        work.telling.advance(share * SPLITTING * len(here))
+        work.telling.advance(share * SPLITTING * blocks)
 
 
 @dataclass(frozen=True)
@@ -345,15 +347,8 @@ def _label(mask: AnyMask, labels: Writable, regions: Sequence[Region], work: _Wo
     return label_components(inside, labels, planar=planar, scheduler=scheduler)
 
 
-def _settle(
-    mask: Mask,
-    labels: Writable,
-    components: Components,
-    regions: Sequence[Region],
-    work: _Work,
-) -> int:
+def _settle(settle: _Settle, components: Components, regions: Sequence[Region], work: _Work) -> int:
     """Replace labels of blocks by numbers of components, and find the level of their background."""
-    settle = _Settle(mask, labels)
     counts = np.zeros(LEVELS, np.int64)
     numbered = zip(work.telling.over(regions), components.tables(), strict=True)
     for part in work.scheduler.map(settle, numbered):
@@ -366,11 +361,12 @@ class _Settle:
     """Numbers the components of a block, and counts the levels that are not in the mask."""
 
     mask: Mask
-    labels: Writable
+    labels: Readable
+    target: Writable
 
     def __call__(self, item: tuple[Region, NDArray[np.int64]]) -> NDArray[np.int64]:
         region, table = item
-        number_block(self.labels, region, table)
+        number_block(self.labels, self.target, region, table)
         levels = self.mask.levels.read(region)[0, 0]
         return _histogram(np.where(self.mask.read(region), np.uint16(0), levels))
 

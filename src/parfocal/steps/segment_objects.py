@@ -141,9 +141,8 @@ def run(
 def _by_threshold(
     image: Image, params: SegmentObjectsParams, make_volume: MakeVolume, context: Context
 ) -> Readable:
-    import numpy as np
-
     from parfocal.analysis.channels import find_channel
+    from parfocal.analysis.objects import label_dtype
     from parfocal.analysis.segment import segment
 
     channel = find_channel(image.metadata, params.channel)
@@ -158,7 +157,7 @@ def _by_threshold(
         progress=context.progress,
     )
     _tell(_findings(found, params), context)
-    return found.table.image(np.dtype(np.uint32))
+    return found.table.image(label_dtype(len(found.table)))
 
 
 def _by_model(
@@ -205,9 +204,8 @@ def _by_probability(
     make_volume: MakeVolume,
     context: Context,
 ) -> Readable:
-    import numpy as np
-
     from parfocal.analysis.models.segment import ModelRun
+    from parfocal.analysis.objects import label_dtype
     from parfocal.analysis.segment import segment
 
     def predicting(done: int, total: int) -> None:
@@ -233,7 +231,7 @@ def _by_probability(
         scheduler=context.scheduler,
         progress=dividing,
     )
-    labels = found.table.image(np.dtype(np.uint32))
+    labels = found.table.image(label_dtype(len(found.table)))
     findings = _findings(found, params)
     findings.add_seams([prepared.boxes(labels, len(found.table), block, context.scheduler)])
     _tell(findings, context)
@@ -376,7 +374,7 @@ def _state(params: SegmentObjectsParams, row: Row | None) -> str:  # noqa: ARG00
 
 STEP = Step(
     name="segment-objects",
-    version="1",
+    version="2",
     summary=SUMMARIES["segment-objects"],
     params=SegmentObjectsParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from parfocal.analysis.models.probability import predict_probability
 from parfocal.analysis.models.recipe import fit_recipe
 from parfocal.analysis.models.tiles import Tiles, View, plan_tiles
 from parfocal.analysis.object_boxes import ObjectBoxes, find_boxes
-from parfocal.analysis.objects import SizeLimits
+from parfocal.analysis.objects import SizeLimits, label_dtype
 from parfocal.analysis.scan import plan_block
 from parfocal.analysis.stitch import MakeVolume
 from parfocal.analysis.tiling import Tiling
@@ -128,8 +129,12 @@ class Prepared:
         return volume, block
 
     def labels(self, limits: SizeLimits, run: ModelRun) -> tuple[Writable, LabelCounts]:
-        """Return the label image (T, 1, Z, Y, X) uint32, and what was counted."""
-        volume, _ = self._volume(np.uint32, run)
+        """Return the label image (T, 1, Z, Y, X), and what was counted.
+
+        Labels have 64 bits where the image has room for more objects than 32 can number.
+        """
+        most = math.prod(self.view.source.shape5) // max(1, math.ceil(limits.least))
+        volume, _ = self._volume(label_dtype(most), run)
         counts = find_labels(
             self.handle,
             self.view,
