@@ -21,6 +21,7 @@ from parfocal.report.content import (
     Report,
     State,
     StepLine,
+    Usage,
 )
 from parfocal.report.page import as_number, measurement_name, render_page
 
@@ -307,3 +308,10 @@ def test_numbers_are_written_for_people(value, shown):
 )
 def test_measurements_are_named_with_their_units(column, name):
     assert measurement_name(column) == name
+
+
+def test_what_was_used_is_told_in_parts_of_what_was_predicted():
+    line = Usage("filter-image", 2, 512.4, 0.5, 1.25, 12.0, None, None)
+    shown = Reader(render_page(report(usage=(line,)))).text
+    assert "filter-image 2 512 MB 50 % 125 % 12 s" in shown.replace(page.THIN_SPACE, " ")
+    assert "predicted and used" not in Reader(render_page(report())).text

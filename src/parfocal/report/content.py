@@ -20,6 +20,7 @@ __all__ = [
     "Report",
     "State",
     "StepLine",
+    "Usage",
 ]
 
 Status = Literal["done", "failed", "skipped", "unfinished", "not run"]
@@ -267,6 +268,36 @@ class StepLine:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What one step used, of images for which that was predicted.
+
+    Parameters
+    ----------
+    step : str
+        Its name.
+    images : int
+        How many there are.
+    memory_mb : float
+        Largest peak (10^6 bytes) among them.
+    memory_share, most_memory_share : float
+        Used over predicted: median and largest.
+    time_s : float
+        Wall time of all together.
+    time_share, most_time_share : float or None
+        Used over predicted: median and largest.
+    """
+
+    step: str
+    images: int
+    memory_mb: float
+    memory_share: float
+    most_memory_share: float
+    time_s: float
+    time_share: float | None
+    most_time_share: float | None
+
+
+@dataclass(frozen=True)
 class Report:
     """All that one report says."""
 
@@ -276,3 +307,4 @@ class Report:
     steps: tuple[StepLine, ...]
     comparisons: tuple[Comparison, ...]
     software: tuple[str, ...]
+    usage: tuple[Usage, ...] = ()

@@ -72,6 +72,7 @@ def gather_report(
         steps=results.step_lines(),
         comparisons=compare_images(tables, known),
         software=results.software(findings.values()),
+        usage=results.usage(),
     )
 
 

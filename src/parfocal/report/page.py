@@ -65,6 +65,7 @@ def _environment() -> Any:
     environment.filters |= {
         "number": as_number,
         "percent": _as_percent,
+        "share": _as_share,
         "measurement": measurement_name,
         "png": _data_uri,
         "bars": _bars,
@@ -150,6 +151,10 @@ def _as_percent(value: float | None) -> str:
         return NOTHING
     shown = f"{value:.2%}" if value >= 0.0001 else "<0.01%" if value else "0%"
     return shown.replace("%", f"{THIN_SPACE}%")
+
+
+def _as_share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0%}".replace("%", f"{THIN_SPACE}%")
 
 
 def measurement_name(column: str) -> str:

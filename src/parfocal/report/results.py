@@ -14,7 +14,8 @@ from parfocal.errors import InputError
 from parfocal.models.base import explain_validation
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Record
-from parfocal.report.content import Findings, ParameterSet, State, StepLine
+from parfocal.report.content import Findings, ParameterSet, State, StepLine, Usage
+from parfocal.report.usage import tell_usage
 
 __all__ = ["RunResults"]
 
@@ -190,6 +191,10 @@ class RunResults:
             counts=dict(counts),
             parameters=tuple(ParameterSet(images, values) for values, images in ordered),
         )
+
+    def usage(self) -> tuple[Usage, ...]:
+        """Return what the steps used, where that was predicted."""
+        return tell_usage(self._steps, self._records.values())
 
     def software(self, findings: Iterable[Findings]) -> tuple[str, ...]:
         """Return the names and versions of the software that made the results."""
