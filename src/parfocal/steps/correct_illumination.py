@@ -112,7 +112,6 @@ def run(
             image.metadata,
             source,
             ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
-            original_metadata=image.original_metadata,
             threads=context.threads,
             scheduler=context.distributed,
             progress=context.progress,

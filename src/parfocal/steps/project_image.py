@@ -85,7 +85,6 @@ def run(
             source,
             ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
             attributes={"parfocal": {"projection": told}},
-            original_metadata=image.original_metadata,
             threads=context.threads,
             scheduler=context.distributed,
             progress=context.progress,
