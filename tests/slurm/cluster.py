@@ -281,7 +281,7 @@ class Cluster:
 
     def pull_the_plug(self, node: str) -> None:
         """Kill a node with all that runs there."""
-        for pid in processes("unshare", node):
+        for pid in processes("unshare", "slave", node):  # see node.sh
             os.kill(pid, signal.SIGKILL)
 
     def restart(self, node: str) -> None:
