@@ -14,11 +14,14 @@ from parfocal.report import page
 from parfocal.report.content import (
     Box,
     Boxes,
+    Card,
     Comparison,
     Distribution,
     Findings,
     ImageLine,
+    Picture,
     Report,
+    Seams,
     State,
     StepLine,
     Usage,
@@ -315,3 +318,24 @@ def test_what_was_used_is_told_in_parts_of_what_was_predicted():
     shown = Reader(render_page(report(usage=(line,)))).text
     assert "filter-image 2 512 MB 50 % 125 % 12 s" in shown.replace(page.THIN_SPACE, " ")
     assert "predicted and used" not in Reader(render_page(report())).text
+
+
+def test_seams_are_told_for_the_run_where_tiles_were_used():
+    def tiled(image_id, p):
+        return image(image_id, findings=Findings(seams=Seams(p, p < 0.001, 40, 4.5)))
+
+    assert "Seams:" not in Reader(render_page(report(image()))).text
+    text = Reader(render_page(report(image(), tiled("b", 0.2)))).text
+    assert (
+        "1 image was segmented in overlapping tiles; objects at the borders of tiles do not" in text
+    )
+    text = Reader(render_page(report(tiled("a", 1e-9), tiled("b", 0.2)))).text
+    assert "2 images were segmented in overlapping tiles; in 1 of them objects at" in text
+
+
+@pytest.mark.parametrize(("p", "word"), [(1e-9, "found"), (0.2, "none found")])
+def test_a_card_tells_the_seam_score(p, word):
+    picture = Picture(b"", None, 4, 4, (), "", "4 x 4")
+    findings = Findings(seams=Seams(p, p < 0.001, 40, 4.5))
+    text = Reader(render_page(report(image(findings=findings, card=Card(picture, ()))))).text
+    assert f"Seams {word} p = " in text

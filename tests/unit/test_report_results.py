@@ -10,7 +10,7 @@ from parfocal.errors import InputError
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Failure
 from parfocal.provenance.records import iter_records
-from parfocal.report.content import State
+from parfocal.report.content import Seams, State
 from parfocal.report.results import RunResults
 from report_results import record
 
@@ -54,6 +54,21 @@ def folder(tmp_path):
 
 
 FAILURE = Failure(type="InputError", message="broken: x.tif", exit_code=2)
+
+
+SEAMS = {"p": 1e-5, "significant": True, "flat": 40, "flat_expected": 4.5, "near": 3}
+
+
+def test_the_seam_score_is_that_of_the_labels(folder):
+    details = {"objects": 9, "seams": SEAMS}
+    folder.record("segment-objects", parameters={"label_name": "cells"}, details=details)
+    assert folder.read().findings("a", "cells").seams == Seams(1e-5, True, 40, 4.5)
+    assert folder.read().findings("a", "nuclei").seams is None
+
+
+def test_without_tiles_there_is_no_seam_score(folder):
+    folder.record("segment-objects", details={"objects": 9})
+    assert folder.read().findings("a", "nuclei").seams is None
 
 
 def test_an_image_of_which_nothing_is_known_was_not_run(folder):

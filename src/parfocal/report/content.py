@@ -18,6 +18,7 @@ __all__ = [
     "ParameterSet",
     "Picture",
     "Report",
+    "Seams",
     "State",
     "StepLine",
     "Usage",
@@ -46,6 +47,28 @@ class State:
 
 
 @dataclass(frozen=True)
+class Seams:
+    """The seam score of an image that was segmented in tiles.
+
+    Parameters
+    ----------
+    p : float
+        Probability of such a difference between objects at borders and others by chance.
+    significant : bool
+        Whether that counts as a seam.
+    flat : int
+        How many sides of objects lie exactly at a border.
+    flat_expected : float
+        How many would by chance.
+    """
+
+    p: float
+    significant: bool
+    flat: int
+    flat_expected: float
+
+
+@dataclass(frozen=True)
 class Findings:
     """What the steps found out about one image; None or empty where there is nothing.
 
@@ -61,6 +84,8 @@ class Findings:
         Libraries that the certificate names, with their versions.
     warnings : tuple of (str, str)
         Step and text of each recorded warning.
+    seams : Seams or None
+        The seam score, where objects were found in tiles.
     """
 
     quality: tuple[dict[str, Any], ...] = ()
@@ -68,6 +93,7 @@ class Findings:
     verdict: str | None = None
     readers: tuple[str, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    seams: Seams | None = None
 
 
 @dataclass(frozen=True)

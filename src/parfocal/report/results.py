@@ -14,7 +14,7 @@ from parfocal.errors import InputError
 from parfocal.models.base import explain_validation
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Record
-from parfocal.report.content import Findings, ParameterSet, State, StepLine, Usage
+from parfocal.report.content import Findings, ParameterSet, Seams, State, StepLine, Usage
 from parfocal.report.usage import tell_usage
 
 __all__ = ["RunResults"]
@@ -167,7 +167,16 @@ class RunResults:
             verdict=certificate.get("verdict"),
             readers=tuple(dict.fromkeys(readers)),
             warnings=tuple((r.step, text) for r in records if r for text in r.warnings),
+            seams=self._seams(image_id, label_name),
         )
+
+    def _seams(self, image_id: str, label_name: str) -> Seams | None:
+        record = self._records.get(("segment-objects", image_id))
+        if record is None or record.parameters.get("label_name", "nuclei") != label_name:
+            return None
+        told = record.details.get("seams")
+        fields = ("p", "significant", "flat", "flat_expected")
+        return Seams(**{name: told[name] for name in fields}) if told else None
 
     def _json(self, image_id: str, step: str, name: str, *forms: str) -> dict[str, Any]:
         path = self.file(image_id, step, name)
