@@ -93,13 +93,10 @@ def parfocal_pipeline(source: Path, output: Path) -> None:
 
 def chunks(source: Path, output: Path) -> None:
     """Write the volume of an OME-Zarr as a Zarr array with chunks as blocks are."""
-    import zarr
-
     pixels = _full_resolution(source)
-    array = _create(output, pixels.shape, pixels.dtype)
+    array = _create(output, pixels.shape, pixels.dtype.numpy_dtype)
     for start in range(0, pixels.shape[0], CHUNK[0]):
         array[start : start + CHUNK[0]] = pixels[start : start + CHUNK[0]].read().result()
-    assert isinstance(array, zarr.Array)
 
 
 def convert(source: Path, output: Path) -> None:

@@ -269,3 +269,10 @@ def test_a_mask_by_values_is_the_one_by_levels(seed, dark, kind):
     by_values = ValueMask.above(image, scale, threshold)
     levels = read_levels(image, everything, scale, [Gaussian((0.0, 0.0, 0.0))])[0]
     assert by_values.read(everything).tolist() == (levels > threshold).tolist()
+
+
+def test_blocks_of_very_many_components_are_numbered_too():
+    chosen = replace(AS_IT_IS, threshold=0.5)
+    board = np.indices((1, 380, 380)).sum(0) % 2 == 0
+    found, labels = run(MemoryImage(board[None, None].astype(np.uint8)), chosen)
+    assert len(found.table) == labels.max() == board.sum() > np.iinfo(np.uint16).max

@@ -123,8 +123,11 @@ class _LabelBlock:
 
     def __call__(self, mask: BlockMask) -> _Found:
         """Write the labels of the block, and return what is to be known of them."""
-        labels, _ = label_mask(mask.read())
-        self.volume.write(mask.region, labels[None, None])
+        labels, count = label_mask(mask.read())
+        if count > np.iinfo(self.volume.dtype).max:
+            msg = f"{count} components of a block do not fit {self.volume.dtype}"
+            raise OverflowError(msg)
+        self.volume.write(mask.region, labels[None, None].astype(self.volume.dtype))
         edges = (labels[:, :, 0].copy(), labels[:, :, -1].copy())
         runs = find_runs(labels, mask.region)
         if not runs.ids.size:
@@ -265,7 +268,7 @@ def label_components(
     masks : iterable of BlockMask
         Of a grid of blocks, in the order of `iter_blocks`.
     volume : Writable
-        Where labels (uint32) go, which count from 1 in each block; 0 is background. What they
+        Where labels (unsigned) go, which count from 1 in each block; 0 is background. What they
         belong to tell `Components.tables`; see `number_block`.
     planar : bool
         Whether planes are labelled each by itself. Blocks must then have one plane.
@@ -276,6 +279,11 @@ def label_components(
     -------
     Components
         What the labels of the blocks belong to.
+
+    Raises
+    ------
+    OverflowError
+        If a block has more components than the data type of `volume` can number.
     """
     tables = _Tables()
     before: _Found | None = None

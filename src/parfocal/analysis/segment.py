@@ -196,10 +196,20 @@ def _find_objects(
             cut_from = ComponentSource(divided.labels, mask.levels, *place)
             _divide(divided, components, cut_from, len(here), work)
         return divided
-    numbered = ComponentTable(labels, block)
+    try:
+        return _number(mask, wide(np.uint16), times, block, work)
+    except OverflowError:  # seldom: in noise
+        return _number(mask, labels, times, block, work)
+
+
+def _number(
+    mask: AnyMask, labels: Writable, times: list[list[Region]], block: Shape, work: _Work
+) -> ComponentTable:
+    """Give the components of all time points their numbers."""
+    table = ComponentTable(labels, block)
     for here in times:
-        numbered.add(_label(mask, labels, here, work), work.settings.limits)
-    return numbered
+        table.add(_label(mask, labels, here, work), work.settings.limits)
+    return table
 
 
 def _divide(
