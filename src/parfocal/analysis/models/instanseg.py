@@ -40,7 +40,6 @@ def load_instanseg(options: InstansegModel) -> TorchPredictor:
         labels=True,
         recipe=recipe_by_name(options.normalisation, options),
         pixel_size_um=float(script.pixel_size) or None,
-        padded=False,
     )
     arguments = {"target_segmentation": torch.tensor(wanted)}
     return TorchPredictor(script, str(path), Layout("bcyx"), signature, arguments)
