@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,14 +126,15 @@ class SlurmRun(Run):
         caught: list[int] = []
 
         def catch() -> bool:
-            pid = self.worker(step.replace("_", "-"))
-            if pid is None or not self.partials():
+            pid = self.worker(step.replace("_", "-")) if self.partials() else None
+            if pid is None:
                 return False
-            os.kill(pid, signal.SIGSTOP)
-            caught.append(pid)
-            return True
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                caught.append(pid)
+            return bool(caught)
 
-        wait_until(catch, f"a worker of {step} that writes", 240)
+        wait_until(catch, f"a worker of {step} that writes", 300)
         return caught[0]
 
     def partials(self) -> list[Path]:
@@ -181,10 +182,11 @@ def slowed(pid: int) -> Iterator[None]:
     done = threading.Event()
 
     def pulse() -> None:
-        while not done.wait(2):
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(0.01)
-            os.kill(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # it was killed
+            while not done.wait(2):
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(0.01)
+                os.kill(pid, signal.SIGSTOP)
 
     thread = threading.Thread(target=pulse)
     thread.start()
@@ -193,7 +195,8 @@ def slowed(pid: int) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _parent(pid: int) -> int:

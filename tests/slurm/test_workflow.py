@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from slurm.cluster import Cluster
 from slurm.runs import SlurmRun, Undisturbed
 
@@ -20,3 +22,21 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_run_at_home(
     assert (run.results / "all-done").exists()
     logs = list((run.folder / "slurm_logs").glob("rule_segment_objects/*/*.log"))
     assert len(logs) == 1
+
+
+@pytest.mark.parametrize(
+    ("partition", "told"),
+    [("nowhere", "invalid partition specified: nowhere"), ("closed", "partition not available")],
+)
+def test_a_queue_that_takes_no_jobs_is_told_and_nothing_is_lost(
+    cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path, partition: str, told: str
+) -> None:
+    chosen = ["--set-resources", f"segment_objects:slurm_partition={partition}"]
+    run = undisturbed.converted.copy_to(tmp_path / "run", options=chosen)
+    assert run.on_slurm("results/outcomes/segment_objects/0.json") != 0
+    assert told in run.told
+    assert set(run.outcomes("convert_image").values()) == {"done"}
+    assert not run.jobs()
+    run.options = []
+    assert run.on_slurm("results/outcomes/segment_objects/0.json") == 0, run.told
+    assert not run.wrong(undisturbed.digests)

@@ -1,0 +1,219 @@
+"""What happens to runs that are broken, each in a folder of its own, all of them at a time.
+
+Clusters take their time: half a minute until a node counts as lost, a minute until a lease of
+another node does. So the stories run side by side, and the tests then look at how each ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slurm.cluster import wait_until
+from slurm.runs import SEGMENT, SlurmRun, Undisturbed, finish, slowed
+
+TARGET = "results/outcomes/segment_objects/0.json"
+STORY_TIMEOUT_S = 540
+
+
+@dataclass
+class Ended:
+    """How a story ended."""
+
+    run: SlurmRun
+    first_code: int
+    """The exit code of the run that was broken."""
+    last_code: int
+    """That of the last run: the same, or that which took it up."""
+    broken_wrong: list[str] = field(default_factory=list)
+    """What looked finished and was not, right after the break."""
+    told: str = ""
+    """What was told, before anything was run again."""
+    jobs: dict[str, str] = field(default_factory=dict)
+    """Jobs left in the queue."""
+    expected: dict[str, str] | None = None
+    """The digests of an undisturbed run, where it was of other images."""
+
+
+Story = Callable[[SlurmRun, Undisturbed], Ended]
+
+
+def begin(run: SlurmRun, **more: str) -> tuple[object, int]:
+    """Start a run, and stop its worker in the middle of an image."""
+    process = run.begin(TARGET, **more)
+    return process, run.catch_worker()
+
+
+def ended(run: SlurmRun, first_code: int, wrong: list[str]) -> Ended:
+    """Run again where not all images are done: the workflow would end red, and name them."""
+    told, last_code = run.told, first_code
+    if set(run.outcomes(SEGMENT).values()) != {"done"}:
+        last_code = run.on_slurm(TARGET)
+    return Ended(run, first_code, last_code, wrong, told, run.jobs())
+
+
+def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Kill Snakemake, and start the run anew while its job lives."""
+    process, worker = begin(run)
+    with slowed(worker):
+        os.kill(run.snakemake_pid(), signal.SIGKILL)
+        first_code = finish(process)
+        wrong = run.wrong(undisturbed.digests)
+        told = run.told
+        assert run.on_slurm("--unlock") == 0, run.told
+        second = run.begin(TARGET)
+        wait_until(lambda: list(run.jobs().values()).count("RUNNING") == 2, "the second job", 120)
+        log = run.results / "logs/segment_objects/0.log"
+        wait_until(
+            lambda: "Waiting for another writer" in log.read_text(encoding="utf-8"),
+            "the second job to wait for the first",
+            120,
+        )
+    last_code = finish(second)
+    wait_until(lambda: not run.jobs(), "the end of the first job", 120)
+    return Ended(run, first_code, last_code, wrong, told, run.jobs())
+
+
+def worker_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Kill the process that works on an image."""
+    process, worker = begin(run)
+    os.kill(worker, signal.SIGKILL)
+    first_code = finish(process)
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+def job_cancelled(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Cancel the job behind the back of Snakemake."""
+    process, _ = begin(run)
+    run.slurm.output("scancel", *run.jobs())
+    first_code = finish(process)
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+def out_of_time(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Let a job stand still until Slurm ends it."""
+    process, _ = begin(run)
+    (job,) = run.jobs()
+    run.slurm.output("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    first_code = finish(process)
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+MODEL = {
+    "provenance": "none: it takes all steps for small ones",
+    "assumed": {"shape": [1, 1, 1, 64, 64], "dtype": "uint16"},
+    "other": {"memory_mb": {"one": 1}, "time_s": {"one": 60}},
+    "job": {"memory_mb": 1},
+    "steps": {},
+}
+
+
+def out_of_memory(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Give a job less memory than its image needs."""
+    large = SlurmRun(run.folder / "large", cluster=run.cluster)
+    large.folder.mkdir()
+    large.add_discs("large", 4096)
+    assert large.snakemake("--until", "convert_image").returncode == 0
+    whole = large.copy_to(run.folder / "whole")
+    assert whole.snakemake("--until", SEGMENT).returncode == 0
+    (large.folder / "model.json").write_text(json.dumps(MODEL), encoding="utf-8")
+    large.config = ["resource_model=model.json"]
+    first_code = large.on_slurm(TARGET)
+    end = ended(large, first_code, large.wrong(whole.digests()))
+    end.expected = whole.digests()
+    return end
+
+
+def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Kill the slurmd of a node whose job lives on, while Slurm gives it to another node."""
+    process, worker = begin(run)
+    (job,) = run.jobs()
+    node = run.slurm.node_of(job)
+    run.slurm.kill_slurmd(node)
+    with slowed(worker):
+        wait_until(lambda: run.slurm.node_of(job) not in ("", node), "another node", 120)
+        wait_until(lambda: run.jobs()[job] == "RUNNING", "the job to start again", 60)
+        time.sleep(5)
+    first_code = finish(process)
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+def node_lost(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Pull the plug of a node."""
+    process, _ = begin(run)
+    (job,) = run.jobs()
+    run.slurm.pull_the_plug(run.slurm.node_of(job))
+    wrong = run.wrong(undisturbed.digests)
+    return ended(run, finish(process), wrong)
+
+
+def scratch_full(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Give the jobs a scratch folder that is too small."""
+    scratch = run.folder / "scratch"
+    scratch.mkdir()
+    run.slurm.output("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", scratch)
+    first_code = finish(run.begin(TARGET, PARFOCAL_SCRATCH=str(scratch)))
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+def folder_gone(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Take the folder of the results away from all nodes in the middle, and bring it back."""
+    mounted, run.place = run.results, "store"
+    mounted.rename(run.results)
+    mounted.mkdir()
+    # What is left when the folder is gone takes no files, as on clusters.
+    run.slurm.output("mount", "-t", "tmpfs", "-o", "size=4k,ro", "tmpfs", mounted)
+    run.slurm.output("mount", "--bind", run.results, mounted)
+    process, worker = begin(run)
+    run.slurm.output("umount", "--lazy", mounted)
+    os.kill(worker, signal.SIGCONT)
+    time.sleep(10)
+    run.slurm.output("mount", "--bind", run.results, mounted)
+    first_code = finish(process)
+    run.slurm.output("umount", "--lazy", mounted)
+    run.slurm.output("umount", "--lazy", mounted)
+    mounted.rmdir()
+    run.results.rename(mounted)
+    run.place = mounted.name
+    return ended(run, first_code, run.wrong(undisturbed.digests))
+
+
+FRAGILE = ("--set-resources", "segment_objects:slurm_partition=fragile")
+
+STORIES: dict[str, tuple[Story, tuple[str, ...]]] = {
+    "node_lost": (node_lost, FRAGILE),
+    "daemon_killed": (daemon_killed, FRAGILE),
+    "out_of_time": (out_of_time, ()),
+    "out_of_memory": (out_of_memory, ()),
+    "snakemake_killed": (snakemake_killed, ()),
+    "worker_killed": (worker_killed, ()),
+    "job_cancelled": (job_cancelled, ()),
+    "scratch_full": (scratch_full, ()),
+    "folder_gone": (folder_gone, ()),
+}
+
+
+class Stories:
+    """All stories, begun at once in threads of their own."""
+
+    def __init__(self, folder: Path, undisturbed: Undisturbed, names: list[str]) -> None:
+        self._pool = ThreadPoolExecutor(len(names))
+        self._futures: dict[str, Future[Ended]] = {}
+        for name in names:
+            story, options = STORIES[name]
+            run = undisturbed.converted.copy_to(folder / name, options=list(options))
+            self._futures[name] = self._pool.submit(story, run, undisturbed)
+
+    def __getitem__(self, name: str) -> Ended:
+        """Wait for a story to end."""
+        return self._futures[name].result(STORY_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Wait for all that runs."""
+        self._pool.shutdown(cancel_futures=True)
