@@ -26,14 +26,14 @@ MEDIAN = ("filter.method=median",)
 
 
 def observations(noise: float, seed: int = 0) -> Iterator[Observation]:
-    """Yield runs of a step that takes 100 MB, 2 MB a MB of its blocks, and more for medians."""
+    """Yield runs of a step that takes 100 MB, 8 MB a megapixel of its blocks, 24 for medians."""
     rng = np.random.default_rng(seed)
     for number in range(60):
         side, threads = int(rng.integers(64, 4096)), int(rng.integers(1, 5))
         size = ImageSize(shape=(1, 2, int(rng.integers(1, 9)), side, side), dtype="uint16")
         chosen = MEDIAN if number % 2 else ("filter.method=gaussian",)
         known = memory_features(size, threads, chosen)
-        memory = 100 + 2 * known["blocks"] + 40 * known.get(MEDIAN[0], 0)
+        memory = 100 + 8 * known["block"] + 16 * known.get(f"{MEDIAN[0]} block", 0)
         factor = rng.uniform(1 - noise, 1 + noise)
         yield Observation("filter-image", size, threads, chosen, memory * factor, 1 + side / 100)
 
@@ -46,7 +46,7 @@ def test_a_fit_finds_what_is_there() -> None:
     step = read_model().model_copy(update={"steps": {"filter-image": fit}})
     for one in observations(0, seed=1):
         found = predict(step, one.step, one.size, one.threads, one.chosen)
-        assert found.memory_bytes / 1e6 == pytest.approx(one.memory_mb, rel=0.02)
+        assert found.memory_bytes / 1e6 == pytest.approx(1.15 * one.memory_mb, rel=0.03)
 
 
 def test_a_fit_is_hardly_ever_too_low_and_not_far_too_high() -> None:
@@ -60,7 +60,7 @@ def test_a_fit_is_hardly_ever_too_low_and_not_far_too_high() -> None:
         for one in unseen
     ]
     assert min(ratios) > 0.8
-    assert 1 < np.median(ratios) < 1.25
+    assert 1 < np.median(ratios) < 1.3
 
 
 def test_larger_images_and_more_threads_never_take_less() -> None:
@@ -158,7 +158,7 @@ def test_the_command_writes_a_model_that_workflows_read(tmp_path, capsys) -> Non
     assert model.steps["assess-quality"].runs == FEWEST
     size = ImageSize(shape=(1, 1, 1, 64, 64), dtype="uint16")
     found = predict(model, "assess-quality", size, 1, ())
-    assert found.memory_bytes == pytest.approx(200e6, rel=0.01)
+    assert found.memory_bytes == pytest.approx(230e6, rel=0.01)
     assert found.time_s == pytest.approx(2, rel=0.01)
     # What the job took besides, by the benchmark file.
     assert model.job.memory_mb == pytest.approx(500)

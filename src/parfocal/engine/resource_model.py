@@ -18,15 +18,16 @@ from parfocal.models.resources import ImageSize, ResourceModel
 __all__ = ["memory_features", "predict", "read_model", "time_features", "variants"]
 
 _DEFAULT = "resource_model.json"
-_BLOCK_MB = 32.0
-"""About the size of a shard, which is what steps work on at a time."""
+_MEGA = 2**20
+_PART_MPX, _BLOCK_MPX, _SHARD_MIB = 1, 2, 32
+"""What a thread has of a plane, of a volume, and of the output at a time, at most."""
 
 
 def memory_features(size: ImageSize, threads: int, chosen: tuple[str, ...]) -> dict[str, float]:
     """Return what the memory of a step is a sum of.
 
-    Blocks bound what is in memory at a time; what remains grows with the image's lists of blocks
-    and objects, much slower than the image.
+    What threads work on at a time bounds what is in memory: parts of planes, blocks of volumes,
+    shards. What remains grows with lists of blocks and objects, much slower than the image.
 
     Parameters
     ----------
@@ -40,39 +41,40 @@ def memory_features(size: ImageSize, threads: int, chosen: tuple[str, ...]) -> d
     Returns
     -------
     dict of str to float
-        ``one`` is 1; ``threads``; ``blocks`` the megabytes (10^6 bytes) that threads have at a
-        time; ``root_plane``, ``root_volume`` and ``root_image`` the square roots of the megabytes
-        of a plane, of one channel at one time, and of all; and for each method 1, and its
-        root of a volume.
+        ``one`` is 1. ``part`` and ``block`` are the megapixels (2^20) that the threads have at a
+        time where each has a part of a plane (at most 1) or a block of a volume (at most 2), and
+        ``part_bytes`` and ``block_bytes`` the same in MiB; ``shards`` the MiB where each has a
+        shard (at most 32). ``root_image`` is the square root of the MiB of the image. Where
+        there are volumes, ``solid`` is 1 and ``solid block`` is ``block``; for each method there
+        is a ``block`` of its own.
     """
-    plane, volume, image = _megabytes(size)
-    found = {"one": 1.0, "threads": float(threads), "blocks": threads * min(volume, _BLOCK_MB)}
-    found |= {"root_plane": math.sqrt(plane), "root_image": math.sqrt(image)}
-    found["root_volume"] = math.sqrt(volume)
-    for method in chosen:
-        found |= {method: 1.0, f"{method} root_volume": math.sqrt(volume)}
-    return found
+    *_, z, y, x = size.shape
+    item, pixels = _item_bytes(size.dtype), math.prod(size.shape) / _MEGA
+    plane = y * x / _MEGA
+    part = min(threads * min(plane, _PART_MPX), pixels)
+    block = min(threads * min(plane * z, _BLOCK_MPX), pixels)
+    shards = min(threads * min(plane * z * item, _SHARD_MIB), pixels * item)
+    found = {"one": 1.0, "root_image": math.sqrt(pixels * item), "shards": shards}
+    found |= {"part": part, "part_bytes": part * item}
+    found |= {"block": block, "block_bytes": block * item}
+    if z > 1:
+        found |= {"solid": 1.0, "solid block": block}
+    return found | {f"{method} block": block for method in chosen}
 
 
 def time_features(size: ImageSize, chosen: tuple[str, ...]) -> dict[str, float]:
-    """Return what the time of a step is a sum of: 1, and ``image``, its megabytes; by method too.
+    """Return what the time of a step is a sum of: 1 and the MiB of the image, for methods too.
 
     Parameters
     ----------
     size, chosen
         As for `memory_features`. Threads are left out: how much they help is the machine's.
     """
-    image = _megabytes(size)[2]
+    image = math.prod(size.shape) / _MEGA * _item_bytes(size.dtype)
     found = {"one": 1.0, "image": image}
     for method in chosen:
         found |= {method: 1.0, f"{method} image": image}
     return found
-
-
-def _megabytes(size: ImageSize) -> tuple[float, float, float]:
-    *_, z, y, x = size.shape
-    plane = y * x * _item_bytes(size.dtype) / 1e6
-    return plane, plane * z, plane * math.prod(size.shape[:3])
 
 
 def _item_bytes(dtype: str) -> int:
