@@ -94,6 +94,14 @@ def test_objects_no_larger_than_the_halo_are_those_of_the_whole(data, flat, seed
         np.testing.assert_array_equal(first, places[labels[labels > 0] == number][0])
 
 
+def test_a_block_may_have_fewer_pixels_than_its_neighbours_have_objects():
+    _, y, x = np.indices((1, 9, 9))
+    truth = (y + 1) // 2 * 9 + x + 1  # the last tile is a pixel of the last object
+    found, labels = run(lambda box: truth[box], Tiling((1, 9, 9), (1, 8, 8), (0, 4, 4)))
+    np.testing.assert_array_equal(labels, truth)
+    assert (found.merged, found.ambiguous, found.contested) == (0, 0, 0)
+
+
 @given(data=st.data(), flat=st.booleans(), seed=st.integers(0, 999))
 @settings(max_examples=20, deadline=None)
 def test_objects_larger_than_the_halo_are_merged_by_what_tiles_see_in_common(data, flat, seed):

@@ -13,13 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.tile_labels import (
-    Infer,
-    TileLabels,
-    TileWork,
-    first_places,
-    matches,
-)
+from parfocal.analysis.groups import Grouping
+from parfocal.analysis.label_blocks import find_runs
+from parfocal.analysis.tile_labels import Infer, TileLabels, TileWork, matches
 from parfocal.analysis.tiling import Box, Tiling, common, inside, sizes
 from parfocal.core.blocks import Readable, Shape, Writable
 from parfocal.core.scheduler import Scheduler, Threads
@@ -328,21 +324,20 @@ class _Census:
 
     def add(self, box: Box, core: _Core) -> None:
         """Count a block."""
-        import cc3d
-
-        found = cc3d.statistics(core.labels.astype(np.uint32), no_slice_conversion=True)
-        seen = np.flatnonzero(found["voxel_counts"][1:]) + 1
-        present = core.groups[seen]
-        self.sizes[present] += found["voxel_counts"][seen].astype(np.int64)
-        first = first_places(core.labels, len(core.groups) - 1)[seen - 1]
-        places = np.unravel_index(first, core.labels.shape)
-        placed = [place + part.start for place, part in zip(places, box, strict=True)]
-        flat = np.ravel_multi_index(tuple(placed), self.shape)
-        self.firsts[present] = np.minimum(self.firsts[present], flat)
-        origin = [part.start for part in box]
-        ends = found["bounding_boxes"][seen].astype(np.int64).reshape(-1, 3, 2)
-        self.lower[present] = np.minimum(self.lower[present], ends[:, :, 0] + origin)
-        self.upper[present] = np.maximum(self.upper[present], ends[:, :, 1] + origin + 1)
+        runs = find_runs(core.labels, (slice(0, 1), slice(0, 1), *box))
+        if not runs.ids.size:
+            return
+        grouping = Grouping(runs.ids)
+        present = core.groups[grouping.ids]
+        self.sizes[present] += grouping.reduce(np.add, runs.lengths)
+        starts = np.stack([runs.z, runs.y, runs.x])
+        first = grouping.reduce(np.minimum, np.ravel_multi_index(tuple(starts), self.shape))
+        self.firsts[present] = np.minimum(self.firsts[present], first)
+        ends = (runs.z + 1, runs.y + 1, runs.x + runs.lengths)
+        lower = np.stack([grouping.reduce(np.minimum, part) for part in starts], axis=1)
+        upper = np.stack([grouping.reduce(np.maximum, part) for part in ends], axis=1)
+        self.lower[present] = np.minimum(self.lower[present], lower)
+        self.upper[present] = np.maximum(self.upper[present], upper)
 
 
 def _read(storage: Readable, tile: int, box: Box) -> NDArray[np.int32]:
