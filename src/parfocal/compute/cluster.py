@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,17 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parfocal import __version__
-from parfocal.errors import RemoteError
+from parfocal.errors import RemoteError, WorkerDiedError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["ALLOWED_FAILURES", "Opened", "connect", "import_jobqueue", "silence_logs", "version"]
+__all__ = [
+    "SCHEDULER",
+    "NoWorkers",
+    "Opened",
+    "connect",
+    "import_jobqueue",
+    "silence_logs",
+    "version",
+]
 
-ALLOWED_FAILURES = 3
-"""How many workers may die on the same work before it is given up."""
+SCHEDULER: dict[str, Any] = {
+    # How many workers may die on the same work before it is given up.
+    "allowed_failures": 3,
+    # Without pages for browsers, which anybody could see; what is left of them stays here.
+    "dashboard": False,
+    "dashboard_address": "127.0.0.1:0",
+}
+"""Options of all schedulers that are started."""
 
 CONNECT_WITHIN_S = 30
+WITHOUT_WORKERS_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,35 @@ def connect(cluster: Any, **options: Any) -> Iterator[Client]:
         raise RemoteError(what, where=where, found=error, remedy=remedy) from error
     with client:
         yield client
+
+
+class NoWorkers:
+    """Called while results are waited for: gives up when there have been no workers for long.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A client of the cluster.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._seen_s = time.monotonic()
+
+    def __call__(self) -> None:
+        """Look for workers.
+
+        Raises
+        ------
+        WorkerDiedError
+            If there are none.
+        """
+        if self._client.nthreads():
+            self._seen_s = time.monotonic()
+        elif time.monotonic() - self._seen_s > WITHOUT_WORKERS_S:
+            what = "All workers have died"
+            remedy = "Most often the memory ran out: give them more, or take fewer."
+            raise WorkerDiedError(what, remedy=remedy)
 
 
 def silence_logs() -> None:

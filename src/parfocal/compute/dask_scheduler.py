@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
+from distributed.client import FutureCancelledError
 from distributed.protocol.pickle import dumps
 
 from parfocal.compute.batches import Batch, Done, Work, run_batch
@@ -30,6 +32,8 @@ BATCH_BYTES = 8 << 20
 
 BATCH_ITEMS = 1024
 POLL_S = 1.0
+GATHER_WITHIN_S = 60.0
+BRING_TRIES = 5
 
 
 class DaskScheduler:
@@ -85,12 +89,25 @@ class DaskScheduler:
             If the cluster is gone.
         """
         name = uuid.uuid4().hex
-        self._client.register_plugin(Work(name, dumps(work)), name=name)
+        self._bring(Work(name, dumps(work)))
         waiting: deque[Future] = deque()
         try:
             yield from self._in_order(name, iter(items), waiting)
         finally:
             self._end(name, waiting)
+
+    def _bring(self, work: Work) -> None:
+        """Bring work to all workers; again, where one dies just then."""
+        for tries_left in reversed(range(BRING_TRIES)):
+            try:
+                self._client.register_plugin(work, name=work.name)
+            except OSError as error:
+                if not tries_left:
+                    what = "The work cannot be brought to the workers"
+                    raise RemoteError(what, found=error, remedy="Run again.") from error
+                time.sleep(POLL_S)
+            else:
+                return
 
     def _in_order(self, name: str, items: Iterator[Any], waiting: deque[Future]) -> Iterator[Any]:
         # One batch at each worker and one waiting for it: enough to keep all busy.
@@ -110,27 +127,31 @@ class DaskScheduler:
             yield from results
 
     def _result(self, future: Future) -> Done:
-        while not future.done():
-            try:
-                with self._client.as_current():
-                    wait(future, timeout=POLL_S)
-            except TimeoutError:
-                if self._check:
-                    self._check()
-        if future.status == "finished":
-            done: Done = future.result()
+        while (done := self._try(future)) is None and not _is_over(future):
+            if self._check:
+                self._check()
+        if done is not None:
             return done
         error = future.exception() if future.status == "error" else None
         if isinstance(error, KilledWorker):
             what = "Worker after worker died on the same part of the image"
             remedy = "Most often the memory ran out: give the workers more, or fewer at a time."
-            raise WorkerDiedError(
-                what, where=f"worker {error.last_worker.name}", remedy=remedy
-            ) from error
+            last = f"worker {error.last_worker.name}"
+            raise WorkerDiedError(what, where=last, remedy=remedy) from error
         if error is not None:
             raise error
         what = "The cluster that works on the image is gone"
         raise RemoteError(what, found=f"a task that is {future.status}", remedy="Run again.")
+
+    def _try(self, future: Future) -> Done | None:
+        """Return what a task returned, None where it has not yet or has failed."""
+        try:
+            with self._client.as_current():
+                wait(future, timeout=POLL_S)
+            # Bounded too: a result is lost with its worker, and made again.
+            return future.result(timeout=GATHER_WITHIN_S) if future.status == "finished" else None
+        except (TimeoutError, FutureCancelledError):
+            return None
 
     def _end(self, name: str, waiting: deque[Future]) -> None:
         """Cancel what has not begun, and wait for what is under way."""
@@ -140,6 +161,10 @@ class DaskScheduler:
             self._client.unregister_worker_plugin(name)
         except (OSError, TimeoutError) as error:  # a worker or the cluster is gone: so is its work
             logger.debug("The work %s could not be taken back: %s", name, error)
+
+
+def _is_over(future: Future) -> bool:
+    return future.status in ("error", "cancelled", "lost")
 
 
 def _next_size(done: Done, count: int) -> int:

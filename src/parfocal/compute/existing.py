@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parfocal import __version__
-from parfocal.compute.cluster import Opened, connect, version
+from parfocal.compute.cluster import NoWorkers, Opened, connect, version
 from parfocal.compute.run_folder import check_shared_folder
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.compute import ExistingCluster
@@ -63,7 +63,8 @@ def open_existing(config: ExistingCluster) -> Iterator[Opened]:
         _check_versions(client)
         workers = sum(client.nthreads().values())
         folder = Path(config.shared_folder).absolute() if config.shared_folder else None
-        yield Opened(client, workers, folder, beside_output=folder is None)
+        check = NoWorkers(client)
+        yield Opened(client, workers, folder, beside_output=folder is None, check=check)
 
 
 def _check_versions(client: Client) -> None:

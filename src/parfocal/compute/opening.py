@@ -30,7 +30,7 @@ __all__ = ["Compute", "taking_part"]
 logger = logging.getLogger(__name__)
 
 _NEEDED = {
-    "processes": ("distributed",),
+    "processes": ("distributed", "cryptography"),
     "client": ("distributed",),
     "slurm": ("distributed", "dask_jobqueue", "cryptography"),
     "slurm-runner": ("distributed", "dask_jobqueue", "cryptography"),

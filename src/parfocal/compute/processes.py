@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from parfocal.compute.cluster import ALLOWED_FAILURES, Opened, connect
+from parfocal.compute.cluster import SCHEDULER, NoWorkers, Opened, connect
 from parfocal.models.compute import LocalProcesses
 
 __all__ = ["open_processes"]
@@ -16,7 +17,7 @@ __all__ = ["open_processes"]
 
 @contextmanager
 def open_processes(config: LocalProcesses, threads: int) -> Iterator[Opened]:
-    """Start worker processes that speak over loopback only.
+    """Start worker processes that speak over loopback only, encrypted: others use it too.
 
     Their memory is not bounded here but by whatever bounds this process, such as its job: what
     one needs more another may need less.
@@ -28,6 +29,8 @@ def open_processes(config: LocalProcesses, threads: int) -> Iterator[Opened]:
     """
     from distributed import LocalCluster
 
+    from parfocal.compute.keys import make_keys
+
     workers = config.workers or threads
     scratch = os.environ.get("PARFOCAL_SCRATCH")
     with (
@@ -37,12 +40,13 @@ def open_processes(config: LocalProcesses, threads: int) -> Iterator[Opened]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            protocol="tls://",
+            security=make_keys(Path(folder)),
             memory_limit=0,
             local_directory=folder,
-            scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
+            scheduler_kwargs=SCHEDULER,
             silence_logs=logging.CRITICAL,
         ) as cluster,
         connect(cluster) as client,
     ):
-        yield Opened(client, workers)
+        yield Opened(client, workers, check=NoWorkers(client))

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.compute.cluster import (
-    ALLOWED_FAILURES,
+    SCHEDULER,
+    NoWorkers,
     Opened,
     connect,
     import_jobqueue,
@@ -37,7 +38,7 @@ __all__ = ["open_runner", "part_of_runner"]
 
 logger = logging.getLogger(__name__)
 
-SCHEDULER, STEP = 0, 1
+HANDS_OUT, STEP = 0, 1
 ADDRESS_FILE, STEP_FILE, END_FILE = "scheduler.json", "step.json", "end"
 MEET_WITHIN_S = 120.0
 WITHOUT_CLIENT_S = 300.0
@@ -63,7 +64,7 @@ def part_of_runner(config: SlurmRunner) -> Iterator[bool]:
     rank, _ = _rank()
     folder = _folder(config)
     if rank != STEP:
-        _hand_out(config, folder) if rank == SCHEDULER else _work(config, folder)
+        _hand_out(config, folder) if rank == HANDS_OUT else _work(config, folder)
         yield False
         return
     _await_scheduler(folder)
@@ -90,7 +91,9 @@ def open_runner(config: SlurmRunner) -> Iterator[Opened]:
     folder = _folder(config)
     address = _await_scheduler(folder)
     with connect(address, security=read_keys(folder)) as client:
-        yield Opened(client, (tasks - 2) * _threads(), folder / "scratch", details={"tasks": tasks})
+        check = NoWorkers(client)
+        workers = (tasks - 2) * _threads()
+        yield Opened(client, workers, folder / "scratch", check=check, details={"tasks": tasks})
 
 
 def _rank() -> tuple[int, int]:
@@ -145,13 +148,10 @@ def _hand_out(config: SlurmRunner, path: Path) -> None:
     folder = RunFolder(path.parent, path.name.removeprefix("parfocal-"))
     try:
         remove_dead_folders(folder, cancel_jobs)
-        options = {
+        options = SCHEDULER | {
             "protocol": "tls://",
             "security": make_keys(folder.path),
             "interface": config.interface,
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",
-            "allowed_failures": ALLOWED_FAILURES,
         }
         _take_role(folder.path, {"scheduler_options": options})
     finally:
@@ -172,6 +172,7 @@ def _work(config: SlurmRunner, folder: Path) -> None:
         "local_directory": str(folder / "scratch"),
         "death_timeout": MEET_WITHIN_S,
         "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
     }
     _take_role(folder, {"worker_options": options})
 

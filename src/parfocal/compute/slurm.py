@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from parfocal.compute.cluster import ALLOWED_FAILURES, Opened, connect, import_jobqueue
+from parfocal.compute.cluster import SCHEDULER, Opened, connect, import_jobqueue
 from parfocal.compute.run_folder import RunFolder, check_shared_folder, remove_dead_folders
 from parfocal.compute.slurm_queue import (
     cancel_jobs,
@@ -105,7 +105,8 @@ def _worker_options(config: SlurmJobs) -> list[str]:
         "--lifetime-stagger",
         f"{margin_s // 2}s",
     ]
-    return [*lifetime, "--no-lifetime-restart", "--no-dashboard"]
+    pages = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    return [*lifetime, "--no-lifetime-restart", *pages]
 
 
 PROLOGUE = (
@@ -194,12 +195,7 @@ def _start(config: SlurmJobs, folder: RunFolder) -> tuple[SLURMCluster, list[str
         job_extra_directives=[shlex.quote(option) for option in options],
         job_script_prologue=list(PROLOGUE),
         worker_extra_args=_worker_options(config),
-        scheduler_options={
-            "dashboard": False,
-            "dashboard_address": "127.0.0.1:0",
-            "allowed_failures": ALLOWED_FAILURES,
-        }
-        | host,
+        scheduler_options=SCHEDULER | host,
         silence_logs=logging.CRITICAL,
     )
     return cluster, refusals
