@@ -96,8 +96,9 @@ def _reason(problem: ErrorDetails, model: type[BaseModel] | None, names: set[str
         return "there is no such field" + (f", did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return "is required"
-    if kind == "model_attributes_type":  # of a variant, which is told by its method
-        return f"write {{method: {found if isinstance(found, str) else '...'}}}"
+    if kind == "model_attributes_type":  # of a variant, which is told by its method or engine
+        told_by = "engine" if last == "compute" else "method"
+        return f"write {{{told_by}: {found if isinstance(found, str) else '...'}}}"
     if kind == "union_tag_not_found":
         return f"has no {context['discriminator']}"
     if kind == "union_tag_invalid":

@@ -1,0 +1,224 @@
+"""Slurm's part without Slurm: options, what its commands answer, and what killed runs left."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from parfocal.compute import taking_part, watch
+from parfocal.compute.run_folder import RunFolder, remove_dead_folders
+from parfocal.compute.slurm import sbatch_options, worker_memory_mib
+from parfocal.compute.slurm_queue import cancel_jobs, check_partition, job_states
+from parfocal.compute.watch import Watch
+from parfocal.core.processes import DEAD_AFTER_S
+from parfocal.errors import ConfigurationError, RemoteError, WorkerDiedError
+from parfocal.models.compute import SlurmJobs
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands that write down what they are asked, and answer from files."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "scancel", "sinfo", "squeue"):
+        script = folder / name
+        script.write_text(
+            f'#!/bin/sh\necho {name} "$@" >> {folder}/asked\n'
+            f"cat {folder}/{name}.says 2>/dev/null\n"
+            f"[ ! -e {folder}/{name}.fails ] || {{ cat {folder}/{name}.fails >&2; exit 1; }}\n"
+        )
+        script.chmod(stat.S_IRWXU)
+    (folder / "sinfo.says").write_text("long\nshort\nshort\n")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    return folder
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+def config(shared: Path, **more: object) -> SlurmJobs:
+    return SlurmJobs.model_validate({"engine": "slurm", "shared_folder": str(shared)} | more)
+
+
+def refused(chosen: SlurmJobs) -> str:
+    with pytest.raises(ConfigurationError) as found, taking_part(chosen):
+        pass
+    return str(found.value)
+
+
+def test_options_tell_all_that_was_chosen(shared: Path) -> None:
+    chosen = config(shared, partition="long", cores=8, sbatch_options=["--qos=high"])
+    options = sbatch_options(chosen, "parfocal-1", "/x/%j.log")
+    assert options[:2] == ["--job-name=parfocal-1", "--output=/x/%j.log"]
+    for option in ("--partition=long", "--cpus-per-task=8", "--mem=8192M", "--time=120"):
+        assert option in options
+    assert options[-1] == "--qos=high"
+    assert not any(option.startswith("--account") for option in options)
+
+
+@pytest.mark.parametrize("memory_mib", [1024, 8192, 1_000_000])
+def test_a_worker_is_restarted_before_its_job_is_killed(shared: Path, memory_mib: int) -> None:
+    limit = worker_memory_mib(config(shared, memory_mib=memory_mib))
+    assert 0.5 * memory_mib < limit <= 0.91 * memory_mib
+
+
+def test_what_slurm_takes_goes_on(slurm: Path, shared: Path) -> None:
+    with taking_part(config(shared, partition="short,long")) as goes_on:
+        assert goes_on
+    assert "sbatch --test-only --job-name=parfocal-check" in (slurm / "asked").read_text()
+
+
+def test_a_partition_that_does_not_exist_is_told_with_those_that_do(
+    slurm: Path, shared: Path
+) -> None:
+    told = refused(config(shared, partition="nope"))
+    assert "no such partition: nope" in told
+    assert "long, short" in told
+
+
+def test_a_queue_that_rejects_is_told_in_its_own_words(slurm: Path, shared: Path) -> None:
+    (slurm / "sbatch.fails").write_text("allocation failure: Invalid account\n")
+    assert "Invalid account" in refused(config(shared, account="mine"))
+
+
+def test_a_slurm_that_does_not_answer_is_no_mistake_of_the_user(slurm: Path) -> None:
+    (slurm / "sinfo.fails").write_text("Unable to contact slurm controller\n")
+    with pytest.raises(RemoteError, match="Unable to contact"):
+        check_partition("long")
+
+
+def test_without_slurm_its_command_is_missed(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert "sbatch" in refused(config(shared))
+
+
+def test_a_job_submits_no_jobs_unless_it_is_told_to(
+    slurm: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert "job 17" in refused(config(shared))
+    with taking_part(config(shared, inside_job=True)) as goes_on:
+        assert goes_on
+
+
+def test_the_shared_folder_has_to_be_there(slurm: Path, shared: Path) -> None:
+    assert "not there" in refused(config(shared / "none"))
+
+
+def test_states_are_told_by_job(slurm: Path) -> None:
+    (slurm / "squeue.says").write_text("12 RUNNING None\n13 PENDING Resources\n")
+    assert job_states("x") == {"12": "RUNNING None", "13": "PENDING Resources"}
+
+
+def test_jobs_are_cancelled_by_their_name(slurm: Path) -> None:
+    cancel_jobs("parfocal-abc")
+    assert "scancel --name=parfocal-abc" in (slurm / "asked").read_text()
+
+
+def test_a_run_folder_is_private_and_goes(shared: Path) -> None:
+    folder = RunFolder(shared)
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert folder.logs.is_dir()
+    assert folder.scratch.is_dir()
+    folder.remove()
+    assert list(shared.iterdir()) == []
+
+
+def plant(shared: Path, name: str, *, age_s: float = 0.0, **changes: object) -> Path:
+    """Leave the folder of another run, whose owner is this process, with changes."""
+    own = RunFolder(shared)
+    owner = json.loads((own.path / "owner.json").read_text())
+    own.remove()
+    path = shared / name
+    path.mkdir()
+    (path / "owner.json").write_text(json.dumps(owner | {"jobs": name} | changes))
+    os.utime(path / "owner.json", (time.time() - age_s,) * 2)
+    return path
+
+
+def test_only_dead_owners_are_cleaned_up_after(shared: Path) -> None:
+    alive = plant(shared, "parfocal-alive", age_s=1e6)
+    dead = plant(shared, "parfocal-dead", process_start="1")
+    far = plant(shared, "parfocal-far", machine="elsewhere", age_s=DEAD_AFTER_S - 20)
+    lost = plant(shared, "parfocal-lost", machine="elsewhere", age_s=DEAD_AFTER_S + 5)
+    other = plant(shared, "parfocal-other", process_start="1", jobs="somebody-else")
+    (shared / "parfocal-notes").mkdir()
+    cancelled: list[str] = []
+    own = RunFolder(shared)
+    remove_dead_folders(own, cancelled.append)
+    assert cancelled == ["parfocal-dead", "parfocal-lost"]
+    kept = {alive, far, other, own.path, shared / "parfocal-notes"}
+    assert set(shared.iterdir()) == kept
+    assert not dead.exists()
+    assert not lost.exists()
+    own.remove()
+
+
+def test_a_folder_stays_while_its_jobs_cannot_be_cancelled(slurm: Path, shared: Path) -> None:
+    dead = plant(shared, "parfocal-dead", process_start="1")
+    own = RunFolder(shared)
+    (slurm / "scancel.fails").write_text("Unable to contact slurm controller\n")
+    remove_dead_folders(own, cancel_jobs)
+    assert dead.exists()
+    (slurm / "scancel.fails").unlink()
+    remove_dead_folders(own, cancel_jobs)
+    assert not dead.exists()
+    own.remove()
+
+
+@pytest.fixture
+def watched(shared: Path, monkeypatch: pytest.MonkeyPatch):
+    """A watch over a cluster of two jobs whose workers have not come."""
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.0)
+    workers = {name: SimpleNamespace(job_id=str(name)) for name in (1, 2)}
+    cluster = SimpleNamespace(
+        workers=workers,
+        scheduler=SimpleNamespace(workers={}),
+        loop=SimpleNamespace(add_callback=lambda call, *args: call(*args)),
+    )
+    folder = RunFolder(shared)
+    refusals: list[str] = []
+    yield Watch(cluster, folder, refusals), cluster, refusals, folder
+    folder.remove()
+
+
+def test_a_job_that_ended_early_is_replaced(slurm: Path, watched) -> None:
+    look, cluster, _, _ = watched
+    (slurm / "squeue.says").write_text("1 PENDING Resources\n")
+    look()
+    assert list(cluster.workers) == [1]
+
+
+def test_job_after_job_that_ends_early_is_given_up(slurm: Path, watched) -> None:
+    look, cluster, _, folder = watched
+    (folder.logs / "3.log").write_text("No module named parfocal\n")
+    look()
+    cluster.workers[3] = SimpleNamespace(job_id="3")
+    with pytest.raises(WorkerDiedError, match="No module named parfocal"):
+        look()
+
+
+def test_a_later_refusal_is_an_error_only_without_other_jobs(slurm: Path, watched, caplog) -> None:
+    look, cluster, refusals, _ = watched
+    (slurm / "squeue.says").write_text("1 RUNNING None\n2 RUNNING None\n")
+    refusals.append("QOSMaxSubmitJobPerUserLimit")
+    look()
+    assert "QOSMaxSubmitJobPerUserLimit" in caplog.text
+    cluster.workers.clear()
+    refusals.append("Invalid qos")
+    with pytest.raises(ConfigurationError, match="Invalid qos"):
+        look()
