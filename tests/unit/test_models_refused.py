@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import onnx
 import pytest
 from pydantic import ValidationError
 
@@ -39,6 +40,13 @@ def test_files_that_are_no_models_are_told(tmp_path):
     content = path.read_bytes()
     (tmp_path / "half.onnx").write_bytes(content[: len(content) // 2])
     refused(tmp_path / "half.onnx", match="no ONNX model")
+
+
+def test_weights_in_another_file_are_told_since_no_digest_would_cover_them(tmp_path):
+    model = onnx.load(blur(tmp_path / "model.onnx"))
+    path = tmp_path / "outside.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    refused(path, match=r"weights in another file.*found w\.bin.*one file")
 
 
 def test_models_that_do_not_fit_the_image_are_told(tmp_path):

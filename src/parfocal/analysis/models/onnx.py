@@ -32,6 +32,9 @@ _TYPES = {
     "tensor(int64)": "int64",
 }
 
+_LOCATION = b"\x0a\x08location\x12"
+"""How the key of the name of another file is written in an ONNX file."""
+
 
 @dataclass(frozen=True)
 class OnnxNetwork:
@@ -103,6 +106,8 @@ def open_network(source: Path | bytes, name: str, device: str) -> OnnxNetwork:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    if isinstance(source, bytes):
+        _refuse_other_files(source, name)
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     chosen = choose_device(device, gpu=gpu)
     options = onnxruntime.SessionOptions()
@@ -137,6 +142,17 @@ def open_network(source: Path | bytes, name: str, device: str) -> OnnxNetwork:
     return OnnxNetwork(session, name, used)
 
 
+def _refuse_other_files(content: bytes, name: str) -> None:
+    """Refuse a network that keeps weights in files beside it, which its digest would not cover."""
+    found = content.find(_LOCATION)
+    if found >= 0:
+        start = found + len(_LOCATION) + 1
+        other = content[start : start + content[start - 1]].decode("utf-8", "replace")
+        what = "The model keeps its weights in another file"
+        remedy = "Save it as one file: onnx.save(onnx.load(path), other_path)."
+        raise InputError(what, where=name, found=other, remedy=remedy)
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".")
 
@@ -165,7 +181,7 @@ def load_onnx(options: OnnxModel, count: int) -> OnnxPredictor:
         If it is missing or damaged, or its input is no image.
     """
     path = single_file(options)
-    network = open_network(path, str(path), options.device)
+    network = open_network(path.read_bytes(), str(path), options.device)
     layout = Layout(_axes(network, count))
     recipe = recipe_by_name(options.normalisation, options)
     signature = replace(

@@ -69,6 +69,10 @@ def load_stardist(options: StardistModel) -> _StardistPredictor:
     import stardist.models
     import tensorflow as tf
 
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() != 1:  # can be set once only
+        threading.set_intra_op_parallelism_threads(1)
+        threading.set_inter_op_parallelism_threads(1)
     device = choose_device(options.device, gpu=bool(tf.config.list_physical_devices("GPU")))
     kind = stardist.models.StarDist2D if dimensions == 2 else stardist.models.StarDist3D
     try:
