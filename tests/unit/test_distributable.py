@@ -134,6 +134,23 @@ def test_objects_are_the_same(tmp_path, image, pool, threshold):
     run(segment_objects.STEP, tmp_path, {"image": image}, pool, params=params)
 
 
+def test_objects_of_windows_are_the_same(tmp_path, pool):
+    y, x = np.indices((130, 140))
+    waves = 300 + 100 * np.sin(y / 5 + x / 40) * np.sin(x / 4)
+    image = save(tmp_path / "image.ome.zarr", np.rint(waves).astype(np.uint16), "YX")
+    params = segment_objects.SegmentObjectsParams.model_validate(
+        {
+            "threshold": {"method": "manual", "value": 50},
+            "seeds": {"method": "intensity"},
+            "edge_fraction": None,
+            "whole_mib": 1,
+        }
+    )
+    outputs = run(segment_objects.STEP, tmp_path, {"image": image}, pool, params=params)
+    with open_image(outputs["labels"]) as labels:
+        assert labels.read(whole(labels.shape5)).max() > 30
+
+
 def test_tables_metrics_and_scores_are_the_same(tmp_path, image, pool):
     outputs = run(segment_objects.STEP, tmp_path, {"image": image}, pool)
     inputs = {"image": image, "labels": outputs["labels"]}
