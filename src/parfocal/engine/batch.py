@@ -130,7 +130,7 @@ def _do(
     }
     again: dict[str, Cause] = {}
     while todo := [job for name, job in jobs.items() if name not in done]:
-        ended = _run_worker(todo)
+        ended = _run_worker(todo, trial)
         done |= {name: one.outcome for name, one in ended.items()}
         again |= {name: one.again for name, one in ended.items() if one.again}
     if again and not batch.given.is_last:
@@ -204,7 +204,7 @@ def _job(batch: Batch, row: Row) -> Job:
     )
 
 
-def _run_worker(todo: Sequence[Job]) -> dict[str, _Ended]:
+def _run_worker(todo: Sequence[Job], trial: Trial) -> dict[str, _Ended]:
     """Let a forked worker go through `todo`; return what it told, and what killed it."""
     receive, send = os.pipe()
     kills_before = count_oom_kills()
@@ -231,6 +231,8 @@ def _run_worker(todo: Sequence[Job]) -> dict[str, _Ended]:
         job = next(job for job in todo if job.image_id == current)
         told[current] = _Ended(_record_death(job, pid, death), death.again)
     elif not told:
+        if death.again:
+            trial.lacks(death.again)
         what = "A worker died before it came to an image"
         raise WorkerDiedError(what, where=todo[0].step.name, found=death.text)
     return told
