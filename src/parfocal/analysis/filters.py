@@ -6,6 +6,8 @@ of the image the pixels are mirrored at the last one, which is not repeated.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.gaussian import WHOLE, Box, radius_of, smooth
+from parfocal.analysis.held import Held
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
 from parfocal.core.tally import Tally
@@ -30,6 +33,9 @@ __all__ = [
     "Triple",
     "filter_finite",
 ]
+
+HELD_BYTES = 96 << 20
+"""How much of an image is read at once, with what lies around it."""
 
 Volume = NDArray[np.floating[Any]]
 Triple = tuple[float, float, float]
@@ -246,19 +252,39 @@ class FilteredSource:
         """Return the filtered pixels of `region` (T, C, Z, Y, X)."""
         out = np.empty(region_shape(region), self.dtype)
         block = plan_thick(self.block5, self.shape5, planar=self.chosen.halo[0] == 0)
-        for part in iter_blocks(region, block):
-            t, c, z, y, x = (
-                slice(inner.start - outer.start, inner.stop - outer.start)
-                for inner, outer in zip(part, region, strict=True)
-            )
-            out[t, c, z, y, x] = self._block(part)
+        for piece in self._pieces(region, block):
+            outer, _ = self._expand(piece)
+            held = Held(self.source.read(outer), outer, self.shape5)
+            for part in iter_blocks(piece, block):
+                t, c, z, y, x = (
+                    slice(inner.start - outer.start, inner.stop - outer.start)
+                    for inner, outer in zip(part, region, strict=True)
+                )
+                out[t, c, z, y, x] = self._block(held, part)
         return out
 
-    def _block(self, part: Region) -> NDArray[Any]:
+    def _pieces(self, region: Region, block: Shape) -> Iterator[Region]:
+        """Halve `region` until a piece, with what is around it, can be held in memory."""
+        outer, _ = self._expand(region)
+        axis = 3 if region_shape(region)[3] >= region_shape(region)[4] else 4
+        start, stop, step = region[axis].start, region[axis].stop, block[axis]
+        middle = -(-(start + stop) // 2 // step) * step
+        needed = math.prod(region_shape(outer)) * self.source.dtype.itemsize
+        if needed <= HELD_BYTES or not start < middle < stop:
+            yield region
+            return
+        for half in (slice(start, middle), slice(middle, stop)):
+            t, c, z, y, x = (half if i == axis else part for i, part in enumerate(region))
+            yield from self._pieces((t, c, z, y, x), block)
+
+    def _expand(self, region: Region) -> tuple[Region, Region]:
+        return expand(region, (0, 0, *self.chosen.halo), self.shape5)
+
+    def _block(self, held: Readable, part: Region) -> NDArray[Any]:
         if part[1].start not in self.channels:
-            return self.source.read(part).astype(self.dtype)
-        outer, inner = expand(part, (0, 0, *self.chosen.halo), self.shape5)
-        volume = self.source.read(outer)[0, 0]
+            return held.read(part).astype(self.dtype)
+        outer, inner = self._expand(part)
+        volume = held.read(outer)[0, 0]
         working = np.result_type(volume.dtype, np.float32)
         if volume.dtype.kind == "f":
             result = filter_finite(self.chosen, volume.astype(working), inner[2:])

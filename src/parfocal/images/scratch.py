@@ -68,16 +68,18 @@ class ScratchVolume(Closing):
         """Return the pixels of `region` as an array (T, C, Z, Y, X)."""
         out = np.empty(region_shape(region), self.dtype)
         with closing(RawFile(self._path)) as file:
-            for part, runs in self._parts(region):
+            for part, piece in self._parts(region):
                 target = out[part]
-                if target.flags.c_contiguous and len(runs) == 1:
+                rows, columns = self._whole_rows(piece)
+                runs = self._runs(rows)
+                if target.flags.c_contiguous and len(runs) == 1 and rows == piece:
                     file.read_into(target, runs[0][1])
                     continue
-                whole = np.empty(target.shape, self.dtype)
+                whole = np.empty(region_shape(rows), self.dtype)
                 flat = whole.reshape(len(runs), -1)
                 for row, (_, offset) in enumerate(runs):
                     file.read_into(flat[row], offset)
-                target[...] = whole
+                target[...] = whole[..., columns]
         return out
 
     def write(self, region: Region, block: NDArray[Any]) -> None:
@@ -94,7 +96,8 @@ class ScratchVolume(Closing):
             msg = f"a block {block.shape} {block.dtype} does not fit {region}, {self.dtype}"
             raise ValueError(msg)
         with closing(RawFile(self._path, "update")) as file:
-            for part, runs in self._parts(region):
+            for part, piece in self._parts(region):
+                runs = self._runs(piece)
                 flat = np.ascontiguousarray(block[part]).reshape(len(runs), -1)
                 for row, (_, offset) in enumerate(runs):
                     file.write(flat[row], offset)
@@ -104,16 +107,23 @@ class ScratchVolume(Closing):
         if self._owned:
             self._path.unlink(missing_ok=True)
 
-    def _parts(self, region: Region) -> list[tuple[Region, list[tuple[int, int]]]]:
-        """List for each block that `region` touches where its part lies, and in which runs."""
+    def _parts(self, region: Region) -> list[tuple[Region, Region]]:
+        """List for each block that `region` touches where its part lies, in `region` and at all."""
         parts = []
         for piece in iter_blocks(region, self.block5):
             t, c, z, y, x = (
                 slice(a.start - r.start, a.stop - r.start)
                 for a, r in zip(piece, region, strict=True)
             )
-            parts.append(((t, c, z, y, x), self._runs(piece)))
+            parts.append(((t, c, z, y, x), piece))
         return parts
+
+    def _whole_rows(self, piece: Region) -> tuple[Region, slice]:
+        """Widen a part of a block to whole rows, which are read at once; tell where it lies."""
+        t, c, z, y, x = piece
+        start = x.start - x.start % self.block5[4]
+        rows = t, c, z, y, slice(start, start + self.block5[4])
+        return rows, slice(x.start - start, x.stop - start)
 
     def _runs(self, piece: Region) -> list[tuple[int, int]]:
         """List (length, offset) in bytes of the contiguous runs of a part of one block."""
