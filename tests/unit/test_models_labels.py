@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from memory_images import save
-from model_runs import discs, run_step
+from model_runs import discs, prepared, run_of, run_step
 from onnx_networks import blur, components
+from parfocal.analysis.objects import SizeLimits
+from parfocal.core.scheduler import Threads
 from parfocal.errors import InputError
+from parfocal.models.model_options import OnnxModel
 
 
 def expected_labels(image, limits):
@@ -73,6 +78,24 @@ def test_planes_and_times_are_numbered_on(tmp_path):
         assert set(np.unique(part)) - {0} == set(range(most + 1, part.max() + 1))
         most = part.max()
     assert context.details["objects"] == most
+
+
+def test_scratch_storage_does_not_grow_with_the_number_of_planes(tmp_path):
+    options = OnnxModel(path=str(components(tmp_path / "model.onnx", steps=4)), output="labels")
+    made = []
+    for planes in (2, 5):
+        run = run_of(Threads(1))
+        make, calls = run.make_volume, []
+
+        def count(*given, make=make, calls=calls):
+            calls.append(given)
+            return make(*given)
+
+        stack = np.stack([discs(20, 24, radius=2, seed=seed) for seed in range(planes)])
+        limits = SizeLimits(1, None)
+        prepared(options, stack).labels(limits, dataclasses.replace(run, make_volume=count))
+        made.append(len(calls))
+    assert made[0] == made[1]
 
 
 def test_objects_larger_than_the_halo_are_joined_and_counted(tmp_path):

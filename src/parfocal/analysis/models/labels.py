@@ -15,7 +15,7 @@ from parfocal.analysis.models.tiles import Tiles, View
 from parfocal.analysis.objects import SizeLimits
 from parfocal.analysis.stitch import MakeVolume, Stitched, stitch
 from parfocal.analysis.tiling import Box, Tiling, sizes
-from parfocal.core.blocks import Writable
+from parfocal.core.blocks import Shape, Writable
 from parfocal.core.scheduler import Scheduler
 from parfocal.models.model_options import NetworkModel
 
@@ -105,12 +105,13 @@ def find_labels(
         kept: NDArray[np.bool_] = ~(small | large)
         return kept
 
+    once = _Once(make_volume)
     for time, z in places:
         found = stitch(
             _Infer(handle, view, tiles, time, z),
             tiling,
             _Write(target, time, z, counts.objects),
-            make_volume=make_volume,
+            make_volume=once,
             scheduler=scheduler,
             min_iou=handle.options.min_iou,
             keep=keep,
@@ -118,6 +119,20 @@ def find_labels(
         )
         counts.add(found)
     return counts
+
+
+class _Once:
+    """Makes scratch storage for the first volume, and hands it out again for those after it."""
+
+    def __init__(self, make_volume: MakeVolume) -> None:
+        self._make_volume = make_volume
+        self._made: dict[tuple[Any, ...], Writable] = {}
+
+    def __call__(self, shape: Shape, dtype: Any, block: Shape) -> Writable:
+        key = (shape, np.dtype(dtype), block)
+        if key not in self._made:
+            self._made[key] = self._make_volume(shape, dtype, block)
+        return self._made[key]
 
 
 @dataclass(frozen=True)
