@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.component_labels import ComponentTable
 from parfocal.analysis.components import BlockMask, Components, label_components, number_block
 from parfocal.analysis.cutting import ComponentSource
@@ -161,7 +162,9 @@ def segment(
     if scale is None:
         not_finite = _count_not_finite(image, regions)
         return Segmentation(ObjectTable(labels), None, None, constant=True, not_finite=not_finite)
-    mask, given = _threshold(image, regions, scale, work, volume)
+    # Smoothing looks beyond the borders of blocks, into chunks of their neighbours.
+    near = ChunkCache(image, (1, 1, *block5[2:])) if any(settings.sigma) else image
+    mask, given = _threshold(near, regions, scale, work, volume)
     table = _find_objects(mask, labels, regions, block, work)
     threshold = (
         None if isinstance(settings.threshold, LocalMean) else scale.to_value(mask.threshold)
