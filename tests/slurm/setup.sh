@@ -5,6 +5,7 @@ set -uo pipefail
 
 readonly PACKAGES=(slurmctld slurmd slurm-client munge iproute2)
 readonly PROGRAMS=(slurmctld slurmd sbatch munged ip unshare nsenter setpriv)
+readonly POLICY=/usr/sbin/policy-rc.d
 readonly UPDATE_TIMEOUT_S=120 INSTALL_TIMEOUT_S=600
 
 give_up() {
@@ -27,10 +28,9 @@ apt() {
 
 install() {
     # Packages must start no daemons: the tests start their own.
-    local policy=/usr/sbin/policy-rc.d
-    if [[ ! -e $policy ]]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
-        trap 'rm -f "$log" "$policy"' EXIT
+    if [[ ! -e $POLICY ]]; then
+        printf '#!/bin/sh\nexit 101\n' >"$POLICY" && chmod +x "$POLICY"
+        trap 'rm -f "$log" "$POLICY"' EXIT
     fi
     apt "$UPDATE_TIMEOUT_S" update || give_up "apt-get update failed: $(tail -n 1 "$log")"
     apt "$INSTALL_TIMEOUT_S" install -y --no-install-recommends "${PACKAGES[@]}" ||
