@@ -61,6 +61,9 @@ class Processes:
 
 
 def _call(packed):
+    """Work twice, as where a worker dies before it can give back what it has done."""
+    work, item = pickle.loads(packed)
+    work(item)
     work, item = pickle.loads(packed)
     return work(item)
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.components import Components
 from parfocal.analysis.levels import Scale
-from parfocal.core.blocks import Readable, Region, region_shape
+from parfocal.core.blocks import Readable, Region, Shape, region_shape
 
-__all__ = ["AnyMask", "Filled", "Inside", "Mask", "Outside", "ValueMask"]
+__all__ = ["AnyMask", "Filled", "Inside", "Mask", "Outside", "ValueMask", "enclosed"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,31 @@ class Filled:
         holes &= self.mask.valid(self.region)
         filled: NDArray[np.bool_] = self.mask.read(self.region) | holes
         return filled
+
+
+def enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
+    """Tell for each component of the background whether it is a hole.
+
+    Parameters
+    ----------
+    found : Components
+        Those of what is not in the mask.
+    shape : (T, C, Z, Y, X)
+        Size of the image.
+    planar : bool
+        Whether components are planes.
+
+    Returns
+    -------
+    (components + 1,) bool
+        Whether it does not reach the border of the image; False for 0.
+    """
+    axes = slice(1, 3) if planar else slice(0, 3)
+    ends = np.array(shape[2:])
+    if not planar and shape[2] == 1:
+        axes = slice(1, 3)
+    off_start = np.all(found.lower[:, axes] > 0, axis=1)
+    off_end = np.all(found.upper[:, axes] < ends[axes], axis=1)
+    within: NDArray[np.bool_] = off_start & off_end
+    within[0] = False
+    return within

@@ -19,7 +19,7 @@ from parfocal.analysis.components import BlockMask, Components, label_components
 from parfocal.analysis.cutting import ComponentSource
 from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
-from parfocal.analysis.masks import AnyMask, Filled, Inside, Mask, Outside, ValueMask
+from parfocal.analysis.masks import AnyMask, Filled, Inside, Mask, Outside, ValueMask, enclosed
 from parfocal.analysis.noise import detection_limit, measure_noise
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
 from parfocal.analysis.scan import Telling
@@ -186,32 +186,42 @@ def _find_objects(
     def wide(dtype: Any) -> Writable:
         return work.make_volume(labels.shape5, dtype, block)
 
+    # Where a worker may die and its work be done again, nothing overwrites what it was made of.
+    once = work.scheduler.local
     times = [list(group) for _, group in itertools.groupby(regions, lambda region: region[0].start)]
     if not isinstance(mask, ValueMask) and _divides(work.settings):
         divided = ObjectTable(labels)
+        pieces = labels if once else wide(np.uint32)
         for number, here in enumerate(times):
-            components = _label(mask, labels, here, work)
+            components = _label(mask, pieces, labels, here, work)
             earlier = itertools.chain.from_iterable(times[:number])
             divided.make_room(components, work.settings.limits, wide, earlier)
-            numbers = _Settle(mask, labels, divided.labels)
+            numbers = _Settle(mask, pieces, divided.labels)
             background = _settle(numbers, components, here, work)
             place = (here[0][0].start, background, work.settings.planar, block[4])
             cut_from = ComponentSource(divided.labels, mask.levels, *place)
             _divide(divided, components, cut_from, len(here), work)
         return divided
     try:
-        return _number(mask, wide(np.uint16), times, block, work)
+        narrow = wide(np.uint16)
+        return _number(mask, narrow, narrow if once else labels, times, block, work)
     except OverflowError:  # seldom: in noise
-        return _number(mask, labels, times, block, work)
+        pieces = labels if once else wide(np.uint32)
+        return _number(mask, pieces, labels, times, block, work)
 
 
 def _number(
-    mask: AnyMask, labels: Writable, times: list[list[Region]], block: Shape, work: _Work
+    mask: AnyMask,
+    labels: Writable,
+    outside: Writable,
+    times: list[list[Region]],
+    block: Shape,
+    work: _Work,
 ) -> ComponentTable:
     """Give the components of all time points their numbers."""
     table = ComponentTable(labels, block)
     for here in times:
-        table.add(_label(mask, labels, here, work), work.settings.limits)
+        table.add(_label(mask, labels, outside, here, work), work.settings.limits)
     return table
 
 
@@ -345,16 +355,18 @@ def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
     return counts
 
 
-def _label(mask: AnyMask, labels: Writable, regions: Sequence[Region], work: _Work) -> Components:
-    """Label the components of one time point block by block."""
+def _label(
+    mask: AnyMask, labels: Writable, outside: Writable, regions: Sequence[Region], work: _Work
+) -> Components:
+    """Label the components of one time point block by block, in `outside` those of the rest."""
     planar, scheduler = work.settings.planar, work.scheduler
     inside: Iterable[BlockMask] = (Inside(mask, region) for region in work.telling.over(regions))
     if work.settings.fill_holes:
-        outside = (Outside(mask, region) for region in work.telling.over(regions))
-        found = label_components(outside, labels, planar=planar, scheduler=scheduler)
-        holes = _enclosed(found, labels.shape5, planar=planar)
+        rest = (Outside(mask, region) for region in work.telling.over(regions))
+        found = label_components(rest, outside, planar=planar, scheduler=scheduler)
+        holes = enclosed(found, labels.shape5, planar=planar)
         inside = (
-            Filled(mask, region, labels, holes[table])
+            Filled(mask, region, outside, holes[table])
             for region, table in zip(work.telling.over(regions), found.tables(), strict=True)
         )
     return label_components(inside, labels, planar=planar, scheduler=scheduler)
@@ -382,16 +394,3 @@ class _Settle:
         number_block(self.labels, self.target, region, table)
         levels = self.mask.levels.read(region)[0, 0]
         return _histogram(np.where(self.mask.read(region), np.uint16(0), levels))
-
-
-def _enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.bool_]:
-    """Tell for each component of the background whether it is a hole."""
-    axes = slice(1, 3) if planar else slice(0, 3)
-    ends = np.array(shape[2:])
-    if not planar and shape[2] == 1:
-        axes = slice(1, 3)
-    off_start = np.all(found.lower[:, axes] > 0, axis=1)
-    off_end = np.all(found.upper[:, axes] < ends[axes], axis=1)
-    within: NDArray[np.bool_] = off_start & off_end
-    within[0] = False
-    return within
