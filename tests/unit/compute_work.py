@@ -11,9 +11,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.compute import taking_part
 from parfocal.errors import InputError
+from parfocal.models.compute import check_compute
 
-__all__ = ["Counted", "broken", "double", "fails_at_7", "kills_at_3", "kills_once", "zeros"]
+__all__ = [
+    "Counted",
+    "broken",
+    "double",
+    "fails_at_7",
+    "inside",
+    "kills_at_3",
+    "kills_once",
+    "zeros",
+]
 
 
 def double(item: int) -> int:
@@ -36,6 +47,12 @@ def fails_at_7(item: int) -> int:
 
 def broken(item: int) -> int:
     return [0][item]
+
+
+def inside(engine: str) -> bool:
+    """Take part in another engine, inside of a worker."""
+    with taking_part(check_compute({"engine": engine}, "inside")) as goes_on:
+        return goes_on
 
 
 def kills_at_3(item: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from parfocal.compute import Compute, cluster, taking_part
 from parfocal.compute.dask_scheduler import DaskScheduler
-from parfocal.errors import InputError, WorkerDiedError
+from parfocal.errors import ConfigurationError, InputError, WorkerDiedError
 from parfocal.models.compute import LocalProcesses, LocalThreads
 from unit import compute_work as work
 
@@ -89,6 +89,12 @@ def test_an_error_comes_back_as_it_was(scheduler: DaskScheduler) -> None:
     with pytest.raises(IndexError):
         list(scheduler.map(work.broken, [0, 1]))
     assert list(scheduler.map(work.double, [4])) == [8]
+
+
+def test_there_is_no_cluster_inside_of_a_worker(scheduler: DaskScheduler) -> None:
+    assert list(scheduler.map(work.inside, ["threads"])) == [True]
+    with pytest.raises(ConfigurationError, match="inside of a dask worker"):
+        list(scheduler.map(work.inside, ["processes"]))
 
 
 def test_work_is_unpickled_once_a_worker(scheduler: DaskScheduler, tmp_path: Path) -> None:
