@@ -94,6 +94,7 @@ def test_another_attempt_is_made_after_what_may_end_better(path, cause, caplog) 
         ("JobId=7 JobState=NODE_FAIL Reason=x", "", "node", "NODE_FAIL"),
         ("JobId=7 JobState=PREEMPTED Reason=x", "", "preempted", "PREEMPTED"),
         ("JobId=7 JobState=FAILED Reason=x", "", "killed", "FAILED"),
+        ("JobId=7 JobState=FAILED DerivedExitCode=0:125", "", "memory", "OUT_OF_MEMORY"),
         ("JobId=7 JobState=CANCELLED Reason=x", "CANCELLED by 1000", "cancelled", "user 1000"),
         ("JobId=7 JobState=CANCELLED Reason=x", "CANCELLED by 0", "killed", "user 0"),
         ("JobId=7 JobState=CANCELLED Reason=x", "", "killed", "CANCELLED"),

@@ -17,6 +17,9 @@ LIVING = (
 )
 """States of Slurm of jobs that have not ended, or will begin again."""
 
+_STEP_LACKED_MEMORY = re.compile(r"\bDerivedExitCode=\d+:125\b")
+"""A step lacked memory (signal 125 to Slurm), and the job that started it only failed."""
+
 _TIMEOUT_S = 30.0
 
 
@@ -38,7 +41,10 @@ def job_state(job_id: str) -> tuple[str, int | None] | None:
         who cancelled the job, as far as that is known. None where Slurm is not there, does not
         answer, or does not know the job.
     """
-    shown = re.search(r"\bJobState=(\w+)", _ask("scontrol", "--oneliner", "show", "job", job_id))
+    job = _ask("scontrol", "--oneliner", "show", "job", job_id)
+    shown = re.search(r"\bJobState=(\w+)", job)
+    if shown and shown[1] == "FAILED" and _STEP_LACKED_MEMORY.search(job):
+        return "OUT_OF_MEMORY", None
     if shown and shown[1] != "CANCELLED":
         return shown[1], None
     told = _ask("sacct", "-j", job_id, "-X", "--noheader", "--parsable2", "--format=State")
