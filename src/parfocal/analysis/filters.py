@@ -296,7 +296,10 @@ class FilteredSource:
         if self.dtype.kind == "f":
             self.tally.add(int(np.isnan(result).sum()))
             return result.astype(self.dtype)
-        return _clip_to(_round_half_up(result), self.dtype)
+        whole = np.empty(result.shape, self.dtype)
+        for target, plane in zip(whole, result, strict=True):  # small intermediate arrays
+            target[...] = _clip_to(_round_half_up(plane), self.dtype)
+        return whole
 
 
 def _round_half_up(values: Volume) -> Volume:
