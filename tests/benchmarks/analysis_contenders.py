@@ -160,7 +160,8 @@ def in_memory(source: Path, output: Path) -> None:
     from skimage.filters import gaussian, threshold_otsu
     from skimage.segmentation import watershed
 
-    image: NDArray[np.uint16] = np.asarray(_full_resolution(source).read().result())[0]
+    image: NDArray[np.uint16] = np.asarray(_full_resolution(source).read().result())
+    image = image.reshape(image.shape[-4:])
     sigma, spacing = (1 / 3, 1.0, 1.0), (3.0, 1.0, 1.0)
     filtered = np.empty_like(image)
     for channel, target in zip(image, filtered, strict=True):
