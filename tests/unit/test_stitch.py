@@ -293,5 +293,5 @@ def test_memory_goes_neither_with_tiles_nor_with_the_largest_label():
         return labels
 
     few, least = peak_memory(20, infer)
-    many, most = peak_memory(120, infer)
+    many, most = peak_memory(80, infer)
     assert (most - least) / (many - few) < 100

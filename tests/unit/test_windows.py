@@ -59,7 +59,7 @@ def test_objects_of_windows_are_those_of_the_whole(name):
 
 @pytest.mark.parametrize("name", CROWDS)
 @given(data=st.data())
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_blocks_and_workers_change_no_pixel_of_windows(name, data):
     base, (image, _), most = CROWDS[name]
     chosen = replace(base, windows=Windows(most * BYTES // 2, (9, 9, 9)))
