@@ -102,7 +102,7 @@ class SlurmRun(Run):
         logs = [self.log, *self.folder.glob("slurm_logs/**/*.log")]
         logs += sorted(self.results.glob("logs/**/*.log"))
         logs += sorted(self.results.glob("attempts/**/*.json"))
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
+        return "\n".join(_text(path) for path in logs)
 
     def jobs(self) -> dict[str, str]:
         """Return the states of this run's jobs that are in the queue, by job id."""
@@ -197,6 +197,13 @@ def slowed(pid: int) -> Iterator[None]:
         thread.join()
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # Snakemake removes the log of a job that starts
+        return ""
 
 
 def _parent(pid: int) -> int:

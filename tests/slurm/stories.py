@@ -57,9 +57,8 @@ def ended(run: SlurmRun, first_code: int, wrong: list[str]) -> Ended:
 
 def wait_for_the_other(run: SlurmRun) -> None:
     """Wait until the second of two jobs waits for what the first is writing."""
-    log = run.results / "logs/segment_objects/0.log"
     what = "the second job to wait for the first"
-    wait_until(lambda: b"Waiting for another writer" in log.read_bytes(), what, 180)
+    wait_until(lambda: "Waiting for another writer" in run.told, what, 180)
 
 
 def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -166,6 +165,7 @@ def folder_gone(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
 FRAGILE = ("--set-resources", "segment_objects:slurm_partition=fragile")
 
 LITTLE = ("--set-resources", "segment_objects:mem_mb=250*attempt")
+"""Too little for the first attempt; the next have more, as by default they would."""
 
 STORIES: dict[str, tuple[Story, tuple[str, ...]]] = {
     "node_lost": (node_lost, FRAGILE),

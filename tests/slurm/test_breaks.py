@@ -38,8 +38,8 @@ CAUSES = {
     "snakemake_killed": ["Waiting for another writer"],
     "worker_killed": ["was killed (SIGKILL)"],
     "job_cancelled": ["CANCELLED"],
-    "scratch_full": ["The disk does not take the result"],
-    "folder_gone": [],
+    "scratch_full": ["The result cannot be written", "No space left on device"],
+    "folder_gone": ["cannot be written"],
 }
 
 
