@@ -103,8 +103,10 @@ def test_sizes_are_read_and_kept_beside_the_sheet(tmp_path, monkeypatch) -> None
     found = plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model())
     sizes = {name: found.sizes[number] for name, number in found.images.items()}
     assert sizes["a"].size.shape == (1, 1, 1, 50, 40)
-    assert sizes["b"].steps[STEP].memory_bytes == pytest.approx((100 + math.sqrt(0.4)) * 1e6, abs=1)
-    assert sizes["b"].steps[STEP].time_s == pytest.approx(1.8)
+    assert sizes["b"].steps[STEP].memory_bytes == pytest.approx(
+        (100 + math.sqrt(0.4e6 / 2**20)) * 1e6, abs=1
+    )
+    assert sizes["b"].steps[STEP].time_s == pytest.approx(1 + 0.8e6 / 2**20, abs=1e-3)
     assert sizes["far"].assumed
     assert sizes["none"].assumed
     assert sizes["far"].size == model().assumed
@@ -137,11 +139,13 @@ def test_sizes_are_not_read_again_while_sources_stay(tmp_path, monkeypatch) -> N
     assert found.sizes[found.images["b"]].size.shape == (1, 1, 1, 60, 40)
 
 
-def test_other_parameters_are_predicted_anew_in_the_same_run(tmp_path) -> None:
+def test_the_processes_of_a_run_take_what_its_first_has_written(tmp_path, monkeypatch) -> None:
     rows = [write(tmp_path / "a.tif", 500, 400)]
     sheet = tmp_path / "samples.tsv"
     one = plan_resources(sheet, rows, tmp_path, PARAMS, 1, model(1))
-    two = plan_resources(sheet, rows, tmp_path, PARAMS, 1, model(50))
+    assert plan_resources(sheet, rows, tmp_path, PARAMS, 2, model(50)) == one
+    monkeypatch.setenv(RUN_VARIABLE, "run-2")
+    two = plan_resources(sheet, rows, tmp_path, PARAMS, 2, model(50))
     assert two.sizes[0].steps[STEP].memory_bytes > one.sizes[0].steps[STEP].memory_bytes
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from parfocal.core.digest import digest_json
 from parfocal.core.publish import write_json
 from parfocal.engine.image_sizes import read_sizes, source_states
 from parfocal.engine.job_attempt import RUN_VARIABLE
@@ -50,8 +49,9 @@ def plan_resources(
 ) -> Resources:
     """Return what steps are expected to take for the images of a sheet, and keep it beside that.
 
-    The first process of a run writes the file; those that the run starts take it as it is. Sizes
-    of images whose sources have not changed are not read again.
+    The first process of a run writes the file; those that the run starts take it as it is, though
+    they may have other numbers of threads. Sizes of images whose sources have not changed are not
+    read again.
 
     Parameters
     ----------
@@ -70,14 +70,7 @@ def plan_resources(
     """
     path, run = resources_path(sheet), os.environ.get(RUN_VARIABLE)
     known = _read(path)
-    asked = digest_json(
-        {
-            "model": model.model_dump(mode="json"),
-            "steps": {name: params.model_dump(mode="json") for name, params in steps.items()},
-            "threads": threads,
-        }
-    )
-    if known is not None and run is not None and (known.run, known.model) == (run, asked):
+    if known is not None and run is not None and known.run == run:
         return known
     states = source_states(rows, results)
     kept = _kept_sizes(known, states)
@@ -85,7 +78,6 @@ def plan_resources(
     distinct: list[ImageSize | None] = list(dict.fromkeys(sizes.get(row.image_id) for row in rows))
     resources = Resources(
         run=run,
-        model=asked,
         states=states,
         images={row.image_id: distinct.index(sizes.get(row.image_id)) for row in rows},
         sizes=tuple(_predict_all(model, steps, size, threads) for size in distinct),

@@ -61,7 +61,6 @@ class Resources(Model):
 
     format: Literal["parfocal-resources-1"] = "parfocal-resources-1"
     run: str | None = Field(default=None, description="The run of the engine that it is for.")
-    model: str = Field(description="Digest of the model, or of it and of what it was asked.")
     states: dict[str, str] = Field(description="State of each image's source, by image_id.")
     images: dict[str, int] = Field(description="Which of the sizes each image has.")
     sizes: tuple[SizeResources, ...]
