@@ -68,14 +68,13 @@ def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
         os.kill(run.snakemake_pid(), signal.SIGKILL)
         first_code = finish(process)
         wrong = run.wrong(undisturbed.digests)
-        told = run.told
         assert run.on_slurm("--unlock") == 0, run.told
         second = run.begin(TARGET)
         wait_until(lambda: list(run.jobs().values()).count("RUNNING") == 2, "the second job", 120)
         wait_for_the_other(run)
     last_code = finish(second)
     wait_until(lambda: not run.jobs(), "the end of the first job", 120)
-    return Ended(run, first_code, last_code, wrong, told, run.jobs())
+    return Ended(run, first_code, last_code, wrong, run.told, run.jobs())
 
 
 def worker_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
