@@ -46,7 +46,7 @@ class Place:
         """Return a configuration of compute."""
         known: dict[str, object] = {"shared_folder": str(self.shared), "interface": "lo"}
         if engine == "slurm":
-            known |= {"cores": 1, "memory_mib": 1024, "maximum_jobs": 2, "death_timeout_s": 20}
+            known |= {"cores": 1, "memory_mib": 1024, "maximum_jobs": 2}
         return json.dumps({"engine": engine} | known | values)
 
     def command(self, image: Image, compute: str) -> list[str]:
