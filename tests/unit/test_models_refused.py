@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 from pydantic import ValidationError
 
 from model_runs import discs, prepared
-from onnx_networks import blur, components
+from onnx_networks import blur, components, save_network
 from parfocal.analysis.models.loading import open_model
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.model_options import OnnxModel
@@ -56,6 +58,27 @@ def test_models_that_do_not_fit_the_image_are_told(tmp_path):
     refused(volumes, error=ConfigurationError, match="one plane")
     labels = components(tmp_path / "labels.onnx", steps=1)
     refused(labels, output="labels", mode="volume", error=ConfigurationError, match="another kind")
+
+
+@pytest.mark.parametrize(
+    ("elem", "name", "pixel"),
+    [
+        (TensorProto.UINT8, "uint8", 300),
+        (TensorProto.UINT8, "uint8", 0.5),
+        (TensorProto.INT32, "int32", 2**32),
+        (TensorProto.FLOAT16, "float16", 70000),
+    ],
+)
+def test_pixels_that_the_model_cannot_take_are_told(tmp_path, elem, name, pixel):
+    cast = helper.make_node("Cast", ["i"], ["o"], to=TensorProto.FLOAT)
+    sizes = ["n", 1, "y", "x"]
+    path = save_network(tmp_path / "cast.onnx", [cast], {}, sizes, sizes, elem=elem)
+    model = open_model(OnnxModel(path=str(path), normalisation="none"), 1).predictor()
+    tile = np.full((1, 1, 32, 32), 200, np.float32)
+    np.testing.assert_array_equal(model.predict(tile)[0], tile[0])
+    tile[0, 0, 5, 5] = pixel
+    with pytest.raises(InputError, match=f"does not hold.*expected {name}; found"):
+        model.predict(tile)
 
 
 def test_tiles_that_are_too_small_or_of_the_wrong_size_are_told_before_any_work(tmp_path):

@@ -76,14 +76,14 @@ class OnnxNetwork:
         Raises
         ------
         InputError
-            If the network does not take it.
+            If the network does not take it, or its type of pixels does not hold it.
         """
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         name = self.session.get_inputs()[0].name
         wanted = [self.session.get_outputs()[0].name]
         try:
-            output: NDArray[Any] = self.session.run(wanted, {name: batch.astype(self.dtype)})[0]
+            output: NDArray[Any] = self.session.run(wanted, {name: self._pixels(batch)})[0]
         except (errors.InvalidArgument, errors.Fail, errors.RuntimeException) as error:
             what = f"The model does not take a tile: {_first_line(error)}"
             remedy = "Set tile_px, tile_planes and channels to what the model was made for."
@@ -91,6 +91,17 @@ class OnnxNetwork:
                 what, where=self.source, expected=self.shape, found=batch.shape, remedy=remedy
             ) from error
         return output
+
+    def _pixels(self, batch: NDArray[Any]) -> NDArray[Any]:
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is told
+            pixels = batch.astype(self.dtype)
+        whole = self.dtype.kind != "f"
+        if not (np.array_equal(pixels, batch) if whole else np.isfinite(pixels).all()):
+            what = "The model's type of pixels does not hold those of the image"
+            found = f"{batch.min():.6g} to {batch.max():.6g}"
+            remedy = "Choose another model, or convert the image to what it was trained on."
+            raise refuse(what, self.dtype.name, found, remedy)
+        return pixels
 
 
 def open_network(source: Path | bytes, name: str, device: str) -> OnnxNetwork:
