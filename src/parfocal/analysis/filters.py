@@ -34,7 +34,7 @@ __all__ = [
     "filter_finite",
 ]
 
-HELD_BYTES = 96 << 20
+HELD_BYTES = 64 << 20
 """How much of an image is read at once, with what lies around it."""
 
 Volume = NDArray[np.floating[Any]]
