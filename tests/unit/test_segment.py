@@ -11,13 +11,9 @@ from scipy import ndimage
 
 from memory_images import MemoryImage, five
 from parfocal.analysis import objects, thick_blocks
-from parfocal.analysis.filters import Gaussian
-from parfocal.analysis.levels import Scale, read_levels
-from parfocal.analysis.masks import ValueMask
 from parfocal.analysis.objects import SizeLimits, label_dtype
 from parfocal.analysis.segment import LocalMean
 from parfocal.analysis.watershed import SplitSettings
-from parfocal.core.blocks import whole
 from segmenting import AS_IT_IS, PLANE, VOLUME, run
 
 
@@ -257,18 +253,24 @@ def test_holes_of_components_that_are_not_divided_are_filled():
         assert labels[0, 0, 0, 4, 4] == filled
 
 
-@given(seed=st.integers(0, 99), dark=st.booleans(), kind=st.sampled_from([np.uint16, np.int32]))
-@hypothesis_settings(max_examples=30, deadline=None)
-def test_a_mask_by_values_is_the_one_by_levels(seed, dark, kind):
-    rng = np.random.default_rng(seed)
-    spread = 60 if seed % 2 else 200_000  # more values than levels
-    image = MemoryImage(rng.integers(0, spread, (1, 1, 1, 20, 21)).astype(kind))
-    everything = whole(image.shape5)
-    scale = Scale(int(image.pixels.min()), int(image.pixels.max()), dark, 0)
-    threshold = int(rng.integers(0, 65536))
-    by_values = ValueMask.above(image, scale, threshold)
-    levels = read_levels(image, everything, scale, [Gaussian((0.0, 0.0, 0.0))])[0]
-    assert by_values.read(everything).tolist() == (levels > threshold).tolist()
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(
+    ("values", "threshold", "kind"),
+    [
+        ([0, 1, 2, 4_000_000_000], 0.5, np.uint32),
+        ([-5, 0, 3, 2**31 - 1], 1.0, np.int32),
+        ([2**63, 2**63 + 2048, 2**64 - 1], float(2**63 + 2048), np.uint64),
+        ([3, 5, 7], -1.0, np.uint8),
+        ([3, 5, 7], 300.0, np.uint8),
+        ([3, 5, 7], 5.0, np.uint16),
+    ],
+)
+def test_given_thresholds_are_kept_to_the_value(values, threshold, kind, dark):
+    image = MemoryImage(np.array(values, kind).repeat(2)[None, None, None, None])
+    found, labels = run(image, replace(AS_IT_IS, threshold=threshold, dark=dark))
+    beyond = [value < threshold if dark else value > threshold for value in values]
+    assert (labels.ravel() > 0).tolist() == np.repeat(beyond, 2).tolist()
+    assert found.threshold == threshold
 
 
 def test_blocks_of_very_many_components_are_numbered_too():

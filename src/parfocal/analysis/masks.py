@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
-from parfocal.analysis.levels import Scale
 from parfocal.core.blocks import Readable, Region, Shape, region_shape
 
 __all__ = ["AnyMask", "Filled", "Inside", "Mask", "Outside", "ValueMask", "enclosed"]
@@ -53,42 +52,30 @@ class Mask:
 
 @dataclass(frozen=True)
 class ValueMask:
-    """The pixels above a threshold of an image of integers that is not smoothed.
+    """The pixels beyond a value of an image of integers that is not smoothed.
 
-    They are those of `Mask`, without an image of levels.
+    No level stands for several values here, whatever the range of the image.
 
     Attributes
     ----------
     image : Readable
         The image.
-    scale : Scale
-        Its levels.
-    threshold : int
-        The last level that does not belong to objects.
-    nearest : int
-        The value of the last pixels that do.
+    value : float
+        What they are beyond.
+    dark : bool
+        Whether they are darker.
     """
 
     image: Readable
-    scale: Scale
-    threshold: int
-    nearest: int
-
-    @classmethod
-    def above(cls, image: Readable, scale: Scale, threshold: int) -> ValueMask:
-        """Find the values above a level."""
-        values = range(int(scale.low), int(scale.high) + 1)
-        ordered = values[::-1] if scale.dark else values
-        place = bisect.bisect_right(
-            ordered, threshold, key=lambda value: scale.to_level(value, image.dtype)
-        )
-        return cls(image, scale, threshold, ordered.start + ordered.step * place)
+    value: float
+    dark: bool
 
     def read(self, region: Region) -> NDArray[np.bool_]:
         """Return the mask (Z, Y, X) of a region."""
-        values = self.image.read(region)[0, 0]
+        pixels = self.image.read(region)[0, 0]
+        # Compared with integers, since floats do not hold those of 64 bits.
         mask: NDArray[np.bool_] = (
-            values <= self.nearest if self.scale.dark else values >= self.nearest
+            pixels < math.ceil(self.value) if self.dark else pixels > math.floor(self.value)
         )
         return mask
 

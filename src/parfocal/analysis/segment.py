@@ -166,6 +166,8 @@ def segment(
     near = ChunkCache(image, (1, 1, *block5[2:])) if any(settings.sigma) else image
     mask, given = _threshold(near, regions, scale, work, volume)
     table = _find_objects(mask, labels, regions, block, work)
+    if isinstance(mask, ValueMask):
+        return Segmentation(table, mask.value, None, constant=False, not_finite=0)
     threshold = (
         None if isinstance(settings.threshold, LocalMean) else scale.to_value(mask.threshold)
     )
@@ -308,8 +310,7 @@ def _threshold(
     settings, chosen = work.settings, work.settings.threshold
     plain = not _divides(settings) and not any(settings.sigma) and image.dtype.kind != "f"
     if plain and isinstance(chosen, float):
-        level = scale.to_level(chosen, image.dtype)
-        return ValueMask.above(image, scale, level), level
+        return ValueMask(image, chosen, settings.dark), 0
     filters = [Gaussian(settings.sigma)]
     volumes = [make_volume(np.uint16)]
     if isinstance(chosen, LocalMean):
