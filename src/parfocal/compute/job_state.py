@@ -41,7 +41,7 @@ def job_state(job_id: str) -> tuple[str, int | None] | None:
         who cancelled the job, as far as that is known. None where Slurm is not there, does not
         answer, or does not know the job.
     """
-    job = _ask("scontrol", "--oneliner", "show", "job", job_id)
+    job = _ask("scontrol", "--details", "--oneliner", "show", "job", job_id)
     shown = re.search(r"\bJobState=(\w+)", job)
     if shown and shown[1] == "FAILED" and _STEP_LACKED_MEMORY.search(job):
         return "OUT_OF_MEMORY", None
