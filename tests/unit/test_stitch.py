@@ -122,6 +122,28 @@ def test_objects_larger_than_the_halo_are_merged_by_what_tiles_see_in_common(dat
     np.testing.assert_array_equal(labels, truth)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pieces_of_what_another_tile_sees_whole_belong_to_it(mirrored):
+    mask = np.zeros((1, 7, 16), bool)
+    mask[0, :5, 1] = True  # the back of a comb, which the other tile does not see
+    mask[0, :5:2, 1:10] = True
+    mask = mask[..., ::-1] if mirrored else mask
+    found, labels = run(components_of(mask), Tiling((1, 7, 16), (1, 7, 8), (0, 0, 6)))
+    np.testing.assert_array_equal(labels, mask)
+    assert (found.merged, found.ambiguous, found.contested) == (0, 0, 0)
+
+
+def test_the_tile_with_the_first_pixel_decides_what_belongs_to_an_object():
+    def seen(box):
+        labels = np.zeros((1, 4, 16), np.int64)
+        labels[0, 0, 8:10] = labels[0, 1, 6:10] = 1
+        labels[0, 2, 6:10] = box[2].start > 0  # only the second tile sees this row
+        return labels[box]
+
+    labels = run(seen, Tiling((1, 4, 16), (1, 4, 8), (0, 0, 5)))[1]
+    assert labels[0, 2].tolist() == [0] * 6 + [1] * 4 + [0] * 6
+
+
 @given(seed=st.integers(0, 999), workers=st.integers(2, 3))
 @settings(max_examples=12, deadline=None)
 def test_neither_workers_nor_the_numbering_of_tiles_change_anything(seed, workers):
