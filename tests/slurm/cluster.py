@@ -104,6 +104,15 @@ def processes(*words: str, cwd: Path | None = None) -> list[int]:
     return found
 
 
+def remove_cgroups() -> None:
+    """Remove the cgroups of nodes in which nothing lives, such as those of killed tests."""
+    for top in CGROUPS.glob("*/slurm_p*n*"):
+        pid = top.name.removeprefix("slurm_p").partition("n")[0]
+        if pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists():
+            for folder, _, _ in os.walk(top, topdown=False):
+                Path(folder).rmdir()
+
+
 @dataclass
 class Cluster:
     """A running cluster.
@@ -202,10 +211,7 @@ class Cluster:
         if self._inner:
             wait_until(lambda: not Path(f"/proc/{self._inner}").exists(), "end of the cluster")
         self._outer = None
-        for node in self.nodes:
-            for top in CGROUPS.glob(f"*/slurm_{node}"):
-                for folder, _, _ in os.walk(top, topdown=False):
-                    Path(folder).rmdir()
+        remove_cgroups()
 
     def entering(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
         """Return the command line that runs a command inside of the cluster."""
