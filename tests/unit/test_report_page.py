@@ -321,8 +321,8 @@ def test_what_was_used_is_told_in_parts_of_what_was_predicted():
 
 
 def test_seams_are_told_for_the_run_where_tiles_were_used():
-    def tiled(image_id, p):
-        return image(image_id, findings=Findings(seams=Seams(p, p < 0.001, 40, 4.5)))
+    def tiled(image_id, p, near=9):
+        return image(image_id, findings=Findings(seams=Seams(p, p < 0.001, 40, 4.5, near)))
 
     assert "Seams:" not in Reader(render_page(report(image()))).text
     text = Reader(render_page(report(image(), tiled("b", 0.2)))).text
@@ -331,11 +331,17 @@ def test_seams_are_told_for_the_run_where_tiles_were_used():
     )
     text = Reader(render_page(report(tiled("a", 1e-9), tiled("b", 0.2)))).text
     assert "2 images were segmented in overlapping tiles; in 1 of them objects at" in text
+    assert "nothing is known" not in text
+    text = Reader(render_page(report(tiled("a", 0.8, near=0), tiled("b", 0.2)))).text
+    assert "In 1 no objects lie near borders, so that nothing is known." in text
 
 
-@pytest.mark.parametrize(("p", "word"), [(1e-9, "found"), (0.2, "none found")])
-def test_a_card_tells_the_seam_score(p, word):
+@pytest.mark.parametrize(
+    ("p", "near", "word"),
+    [(1e-9, 9, "found"), (0.2, 9, "none found"), (0.8, 0, "not tested, no objects near borders")],
+)
+def test_a_card_tells_the_seam_score(p, near, word):
     picture = Picture(b"", None, 4, 4, (), "", "4 x 4")
-    findings = Findings(seams=Seams(p, p < 0.001, 40, 4.5))
+    findings = Findings(seams=Seams(p, p < 0.001, 40, 4.5, near))
     text = Reader(render_page(report(image(findings=findings, card=Card(picture, ()))))).text
     assert f"Seams {word} p = " in text

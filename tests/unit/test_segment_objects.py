@@ -13,7 +13,7 @@ from parfocal.analysis import objects
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
-from parfocal.errors import InputError
+from parfocal.errors import ConfigurationError, InputError
 from parfocal.images import open_image
 from parfocal.models.image import Channel
 from parfocal.steps import measure_objects
@@ -266,3 +266,16 @@ def test_labels_of_64_bits_are_told_written_and_measured(tmp_path, monkeypatch):
         tables.append(pq.read_table(table))
     assert tables[0].num_rows == 9
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("name", ["min_diameter_px", "max_diameter_px", "max_diameter_um"])
+@pytest.mark.parametrize("value", [float("inf"), 1e200])
+def test_absurd_diameters_are_refused_before_any_work(name, value):
+    with pytest.raises(ValidationError, match=name):
+        SegmentObjectsParams.model_validate({name: value})
+
+
+def test_limits_that_keep_nothing_are_refused(tmp_path):
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX")
+    with pytest.raises(ConfigurationError, match="smaller than the smallest"):
+        run(tmp_path, image, min_diameter_px=10, max_diameter_px=5)

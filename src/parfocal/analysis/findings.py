@@ -61,8 +61,9 @@ class Findings:
         )
         if ambiguous:
             self.warnings.append(
-                f"{ambiguous} objects are cut by a tile, and no other tile sees their rest: an "
-                "overlap larger than the objects avoids that"
+                f"{ambiguous} objects are cut by a tile, and no other tile sees their rest: larger "
+                "tiles with a larger overlap (of a model), or windows with more memory "
+                "(whole_mib), avoid that"
             )
         self.add_seams(found)
 

@@ -60,12 +60,15 @@ class Seams:
         How many sides of objects lie exactly at a border.
     flat_expected : float
         How many would by chance.
+    near : int
+        How many objects lie near a border; with none, nothing is known.
     """
 
     p: float
     significant: bool
     flat: int
     flat_expected: float
+    near: int
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from parfocal.core.step import Context, Port, Step
+from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
 from parfocal.models.label_name import LabelName
@@ -79,16 +80,20 @@ class SegmentObjectsParams(Parameters):
     min_diameter_px: float = Field(
         default=4.0,
         ge=0,
+        le=1e6,
         description="Drop objects smaller than the disc or ball of this diameter in pixels.",
     )
     min_diameter_um: float | None = Field(
-        default=None, gt=0, description="The same in micrometres; replaces min_diameter_px."
+        default=None, gt=0, le=1e6, description="The same in micrometres; replaces min_diameter_px."
     )
     max_diameter_px: float | None = Field(
-        default=None, gt=0, description="Drop objects larger than the disc or ball of this one."
+        default=None,
+        gt=0,
+        le=1e6,
+        description="Drop objects larger than the disc or ball of this one.",
     )
     max_diameter_um: float | None = Field(
-        default=None, gt=0, description="The same in micrometres; replaces max_diameter_px."
+        default=None, gt=0, le=1e6, description="The same in micrometres; replaces max_diameter_px."
     )
     whole_mib: int = Field(
         default=1024,
@@ -330,6 +335,10 @@ def _limits(params: SegmentObjectsParams, metadata: ImageMetadata, *, planar: bo
     most = None
     if params.max_diameter_px is not None or params.max_diameter_um is not None:
         most = pixels(in_pixels(params.max_diameter_px, params.max_diameter_um, metadata))
+        if most < pixels(least):
+            what = "The largest objects that are kept are smaller than the smallest"
+            remedy = "Set max_diameter above min_diameter."
+            raise ConfigurationError(what, where="max_diameter, min_diameter", remedy=remedy)
     return SizeLimits(pixels(least), most)
 
 
