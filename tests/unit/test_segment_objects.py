@@ -279,3 +279,14 @@ def test_limits_that_keep_nothing_are_refused(tmp_path):
     image = save(tmp_path / "image.ome.zarr", discs(), "YX")
     with pytest.raises(ConfigurationError, match="smaller than the smallest"):
         run(tmp_path, image, min_diameter_px=10, max_diameter_px=5)
+
+
+@pytest.mark.parametrize(("brightest", "told"), [(10.0, 0), (1e9, 1)])
+def test_it_is_told_where_brightness_is_rounded_beside_the_threshold(tmp_path, brightest, told):
+    plane = np.zeros((16, 16), np.float32)
+    plane[2:9, 2:9] = 0.6
+    plane[12:, 12:] = brightest
+    image = save(tmp_path / "image.ome.zarr", plane, "YX")
+    threshold = {"method": "manual", "value": 0.5}
+    context, _ = run(tmp_path, image, threshold=threshold, smoothing_px=0)
+    assert sum("coarse beside the threshold" in line for line in context.warnings) == told

@@ -118,6 +118,11 @@ def of_segmentation(
             f"The {method} threshold {found.in_noise:.6g} lies within the noise of the background "
             f"and was moved to {found.threshold:.6g}, the limit of detection"
         )
+    if found.coarse is not None:
+        tell(
+            "Some pixels are so bright that brightness was rounded to steps of "
+            f"{found.coarse:.3g}, coarse beside the threshold {found.threshold:.6g}: clip them first"
+        )
     if found.constant:
         tell(f"The {source} has a single value, so that there is nothing to segment")
     elif not len(table):

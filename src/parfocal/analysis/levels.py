@@ -24,6 +24,8 @@ __all__ = ["BRIGHTEST", "LEVELS", "Scale", "find_scale", "read_levels"]
 LEVELS = 65536
 BRIGHTEST = LEVELS - 1
 _STEPS = BRIGHTEST - 1
+_FINE = 256
+"""Levels that should lie between a threshold and the darkest pixel, where levels round."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,14 @@ class Scale:
         unit = (level - 1) / _STEPS
         unit = 1 - unit if self.dark else unit
         return float(self.low * (1 - unit) + self.high * unit)
+
+    def step_at(self, level: int) -> float | None:
+        """Return the width of a level in units of the image if it is coarse for a threshold there.
+
+        It is where few levels are left for what is darker, since some pixels are very bright.
+        """
+        rounds = isinstance(self.low, float) or self.high - self.low > _STEPS
+        return (self.high / _STEPS - self.low / _STEPS) if rounds and level < _FINE else None
 
     def to_step(self, difference: float) -> int:
         """Return a difference of pixel values as a number of levels, rounded."""

@@ -98,12 +98,13 @@ class Segmentation:
     threshold : float or None
         The threshold in units of the image; None for a local one.
     in_noise : float or None
-        The threshold that the method gave, if it lay within the noise of the background and
-        was raised.
+        What the method gave, if it lay within the noise of the background and was raised.
     constant : bool
         Whether all finite pixels have the same value, so that there are no objects.
     not_finite : int
         Number of pixels that are NaN or infinite.
+    coarse : float or None
+        The step by which brightness was rounded, where that is coarse beside the threshold.
     """
 
     table: ObjectTable | ComponentTable
@@ -111,6 +112,7 @@ class Segmentation:
     in_noise: float | None
     constant: bool
     not_finite: int
+    coarse: float | None = None
 
 
 def segment(
@@ -168,11 +170,11 @@ def segment(
     table = _find_objects(mask, labels, regions, block, work)
     if isinstance(mask, ValueMask):
         return Segmentation(table, mask.value, None, constant=False, not_finite=0)
-    threshold = (
-        None if isinstance(settings.threshold, LocalMean) else scale.to_value(mask.threshold)
-    )
+    if isinstance(settings.threshold, LocalMean):
+        return Segmentation(table, None, None, constant=False, not_finite=scale.not_finite)
     below = scale.to_value(given) if given < mask.threshold else None
-    return Segmentation(table, threshold, below, constant=False, not_finite=scale.not_finite)
+    value, step = scale.to_value(mask.threshold), scale.step_at(mask.threshold)
+    return Segmentation(table, value, below, False, scale.not_finite, step)
 
 
 def _divides(settings: Settings) -> bool:
