@@ -121,7 +121,7 @@ def of_segmentation(
     if found.coarse is not None:
         tell(
             "Some pixels are so bright that brightness was rounded to steps of "
-            f"{found.coarse:.3g}, coarse beside the threshold {found.threshold:.6g}: clip them first"
+            f"{found.coarse:.3g}, coarse beside the threshold {found.threshold:.6g}: clip these"
         )
     if found.constant:
         tell(f"The {source} has a single value, so that there is nothing to segment")
