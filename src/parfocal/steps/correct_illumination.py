@@ -215,10 +215,11 @@ def _open_field(
     if (t, z, y, x) != (1, 1, *image.shape5[3:]) or c not in (1, channels):
         what = f"The {name} does not fit the image"
         _, _, _, height, width = image.shape5
+        allowed = "1 channel" if channels == 1 else f"1 or {channels} channels"
         raise InputError(
             what,
             where=path,
-            expected=f"1 plane of {height} x {width} pixels (Y x X) in 1 or {channels} channels",
+            expected=f"1 plane of {height} x {width} pixels (Y x X) in {allowed}",
             found=f"T {t}, C {c}, Z {z}, {y} x {x} pixels",
             remedy="Take one of the same camera, binning and region.",
         )
