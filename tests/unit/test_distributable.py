@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections import deque
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from far_processes import Processes, work_twice
 from memory_images import save
 from parfocal.analysis import quality, scan, thick_blocks
 from parfocal.analysis.chunk_cache import ChunkCache
@@ -36,36 +36,6 @@ from parfocal.steps import (
 LARGEST_WORK_BYTES = 100_000
 NAMED = {"certificate"}
 """Outputs that name the folder of the others."""
-
-
-class Processes:
-    """Blocks are worked on in processes that share nothing with this one but files."""
-
-    local = False
-    workers = 2
-
-    def __init__(self, pool):
-        self._pool = pool
-        self.sent = []
-
-    def map(self, work, items):
-        waiting = deque()
-        for item in items:
-            packed = pickle.dumps((work, item))
-            self.sent.append((type(work).__name__, len(packed)))
-            waiting.append(self._pool.submit(_call, packed))
-            if len(waiting) > self.workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _call(packed):
-    """Work twice, as where a worker dies before it can give back what it has done."""
-    work, item = pickle.loads(packed)
-    work(item)
-    work, item = pickle.loads(packed)
-    return work(item)
 
 
 @pytest.fixture(scope="module")
@@ -254,12 +224,12 @@ class Unreliable:
             with self._monkeypatch.context() as patch:
                 patch.setattr(ShardFile, "finish", killed)
                 with pytest.raises(KeyboardInterrupt):
-                    _call(packed)
+                    work_twice(packed)
             assert files(self._folder) == before
             assert list(self._folder.rglob("*.tmp"))
             with ThreadPoolExecutor(2) as both:
-                yield list(both.map(_call, [packed, packed]))[1]
-            _call(packed)
+                yield list(both.map(work_twice, [packed, packed]))[1]
+            work_twice(packed)
 
 
 def killed(self):
