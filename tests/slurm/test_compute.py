@@ -85,6 +85,11 @@ class Place:
         """Return the worker processes of this folder."""
         return processes("distributed.cli.dask_worker", cwd=self.folder)
 
+    def registered(self) -> int:
+        """Return how many workers have come, as far as the logs of their jobs tell."""
+        logs = (log.read_text(encoding="utf-8") for log in self.shared.rglob("*.log"))
+        return sum("Registered to" in text for text in logs)
+
     def is_clean(self) -> bool:
         """Return whether neither jobs nor files are left."""
         lines = self.cluster.output("squeue", "-h", "-o", "%Z").splitlines()
@@ -138,7 +143,8 @@ def test_the_tasks_of_an_allocation_give_the_bytes_of_one_process(
 
 def test_lost_workers_are_replaced(place: Place, image: Image) -> None:
     process = place.begin(image, place.compute("slurm", maximum_jobs=3))
-    wait_until(lambda: len(place.jobs()) >= 2 and len(place.workers()) >= 2, "two workers", 120)
+    # Jobs that end before their workers come would count as jobs that cannot start any.
+    wait_until(lambda: place.registered() >= 2 and len(place.workers()) >= 2, "two workers", 120)
     first, second = place.jobs()[:2]
     place.cluster.output("scancel", first)
     wait_until(lambda: first not in place.jobs(), "the end of a job", 60)

@@ -25,9 +25,11 @@ def test_parts_that_are_not_given_are_left_out_and_falsy_ones_are_kept() -> None
         ("ConfigurationError", 2),
         ("OutputExistsError", 2),
         ("StorageError", 2),
+        ("OutOfMemoryError", 2),
         ("RemoteError", 3),
         ("VerificationError", 4),
         ("LeaseLostError", 1),
+        ("RepeatedFailureError", 1),
         ("WorkerDiedError", 1),
     ],
 )
