@@ -192,7 +192,7 @@ def watched(shared: Path, monkeypatch: pytest.MonkeyPatch):
     )
     folder = RunFolder(shared)
     refusals: list[str] = []
-    yield Watch(cluster, folder, refusals), cluster, refusals, folder
+    yield Watch(cluster, folder, refusals, set()), cluster, refusals, folder
     folder.remove()
 
 

@@ -140,7 +140,7 @@ def open_slurm(config: SlurmJobs) -> Iterator[Opened]:
         stack.callback(_close, cluster)
         _submit_first(cluster, config, refusals)
         client = stack.enter_context(connect(cluster))
-        watch = Watch(cluster, folder, refusals)
+        watch = Watch(cluster, folder, refusals, _note_arrivals(cluster))
         workers = config.maximum_jobs * config.cores
         yield Opened(client, workers, folder.scratch, check=watch, details={"jobs": folder.jobs})
 
@@ -200,6 +200,22 @@ def _start(config: SlurmJobs, folder: RunFolder) -> tuple[SLURMCluster, list[str
         silence_logs=logging.CRITICAL,
     )
     return cluster, refusals
+
+
+def _note_arrivals(cluster: SLURMCluster) -> set[Any]:
+    """Return a set that the names of workers are added to as they come."""
+    from distributed.diagnostics.plugin import SchedulerPlugin
+
+    came = {worker.name for worker in list(cluster.scheduler.workers.values())}
+
+    class Arrivals(SchedulerPlugin):  # type: ignore[misc]  # distributed has no types
+        """Notes who comes."""
+
+        def add_worker(self, scheduler: Any, worker: str) -> None:
+            came.add(scheduler.workers[worker].name)
+
+    cluster.scheduler.add_plugin(Arrivals())
+    return came
 
 
 def _job_class() -> tuple[type[Any], list[str]]:

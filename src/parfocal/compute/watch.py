@@ -38,14 +38,19 @@ class Watch:
         That of the run.
     refusals : sequence of str
         What Slurm said when it refused jobs; it grows.
+    came : set
+        Names of the workers that have come, dead ones too; it grows.
     """
 
-    def __init__(self, cluster: Any, folder: RunFolder, refusals: Sequence[str]) -> None:
+    def __init__(
+        self, cluster: Any, folder: RunFolder, refusals: Sequence[str], came: set[Any]
+    ) -> None:
         self._cluster = cluster
         self._folder = folder
         self._refusals = refusals
         self._told = 0
         self._ended = 0
+        self._came = came
         self._looked_s = self._said_s = time.monotonic()
 
     def __call__(self) -> None:
@@ -81,8 +86,11 @@ class Watch:
             return
         for name, job in absent.items():
             if states.get(job, ENDING).startswith(ENDING):
-                logger.warning("Worker job %s ended before its worker came", job)
-                self._ended += 1
+                if name in self._came:
+                    logger.warning("Worker job %s is lost", job)
+                else:
+                    logger.warning("Worker job %s ended before its worker came", job)
+                    self._ended += 1
                 self._cluster.loop.add_callback(self._cluster.workers.pop, name, None)
         if self._ended >= GIVE_UP_AFTER:
             what = "Job after job ended before its worker came"
