@@ -179,3 +179,8 @@ def test_a_model_that_cannot_be_read_is_refused(tmp_path, text) -> None:
         path.write_text(text)
     with pytest.raises(ConfigurationError, match="resource model"):
         read_model(path)
+
+
+def test_a_folder_without_a_run_is_told_as_such(tmp_path) -> None:
+    with pytest.raises(InputError, match="no results folder of a run"):
+        calibrate([tmp_path / "nowhere"], read_model())

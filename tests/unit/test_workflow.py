@@ -98,6 +98,13 @@ def test_a_bad_value_is_told_with_file_and_key(
     assert "Input should" not in message
 
 
+def test_the_remedy_is_that_of_the_key(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"config/analyse_images\.yaml names the keys"):
+        plan(rows_of(1), batch_size=0)
+    with pytest.raises(ConfigurationError, match="parfocal schema STEP"):
+        plan(rows_of(1), convert_image={"level": 99})
+
+
 def test_a_name_that_all_steps_share_is_told_once(folder: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         plan(rows_of(1), label_name="a/b")

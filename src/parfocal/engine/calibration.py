@@ -122,8 +122,13 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
     Raises
     ------
     InputError
-        If a record cannot be read, or there is no step that ran often enough.
+        If a folder holds no records, a record cannot be read, or no step ran often enough.
     """
+    for folder in folders:
+        if not (folder / "records").is_dir():
+            what = "This is no results folder of a run"
+            remedy = "Name the folder that the configuration has under 'results'."
+            raise InputError(what, where=folder, expected="a folder records", remedy=remedy)
     observations = [one for folder in folders for one in observe(folder)]
     by_step: dict[str, list[Observation]] = {}
     for one in observations:

@@ -118,7 +118,10 @@ def read_config(
         if "label_name" in problems:  # the steps only got it from there
             problems = {k: v for k, v in problems.items() if not k.endswith(".label_name")}
         found = "; ".join(f"{key}: {why}" for key, why in problems.items())
-        remedy = "'parfocal schema STEP' describes the parameters of a step."
+        steps = {key for key in model.model_fields if _params_model(model, key)}
+        remedy = "config/analyse_images.yaml names the keys."
+        if any(key.partition(".")[0] in steps for key in problems):
+            remedy = "'parfocal schema STEP' describes the parameters of a step."
         raise ConfigurationError(
             what, where=f"{where}, key {', '.join(problems)}", found=found, remedy=remedy
         ) from error
