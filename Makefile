@@ -17,6 +17,10 @@ workflow-env:
 dev-env:
 	@envs/venv.sh dev
 
+.PHONY: omero
+omero: workflow-env ## Add omero-py to .venv, with Ice under it, which is compiled once
+	@envs/omero.sh
+
 .PHONY: demo-images
 demo-images: workflow-env
 	@workflows/analyse_images/demo_images.sh

@@ -22,6 +22,9 @@ compile dev --extra workflow --extra slurm --extra distributed --extra formats -
     --extra models --group build --group test --group lint
 compile workflow --extra workflow --extra formats --group build --constraint "$target/dev.lock.txt"
 compile parfocal --extra formats --constraint "$target/dev.lock.txt"
+# Ice for Python is no part of it: its wheel is made apart.
+compile omero --extra omero --group omero --constraint "$target/dev.lock.txt" \
+    --no-emit-package zeroc-ice
 lone() { # locks one group of the project, without the project
     local name=$1
     shift
@@ -32,6 +35,7 @@ lone() { # locks one group of the project, without the project
 lone bootstrap --constraint "$target/dev.lock.txt"
 lone demo --no-deps
 lone alone --no-deps
+lone ice --no-deps
 .venv/bin/python envs/conda_yaml.py "$target/parfocal.lock.txt" > "$target/parfocal.yaml"
 if [ "$target" != envs ]; then
     for file in "$target"/*; do
