@@ -275,10 +275,36 @@ def test_absurd_diameters_are_refused_before_any_work(name, value):
         SegmentObjectsParams.model_validate({name: value})
 
 
-def test_limits_that_keep_nothing_are_refused(tmp_path):
-    image = save(tmp_path / "image.ome.zarr", discs(), "YX")
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"min_diameter_px": 10, "max_diameter_px": 5},
+        {"max_diameter_px": 3},  # below the default
+        {"min_diameter_um": 2.0, "max_diameter_um": 1.5},
+    ],
+)
+def test_limits_that_keep_nothing_are_refused_before_any_work(values):
+    with pytest.raises(ValidationError, match=r"max_diameter_.. .* is below min_diameter_.."):
+        SegmentObjectsParams.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_diameter_um": 1.0},  # what is in micrometres replaces pixels
+        {"max_diameter_px": 3, "max_diameter_um": 20.0},
+        {"min_diameter_um": 2.0, "max_diameter_px": 1},  # the image tells
+        {"min_diameter_px": 4, "max_diameter_px": 4},
+    ],
+)
+def test_limits_that_may_keep_something_are_taken(values):
+    assert SegmentObjectsParams.model_validate(values)
+
+
+def test_limits_of_different_units_that_keep_nothing_are_refused(tmp_path):
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX", y_um=0.5, x_um=0.5)
     with pytest.raises(ConfigurationError, match="smaller than the smallest"):
-        run(tmp_path, image, min_diameter_px=10, max_diameter_px=5)
+        run(tmp_path, image, min_diameter_px=10, max_diameter_um=4.9)
 
 
 @pytest.mark.parametrize(("brightest", "told"), [(10.0, 0), (1e9, 1)])
