@@ -139,7 +139,7 @@ def test_integers_are_rounded_half_up_and_clipped(value, expected):
         halo = (0, 0, 0)
 
         def apply(self, volume, inner):
-            return np.full_like(volume[inner], value)
+            return np.full_like(volume[inner], value, np.float32)
 
     source = source_of(np.zeros((1, 1, 1, 2, 2), np.uint8), Constant(), np.uint8)
     assert np.unique(source.read(whole((1, 1, 1, 2, 2)))).tolist() == [expected]

@@ -37,7 +37,7 @@ __all__ = [
 HELD_BYTES = 64 << 20
 """How much of an image is read at once, with what lies around it."""
 
-Volume = NDArray[np.floating[Any]]
+Volume = NDArray[Any]
 Triple = tuple[float, float, float]
 Halo = tuple[int, int, int]
 
@@ -50,9 +50,10 @@ class Filter(Protocol):
         """How many pixels it looks away from a pixel, along Z, Y, X."""
 
     def apply(self, volume: Volume, inner: Box = WHOLE) -> Volume:
-        """Return the part `inner` of the filtered `volume` (Z, Y, X), in the same data type.
+        """Return the part `inner` of the filtered `volume` (Z, Y, X).
 
-        All pixels are finite.
+        All pixels are finite. Means have float32, or float64 where that holds pixels of the
+        volume that float32 does not; filters that choose among pixels keep the data type.
         """
 
 
@@ -285,28 +286,38 @@ class FilteredSource:
             return held.read(part).astype(self.dtype)
         outer, inner = self._expand(part)
         volume = held.read(outer)[0, 0]
-        working = np.result_type(volume.dtype, np.float32)
         if volume.dtype.kind == "f":
+            working = np.result_type(volume.dtype, np.float32)
             result = filter_finite(self.chosen, volume.astype(working), inner[2:])
         else:
-            result = self.chosen.apply(volume.astype(working), inner[2:])
+            result = self.chosen.apply(volume, inner[2:])
         return self._fit(result)[None, None]
 
     def _fit(self, result: Volume) -> NDArray[Any]:
         if self.dtype.kind == "f":
             self.tally.add(int(np.isnan(result).sum()))
             return result.astype(self.dtype)
+        if result.dtype.kind != "f":
+            return result.astype(self.dtype)
         whole = np.empty(result.shape, self.dtype)
         for target, plane in zip(whole, result, strict=True):  # small intermediate arrays
-            target[...] = _clip_to(_round_half_up(plane), self.dtype)
+            target[...] = _round(plane, self.dtype)
         return whole
 
 
-def _round_half_up(values: Volume) -> Volume:
-    """Round without the loss that adding a half would have just below one."""
+def _round(values: Volume, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round floats half up to integers, giving those beyond their range its nearest end.
+
+    Adding a half, and cutting the fraction off, would take the number just below a half to one;
+    adding that number instead is right for all that are not negative and small enough.
+    """
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        half = np.nextafter(values.dtype.type(0.5), values.dtype.type(0))
+        added: Volume = values + half
+        return np.clip(added, 0, np.iinfo(dtype).max, out=added).astype(dtype)
     rounded = np.floor(values)
     rounded += values - rounded >= 0.5
-    return rounded
+    return _clip_to(rounded, dtype)
 
 
 def _clip_to(rounded: Volume, dtype: np.dtype[Any]) -> NDArray[Any]:

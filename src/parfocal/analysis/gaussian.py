@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["TRUNCATE", "WHOLE", "Box", "gaussian_weights", "radius_of", "smooth"]
 
-Volume = NDArray[np.floating[Any]]
+Volume = NDArray[Any]
 Single = NDArray[np.float32]
 Box = tuple[slice, slice, slice]
 
@@ -52,12 +52,13 @@ def gaussian_weights(sigma: float) -> NDArray[np.float64]:
 def smooth(volume: Volume, sigma: tuple[float, float, float], inner: Box = WHOLE) -> Volume:
     """Return the Gaussian mean of a part of a volume.
 
-    Beyond its border the volume is mirrored at the last pixel. Sums of float32 are taken in
-    single precision, those of float64 in double precision, each in a fixed order.
+    Beyond its border the volume is mirrored at the last pixel. Sums of float32 and of integers
+    of up to 16 bits are taken in single precision, all others in double precision, each in a
+    fixed order.
 
     Parameters
     ----------
-    volume : (Z, Y, X) float32 or float64
+    volume : (Z, Y, X) integers, float32 or float64
         The pixels, all finite.
     sigma : (Z, Y, X)
         Standard deviations in pixels; 0 leaves an axis alone.
@@ -66,12 +67,12 @@ def smooth(volume: Volume, sigma: tuple[float, float, float], inner: Box = WHOLE
 
     Returns
     -------
-    (Z, Y, X)
-        The part, in the data type of `volume`.
+    (Z, Y, X) float32 or float64
+        The part, in the precision of the sums.
     """
-    if volume.dtype == np.float32:
+    if np.result_type(volume.dtype, np.float32) == np.float32:
         return _smooth_single(volume, sigma, inner)
-    return _smooth_double(volume, sigma, inner)
+    return _smooth_double(volume.astype(np.float64, copy=False), sigma, inner)
 
 
 def _smooth_double(volume: Volume, sigma: tuple[float, float, float], inner: Box) -> Volume:
@@ -92,24 +93,41 @@ def _smooth_single(volume: Volume, sigma: tuple[float, float, float], inner: Box
     depth, _, width = volume.shape
     along_z = _weights(sigma[0])
     across = [_weights(part) for part in sigma[1:]]
-    filled = _fill_up(volume, len(across[1]) // 2)
-    chosen = range(depth)[inner[0]]
-    result = np.empty((len(chosen), *filled[0, inner[1], :width][:, inner[2]].shape), np.float32)
     radius = len(along_z) // 2
-    for target, number in zip(result, chosen, strict=True):
-        places = _mirrored(np.arange(number - radius, number + radius + 1), depth)
-        plane = _sum_planes([filled[place] for place in places], along_z)
+    near = [
+        _mirrored(np.arange(number - radius, number + radius + 1), depth).tolist()
+        for number in range(depth)[inner[0]]
+    ]
+    sums = _sum_planes(volume, near, along_z.tolist(), len(across[1]) // 2)
+    result = np.empty((len(near), *sums[0, inner[1], :width][:, inner[2]].shape), np.float32)
+    for target, plane in zip(result, sums, strict=True):
         target[...] = _filter_plane(plane, across)[inner[1], :width][:, inner[2]]
     return result
 
 
-def _fill_up(volume: Volume, reach: int) -> Single:
-    """Mirror columns beyond the last one: as many as a mean reaches, and up to whole vectors."""
+def _sum_planes(volume: Volume, near: list[list[int]], weights: list[float], reach: int) -> Single:
+    """Return weighted sums of planes: one for each entry of `near`, the planes that it sums.
+
+    Columns are mirrored beyond the last one: as many as a mean reaches, and up to whole vectors.
+    It is done a few rows after the other, which stay in the cache of the processor.
+    """
+    import cv2
+
     depth, height, width = volume.shape
-    filled = np.empty((depth, height, -(-(width + reach) // _VECTOR) * _VECTOR), np.float32)
-    filled[..., :width] = volume
-    filled[..., width:] = volume[..., _mirrored(np.arange(width, filled.shape[2]), width)]
-    return filled
+    columns = -(-(width + reach) // _VECTOR) * _VECTOR
+    beyond = _mirrored(np.arange(width, columns), width)
+    sums = np.empty((len(near), height, columns), np.float32)
+    tile = np.empty((depth, min(height, _TILE_ROWS), columns), np.float32)
+    for start in range(0, height, _TILE_ROWS):
+        rows = slice(start, min(start + _TILE_ROWS, height))
+        part = tile[:, : rows.stop - start]
+        part[..., :width] = volume[:, rows]
+        part[..., width:] = part[..., beyond]
+        for total, planes in zip(sums[:, rows], near, strict=True):
+            np.multiply(part[planes[0]], np.float32(weights[0]), out=total)
+            for plane, weight in zip(planes[1:], weights[1:], strict=True):
+                cv2.scaleAdd(part[plane], weight, total, total)
+    return sums
 
 
 def _weights(sigma: float) -> Single:
@@ -122,21 +140,6 @@ def _mirrored(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     period = max(1, 2 * size - 2)
     found: NDArray[np.int64] = (size - 1) - np.abs(size - 1 - places % period)
     return found
-
-
-def _sum_planes(planes: list[Single], weights: Single) -> Single:
-    """Sum planes (Y, X) by their weights, a few rows after the other."""
-    if len(planes) == 1:
-        return planes[0]
-    import cv2
-
-    result: Single = planes[0] * weights[0]
-    for start in range(0, len(result), _TILE_ROWS):
-        rows = slice(start, start + _TILE_ROWS)
-        target = result[rows]
-        for plane, weight in zip(planes[1:], weights[1:].tolist(), strict=True):
-            cv2.scaleAdd(plane[rows], weight, target, target)
-    return result
 
 
 def _filter_plane(plane: Single, across: list[Single]) -> Single:
