@@ -86,7 +86,7 @@ def _likeness(sigma: float) -> float:
     if not radius_of(sigma):
         return 0.0
     weights = gaussian_weights(sigma)
-    return float(weights[1:] @ weights[:-1] / (weights @ weights))
+    return math.fsum(weights[1:] * weights[:-1]) / math.fsum(weights * weights)
 
 
 def detection_limit(counts: NDArray[np.int64], threshold: int, noise: float) -> int:

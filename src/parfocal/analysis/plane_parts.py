@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.elementary import sine
 from parfocal.analysis.exact import Integers, Limbs, limbs, square_limbs
 from parfocal.analysis.ranks import first_digits, order_keys
 
@@ -136,10 +137,10 @@ def _second_difference(pixels: NDArray[Any]) -> NDArray[Any]:
 @lru_cache(maxsize=4)
 def _spectrum_grid(tile: int) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
     """Return the Hann window, the ring of each frequency, and its weight."""
-    rise = 0.5 - 0.5 * np.cos(2 * math.pi * np.arange(tile) / tile)
     across = np.arange(tile // 2 + 1)
     down = np.minimum(np.arange(tile), tile - np.arange(tile))
-    ring = np.rint(np.hypot(down[:, None], across[None, :])).astype(np.intp)
+    rise = sine(math.pi * down / tile) ** 2
+    ring = np.rint(np.sqrt(down[:, None] ** 2 + across[None, :] ** 2)).astype(np.intp)
     weight = np.where((across == 0) | (across == tile // 2), 1.0, 2.0)
     counts = np.bincount(ring.ravel(), np.broadcast_to(weight, ring.shape).ravel())
     return np.outer(rise, rise), ring.ravel(), (weight / counts[ring]).ravel()
@@ -155,7 +156,8 @@ def _put_power(sums: dict[Hashable, int], block: NDArray[Any], tile: int) -> Non
             part = block[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
             if part.dtype.kind == "f" and not np.isfinite(part).all():
                 continue
-            power = np.abs(np.fft.rfft2(part * window)).ravel() ** 2
+            spectrum = np.fft.rfft2(part * window).ravel()
+            power = spectrum.real**2 + spectrum.imag**2
             spectra.append(np.bincount(rings, power * weights)[2 : tile // 2 + 1])
     if not spectra:
         return

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.elementary import logarithm
 from parfocal.analysis.exact import Integers, ratio, total_of
 from parfocal.analysis.plane_parts import PlanePart, plane_part, tile_size, usable
 from parfocal.analysis.ranks import RankSearch, order_keys
@@ -286,8 +287,8 @@ def _power_slope(part: PlanePart) -> float | None:
     powers = []
     for ring in sorted(limbs):
         total, exponent = total_of(limbs[ring])
-        powers.append((math.log(ring), ratio(total, 1, exponent)))
+        powers.append((logarithm(ring), ratio(total, 1, exponent)))
     if not all(0 < power < math.inf for _, power in powers):
         return None
-    logs = [math.log(power) for _, power in powers]
+    logs = [logarithm(power) for _, power in powers]
     return statistics.linear_regression([ring for ring, _ in powers], logs).slope

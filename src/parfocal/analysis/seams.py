@@ -212,7 +212,7 @@ def _other_sizes(near: Integers, other: Integers) -> float:
     )
     ranks = np.cumsum(times) - (times - 1) / 2
     excess = ranks[place[:n]].sum() - n * (n + m + 1) / 2
-    ties = float((times.astype(float) ** 3 - times).sum()) / ((n + m) * (n + m - 1))
+    ties = float((times.astype(float) * times * times - times).sum()) / ((n + m) * (n + m - 1))
     variance = n * m / 12 * (n + m + 1 - ties)
     if variance <= 0:
         return 1.0

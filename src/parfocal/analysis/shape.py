@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from parfocal.analysis.elementary import arc_tangent, cube_root, eigenvalues
 
 __all__ = [
     "DIRECTIONS_2D",
@@ -46,8 +47,7 @@ def equivalent_diameter(size: Floats, dimensions: int) -> Floats:
     if dimensions == 2:
         circle: Floats = np.sqrt(4 * size / math.pi)
         return circle
-    ball: Floats = np.cbrt(6 * size / math.pi)
-    return ball
+    return cube_root(6 * size / math.pi)
 
 
 def axis_lengths(moments: Floats) -> Floats:
@@ -71,9 +71,8 @@ def axis_lengths(moments: Floats) -> Floats:
     dimensions = moments.shape[-1]
     if len(moments) == 0:
         return np.zeros((0, dimensions))
-    eigenvalues = np.linalg.eigvalsh(moments)[:, ::-1]
-    floor = eigenvalues[:, :1] * 1e-14
-    rounded: Floats = np.where(eigenvalues > floor, eigenvalues, 0.0)
+    found = eigenvalues(moments)
+    rounded: Floats = np.where(found > found[:, :1] * 1e-14, found, 0.0)
     result: Floats = 2 * np.sqrt((dimensions + 2) * rounded)
     return result
 
@@ -124,7 +123,7 @@ def orientation_deg(moments: Floats) -> Floats:
     """
     difference = moments[:, 0, 0] - moments[:, 1, 1]
     mixed = 2 * moments[:, 0, 1]
-    angle: Floats = np.degrees(np.arctan2(mixed, difference) / 2)
+    angle: Floats = np.degrees(arc_tangent(mixed, difference) / 2)
     return np.where((difference == 0) & (mixed == 0), np.nan, angle)
 
 
@@ -165,7 +164,7 @@ def crofton_weights(spacing: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _angle_shares(units: Floats) -> Floats:
-    angles = np.mod(np.arctan2(units[:, 0], units[:, 1]), math.pi)
+    angles = np.mod(arc_tangent(units[:, 0], units[:, 1]), math.pi)
     order = np.argsort(angles)
     gaps = np.diff(np.append(angles[order], angles[order[0]] + math.pi))
     shares = np.empty(len(units))
@@ -176,7 +175,31 @@ def _angle_shares(units: Floats) -> Floats:
 def _sphere_shares(units: Floats) -> Floats:
     from scipy.spatial import SphericalVoronoi
 
-    areas: NDArray[Any] = SphericalVoronoi(np.vstack([units, -units])).calculate_areas()
+    cells = SphericalVoronoi(np.vstack([units, -units]))
+    cells.sort_vertices_of_regions()
+    areas = np.array(
+        [
+            _solid_angle(point, cells.vertices[region])
+            for point, region in zip(cells.points, cells.regions, strict=True)
+        ]
+    )
     count = len(units)
     shares: Floats = (areas[:count] + areas[count:]) / areas.sum()
     return shares
+
+
+def _solid_angle(point: Floats, corners: Floats) -> float:
+    """Return the solid angle of a convex polygon with a point in it, triangle by triangle.
+
+    Source: A. van Oosterom, J. Strackee, The solid angle of a plane triangle, IEEE Transactions
+    on Biomedical Engineering 30 (1983) 125-126.
+    """
+    following = np.roll(corners, -1, axis=0)
+    volume = np.abs((point * np.cross(corners, following)).sum(axis=1))
+    cosines = [
+        (one * other).sum(axis=1)
+        for one, other in itertools.combinations(
+            (np.broadcast_to(point, corners.shape), corners, following), 2
+        )
+    ]
+    return float((2 * arc_tangent(volume, 1 + sum(cosines))).sum())

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.elementary import logarithm
+
 __all__ = ["GLOBAL_THRESHOLDS", "isodata", "li", "median_level", "otsu", "triangle"]
 
 Counts = NDArray[np.int64]
@@ -88,7 +90,7 @@ def li(counts: Counts) -> int:
 
     def step(below: float, above: float) -> float:
         below = max(below, 0.5)
-        return float((above - below) / (np.log(above) - np.log(below)))
+        return (above - below) / (logarithm(above) - logarithm(below))
 
     return _iterate(counts, step)
 
