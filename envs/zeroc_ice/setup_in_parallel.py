@@ -6,6 +6,7 @@ Here a compilation only starts where setuptools asks for it, and all are waited 
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import sys
@@ -13,20 +14,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import setuptools  # noqa: F401  (it brings distutils where Python has none)
-from distutils.unixccompiler import UnixCCompiler
 
 POOL = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 STARTED: list[Future[None]] = []
-compile_one = UnixCCompiler._compile
-link_all = UnixCCompiler.link
+Compiler = importlib.import_module("distutils.unixccompiler").UnixCCompiler
+compile_one = Compiler._compile  # noqa: SLF001  (all that is between two files)
+link_all = Compiler.link
 
 
-def start(self: UnixCCompiler, *arguments: Any) -> None:
+def start(self: Any, *arguments: Any) -> None:
     """Start to compile one file."""
     STARTED.append(POOL.submit(compile_one, self, *arguments))
 
 
-def link(self: UnixCCompiler, *arguments: Any, **options: Any) -> None:
+def link(self: Any, *arguments: Any, **options: Any) -> None:
     """Link what was compiled; the first file that failed is raised."""
     try:
         for compilation in STARTED:
@@ -36,8 +37,8 @@ def link(self: UnixCCompiler, *arguments: Any, **options: Any) -> None:
     link_all(self, *arguments, **options)
 
 
-UnixCCompiler._compile = start
-UnixCCompiler.link = link
+Compiler._compile = start  # noqa: SLF001
+Compiler.link = link
 sys.argv[0] = "setup.py"
 sys.path.insert(0, "")
 runpy.run_path("setup.py", run_name="__main__")

@@ -35,6 +35,8 @@ install_compiler() {
 }
 
 build() {
+    "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 12))' ||
+        give_up "Ice 3.6.5 needs Python 3.11; for newer ones docs/howto/omero-install.md names prebuilt wheels"
     [ -z "$(missing)" ] || install_compiler
     "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
         --no-binary zeroc-ice --no-build-isolation --dest "$work" -r envs/ice.lock.txt > "$work/download.log" 2>&1 ||
@@ -44,7 +46,7 @@ build() {
     echo "Compiling Ice, which takes some minutes ..." >&2
     (
         cd "$work/source"
-        # The last -g counts: without symbols for a debugger it is a third faster.
+        # The last -g counts: symbols for a debugger would take time.
         CPATH=$headers_of_ours CFLAGS=-g0 CXXFLAGS="-g0 -include $headers_of_ours/current_frame.h" \
             "$python" "$setup" --quiet bdist_wheel --dist-dir "$work/wheel"
     ) > "$work/build.log" 2>&1 || {
@@ -69,11 +71,11 @@ made.destroy()'
 
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 abi=$("$python" -c 'import sys, sysconfig; print(f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}")')
-digest=$(cat envs/ice.lock.txt $here/*.* $here/include/* | sha256sum | cut -c1-16)
+digest=$(cat envs/ice.lock.txt $here/include/* | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/parfocal/zeroc-ice/$abi-$digest
 headers_of_ours=$PWD/$here/include setup=$PWD/$here/setup_in_parallel.py
 mkdir -p "$(dirname "$cache")"
-exec 9> "$cache.lock"
+exec 9> "$cache.lock" # two at once would both compile
 flock 9
 if [ ! -d "$cache" ]; then
     work=$(mktemp -d)

@@ -1,0 +1,111 @@
+"""A server for all tests of a process, and connections to it by omero-py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.omero.server.control import Control
+
+from omero_accounts import make_accounts
+from omero_process import PASSWORDS, OwnServer, RealServer, real_server
+
+# Ice for Python and omero-py are older than the Python that they are run by.
+OLD_MODULES = ("Ice", "omero", "ezomero", "Glacier2", "IceGrid")
+LOGIN_VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "SESSION", "SESSION_KEY")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let modules of omero-py warn of what Python deprecates; from others it stays an error."""
+    for module in OLD_MODULES:
+        for category in ("DeprecationWarning", "SyntaxWarning"):
+            # A warning of the compiler names the file instead of the module.
+            line = rf"ignore::{category}:(.*/)?{module}(\.|_|/|$)"
+            config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep logins of this user, and files of omero-py, out of the tests and the other way round."""
+    folder = tmp_path_factory.mktemp("omero-home")
+    for name in LOGIN_VARIABLES:
+        monkeypatch.delenv(f"OMERO_{name}", raising=False)
+    monkeypatch.setenv("OMERO_USERDIR", str(folder))
+    monkeypatch.setenv("OMERO_SESSIONDIR", str(folder / "sessions"))
+    monkeypatch.setenv("OMERO_TMPDIR", str(folder / "tmp"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """The test server, or the one that ``PARFOCAL_TEST_OMERO`` names."""
+    if real := real_server():
+        root = connect(real, "root")
+        make_accounts(root, PASSWORDS)
+        root.close()
+        yield real
+        return
+    own = OwnServer(tmp_path_factory.mktemp("omero") / "server")
+    own.start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture
+def own_server(server: RealServer) -> OwnServer:
+    """The test server; on a real one the test is skipped."""
+    if not isinstance(server, OwnServer):
+        pytest.skip("needs the test server's own controls")
+    return server
+
+
+@pytest.fixture
+def faults(own_server: OwnServer) -> Iterator[Control]:
+    """What makes the test server fail, forgotten at the end of the test."""
+    control = Control(own_server.faults)
+    yield control
+    control.reset()
+
+
+@pytest.fixture
+def gateway(server: RealServer) -> Iterator[Callable[..., Any]]:
+    """Log a user in by omero-py: ``gateway("alice", group="private")``; closed at the end."""
+    opened: list[Any] = []
+
+    def log_in(user: str, group: str | None = None) -> Any:
+        opened.append(connect(server, user, group))
+        return opened[-1]
+
+    yield log_in
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def alice(gateway: Callable[..., Any]) -> Any:
+    """A connection of alice, in the group ``annotate``."""
+    return gateway("alice")
+
+
+@pytest.fixture
+def root(gateway: Callable[..., Any]) -> Any:
+    """A connection of the administrator."""
+    return gateway("root")
+
+
+def connect(server: RealServer, user: str, group: str | None = None) -> Any:
+    """Return a gateway of omero-py, logged in."""
+    from omero.gateway import BlitzGateway
+
+    connection = BlitzGateway(
+        user,
+        server.password(user),
+        group=group,
+        host=server.host,
+        port=server.ssl,
+        secure=True,
+    )
+    if not connection.connect():
+        raise RuntimeError(f"{user} cannot log in: {connection.getLastError()}")
+    return connection
