@@ -262,7 +262,7 @@ class Polygon(Model):
 
     method: Literal["polygon"] = "polygon"
     tolerance_px: float = Field(
-        default=0.5,
+        default=1,
         ge=0,
         le=100,
         description="How far, in pixels, the polygon may be from the outline of the pixels; 0 "
