@@ -89,7 +89,8 @@ class OwnServer(RealServer):
         # The kernel ends it when the process dies that started it.
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "tests.omero.server"]
         command += ["--folder", str(self.folder)]
-        command += ["--ssl-port", str(self.ssl), "--tcp-port", str(self.tcp or 0)]
+        for name, port in (("ssl", self.ssl), ("tcp", self.tcp or 0), ("faults", self.faults)):
+            command += [f"--{name}-port", str(port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -107,5 +107,7 @@ def connect(server: RealServer, user: str, group: str | None = None) -> Any:
         secure=True,
     )
     if not connection.connect():
-        raise RuntimeError(f"{user} cannot log in: {connection.getLastError()}")
+        why = connection.getLastError()
+        connection.close()
+        raise RuntimeError(f"{user} cannot log in: {why}")
     return connection
