@@ -26,7 +26,7 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_run_at_home(
 
 @pytest.mark.parametrize(
     ("partition", "told"),
-    [("nowhere", "invalid partition specified: nowhere"), ("closed", "partition not available")],
+    [("nowhere", "There is no such partition: nowhere"), ("closed", "partition not available")],
 )
 def test_a_queue_that_takes_no_jobs_is_told_and_nothing_is_lost(
     cluster: Cluster, undisturbed: Undisturbed, tmp_path: Path, partition: str, told: str

@@ -11,10 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from fake_slurm import put_on_path
 from parfocal.compute import taking_part, watch
 from parfocal.compute.run_folder import RunFolder, remove_dead_folders
 from parfocal.compute.slurm import sbatch_options, worker_memory_mib
-from parfocal.compute.slurm_queue import cancel_jobs, check_partition, job_states
+from parfocal.compute.slurm_queue import (
+    cancel_jobs,
+    check_partition,
+    check_submission,
+    job_states,
+)
 from parfocal.compute.watch import Watch
 from parfocal.core.processes import DEAD_AFTER_S
 from parfocal.errors import ConfigurationError, RemoteError, WorkerDiedError
@@ -24,20 +30,7 @@ from parfocal.models.compute import SlurmJobs
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands that write down what they are asked, and answer from files."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("sbatch", "scancel", "sinfo", "squeue"):
-        script = folder / name
-        script.write_text(
-            f'#!/bin/sh\necho {name} "$@" >> {folder}/asked\n'
-            f"cat {folder}/{name}.says 2>/dev/null\n"
-            f"[ ! -e {folder}/{name}.fails ] || {{ cat {folder}/{name}.fails >&2; exit 1; }}\n"
-        )
-        script.chmod(stat.S_IRWXU)
-    (folder / "sinfo.says").write_text("long\nshort\nshort\n")
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    return folder
+    return put_on_path(tmp_path / "bin", monkeypatch)
 
 
 @pytest.fixture
@@ -93,9 +86,38 @@ def test_a_queue_that_rejects_is_told_in_its_own_words(slurm: Path, shared: Path
 
 
 def test_a_slurm_that_does_not_answer_is_no_mistake_of_the_user(slurm: Path) -> None:
-    (slurm / "sinfo.fails").write_text("Unable to contact slurm controller\n")
+    for name in ("sinfo", "sbatch"):
+        (slurm / f"{name}.fails").write_text("Unable to contact slurm controller (failure)\n")
     with pytest.raises(RemoteError, match="Unable to contact"):
         check_partition("long")
+    with pytest.raises(RemoteError, match=r"Unable to contact.*Try again"):
+        check_submission([], "the jobs", "Change them.")
+
+
+def test_a_slurm_that_is_not_configured_is_told_where_to_run_instead(slurm: Path) -> None:
+    said = "sbatch: fatal: Could not establish a configuration source\n"
+    (slurm / "sbatch.fails").write_text(said)
+    with pytest.raises(ConfigurationError, match=r"not configured: sbatch; .*Run on a node"):
+        check_submission([], "the jobs", "Change them.")
+
+
+REQUEST = ["--partition=long", "--mem=9999999M"]
+TOO_MUCH = "allocation failure: Requested node configuration is not available\n"
+
+
+def test_what_no_node_can_meet_is_refused(slurm: Path) -> None:
+    (slurm / "sbatch.fails").write_text(TOO_MUCH)
+    (slurm / "sinfo.says").write_text("")
+    with pytest.raises(ConfigurationError, match=r"rejects the jobs; .*Change them"):
+        check_submission(REQUEST, "the jobs", "Change them.")
+    assert "--partition=long" in (slurm / "asked").read_text().splitlines()[-1]
+
+
+def test_what_only_nodes_could_meet_that_are_down_may_wait_for_them(slurm: Path, caplog) -> None:
+    (slurm / "sbatch.fails").write_text(TOO_MUCH)
+    (slurm / "sinfo.says").write_text("2\n")
+    check_submission(REQUEST, "the jobs", "Change them.")
+    assert "some nodes are down" in caplog.text
 
 
 def test_without_slurm_its_command_is_missed(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from parfocal.compute.opening import Compute, taking_part
+from parfocal.compute.opening import Compute, check_engine, taking_part
 
-__all__ = ["Compute", "taking_part"]
+__all__ = ["Compute", "check_engine", "taking_part"]

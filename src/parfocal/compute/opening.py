@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from parfocal.compute.cluster import Opened
     from parfocal.compute.dask_scheduler import DaskScheduler
 
-__all__ = ["Compute", "taking_part"]
+__all__ = ["Compute", "check_engine", "taking_part"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,29 @@ _NEEDED = {
     "slurm": ("distributed", "dask_jobqueue", "cryptography"),
     "slurm-runner": ("distributed", "dask_jobqueue", "cryptography"),
 }
+
+
+def check_engine(config: ComputeConfig) -> None:
+    """Find out before any work whether an engine could work here.
+
+    Raises
+    ------
+    ConfigurationError
+        If an extra, a command, a folder or a partition is missing, Slurm rejects the jobs, or it
+        would be a cluster inside of a cluster.
+    RemoteError
+        If Slurm does not answer.
+    """
+    _check_extra(config.engine)
+    _refuse_inside_worker(config.engine)
+    if isinstance(config, SlurmJobs):
+        from parfocal.compute.slurm import check_slurm
+
+        check_slurm(config)
+    elif isinstance(config, ExistingCluster):
+        from parfocal.compute.existing import check_existing
+
+        check_existing(config)
 
 
 @contextmanager
@@ -49,28 +72,16 @@ def taking_part(config: ComputeConfig) -> Iterator[bool]:
 
     Raises
     ------
-    ConfigurationError
-        If the engine cannot work here: an extra, a command, a folder or a partition is missing,
-        Slurm rejects the jobs, or it would be a cluster inside of a cluster.
-    RemoteError
-        If Slurm does not answer.
+    ConfigurationError, RemoteError
+        See `check_engine`; and if this is not one of the tasks that engine slurm-runner needs.
     """
-    _check_extra(config.engine)
-    _refuse_inside_worker(config.engine)
+    check_engine(config)
     if isinstance(config, SlurmRunner):
         from parfocal.compute.runner import part_of_runner
 
         with part_of_runner(config) as goes_on:
             yield goes_on
         return
-    if isinstance(config, SlurmJobs):
-        from parfocal.compute.slurm import check_slurm
-
-        check_slurm(config)
-    elif isinstance(config, ExistingCluster):
-        from parfocal.compute.existing import check_existing
-
-        check_existing(config)
     yield True
 
 

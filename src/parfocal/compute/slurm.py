@@ -31,6 +31,7 @@ __all__ = ["check_slurm", "open_slurm", "sbatch_options", "worker_memory_mib"]
 
 logger = logging.getLogger(__name__)
 
+CHANGE = "Change partition, account, cores, memory_mib, walltime_min or sbatch_options."
 SUBMIT_WITHIN_S = 90.0
 CLOSE_WITHIN_S = 15
 ADAPT_EVERY_S = 1
@@ -61,7 +62,8 @@ def check_slurm(config: SlurmJobs) -> None:
     check_shared_folder(config.shared_folder)
     if config.partition:
         check_partition(config.partition)
-    check_submission(sbatch_options(config, "parfocal-check", "/dev/null"))
+    options = sbatch_options(config, "parfocal-check", "/dev/null")
+    check_submission(options, "the worker jobs", CHANGE)
 
 
 def sbatch_options(config: SlurmJobs, name: str, log: str) -> list[str]:
@@ -252,8 +254,7 @@ def _submit_first(cluster: SLURMCluster, config: SlurmJobs, refusals: list[str])
     while not any(job.job_id for job in list(cluster.workers.values())):
         if refusals:
             what = "Slurm rejects the worker jobs"
-            remedy = "Change partition, account, cores, memory_mib, walltime_min or sbatch_options."
-            raise ConfigurationError(what, found=refusals[0], remedy=remedy)
+            raise ConfigurationError(what, found=refusals[0], remedy=CHANGE)
         if time.monotonic() > deadline:
             what = "Slurm takes too long to accept a job"
             raise RemoteError(what, where="sbatch", remedy="Try again.")

@@ -21,6 +21,15 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 COMMANDS = ("sbatch", "scancel", "sinfo", "squeue")
+_UNCONFIGURED = ("configuration source", "configuration file")
+"""What Slurm says where it was installed, but not told of a cluster."""
+
+_FOR_NOW = "node configuration is not available"
+"""What Slurm says of a request that no node can meet, or none that is up."""
+
+_UNREACHABLE = "Unable to contact slurm controller"
+_DOWN = "down,drained,draining,fail,future,maint,no_respond,power_down,unknown"
+ELSEWHERE = "Run on a node that may submit jobs, or choose another engine or profile."
 TIMEOUT_S = 60
 GONE_WITHIN_S = 15.0
 POLL_S = 0.5
@@ -37,8 +46,7 @@ def check_commands() -> None:
     for name in COMMANDS:
         if shutil.which(name) is None:
             what = "Slurm's command is not on PATH"
-            remedy = "Run on a node that may submit jobs, or choose another engine."
-            raise ConfigurationError(what, where=name, remedy=remedy)
+            raise ConfigurationError(what, where=name, remedy=ELSEWHERE)
 
 
 def check_partition(name: str) -> None:
@@ -61,28 +69,47 @@ def check_partition(name: str) -> None:
     if missing:
         what = "There is no such partition"
         expected = ", ".join(known) or "any, but Slurm has none"
-        raise ConfigurationError(what, where=missing[0], expected=expected)
+        remedy = "Name one that there is, or none for Slurm's default."
+        raise ConfigurationError(what, where=missing[0], expected=expected, remedy=remedy)
 
 
-def check_submission(options: Sequence[str]) -> None:
+def check_submission(options: Sequence[str], jobs: str, remedy: str) -> None:
     """Let Slurm judge a job without submitting it.
 
     Parameters
     ----------
     options : sequence of str
         Those of sbatch.
+    jobs : str
+        What jobs they are, for messages.
+    remedy : str
+        What the user can change.
 
     Raises
     ------
     ConfigurationError
         With Slurm's words, if it rejects the job.
+    RemoteError
+        If Slurm does not answer.
     """
     try:
         _run("sbatch", "--test-only", *options, "--wrap=true")
     except RemoteError as error:
-        what = "Slurm rejects the worker jobs"
-        remedy = "Change partition, account, cores, memory_mib, walltime_min or sbatch_options."
-        raise ConfigurationError(what, found=error.found, remedy=remedy) from error
+        said = str(error.found)
+        if _UNREACHABLE in said:
+            raise
+        if _FOR_NOW in said and _any_down(options):
+            logger.warning("Slurm could not start %s now, and some nodes are down: %s", jobs, said)
+            return
+        what = f"Slurm rejects {jobs}"
+        raise ConfigurationError(what, found=said, remedy=remedy) from error
+
+
+def _any_down(options: Sequence[str]) -> bool:
+    """Tell whether nodes that a job could go to take none now, but may again."""
+    partitions = [option for option in options if option.startswith("--partition=")]
+    told = _run("sinfo", "--noheader", f"--states={_DOWN}", "--format=%D", *partitions)
+    return any(count.strip() not in ("", "0") for count in told.splitlines())
 
 
 def job_states(name: str) -> dict[str, str]:
@@ -120,6 +147,8 @@ def _run(*command: str) -> str:
 
     Raises
     ------
+    ConfigurationError
+        If Slurm is not configured on this machine.
     RemoteError
         If it fails or does not answer.
     """
@@ -136,6 +165,9 @@ def _run(*command: str) -> str:
         raise _no_answer(command[0], error) from error
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+        if any(words in said for words in _UNCONFIGURED):
+            what = "Slurm is installed here, but not configured"
+            raise ConfigurationError(what, where=command[0], found=said, remedy=ELSEWHERE)
         raise _no_answer(command[0], said)
     return done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,17 @@ from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import Row
 
-__all__ = ["Context", "Exactness", "Port", "Run", "State", "Step", "exact", "numeric"]
+__all__ = [
+    "Check",
+    "Context",
+    "Exactness",
+    "Port",
+    "Run",
+    "State",
+    "Step",
+    "exact",
+    "numeric",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +140,10 @@ State = Callable[[Any, Row | None], str]
 """``state(params, row)``: what decides the outputs besides parameters and inputs, such as the
 size and the modification time of a source that is not an input; part of the reuse key."""
 
+Check = Callable[[Mapping[str, Path], Any], None]
+"""``check(inputs, params)``: raise what `Run` would raise, whatever the images hold. It is called
+when a workflow is planned, with the inputs that the sheet names, and before any work."""
+
 Run = Callable[[Mapping[str, Path], Mapping[str, Path], Any, Context], None]
 """``run(inputs, outputs, params, context)``: read the inputs, write the outputs.
 
@@ -162,6 +177,8 @@ class Step:
         Whether it works on one image, or on the results of a whole run.
     state : callable, optional
         See `State`.
+    check : callable, optional
+        See `Check`.
     resumable : bool
         Whether `run` may find at its first output, where that is a folder, what an interrupted
         attempt at the very same work left there, and goes on with it.
@@ -177,9 +194,15 @@ class Step:
     exactness: Exactness = field(default_factory=exact)
     scope: Literal["image", "run"] = "image"
     state: State | None = None
+    check: Check | None = None
     resumable: bool = False
 
     @property
     def folder(self) -> str:
         """Name of its folders below the results folder: the name with underscores."""
         return self.name.replace("-", "_")
+
+    @property
+    def from_sheet(self) -> tuple[Port, ...]:
+        """The inputs whose whole path is a column of the sheet, such as ``{flat_field}``."""
+        return tuple(port for port in self.inputs if re.fullmatch(r"\{\w+\}", port.path))

@@ -79,6 +79,8 @@ def run_step(
         existing=existing,
         progress=progress,
     )
+    if step.check is not None:
+        step.check(job.inputs, job.params)
     result = perform(job)
     if result.error is not None:
         raise result.error

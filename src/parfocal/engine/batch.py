@@ -103,9 +103,9 @@ def run_batch(batch: Batch) -> Outcome:
     ------
     RepeatedFailureError
         If the attempt before this one failed for a reason that stays.
-    ConfigurationError
-        If an outcome in `batch.after` is not that of these images, or a path in
-        `batch.replaced` is not one of a port.
+    InputError
+        If an outcome in `batch.after` is not that of these images, a path in `batch.replaced` is
+        not one of a port, or the step cannot work on any image, such as without its model.
     WorkerDiedError
         If workers die before they come to an image; or if images were killed or lacked memory,
         and the run makes another attempt.
@@ -117,6 +117,9 @@ def run_batch(batch: Batch) -> Outcome:
     before = _before(batch)
     path = job_attempt_path(batch.results, batch.step, batch.outcome.stem)
     with Trial(path, batch.given) as trial:
+        check = batch.step.check
+        if check is not None and jobs and not batch.step.from_sheet:  # for all images alike
+            check(next(iter(jobs.values())).inputs, batch.params)
         return _do(batch, jobs, before, trial)
 
 

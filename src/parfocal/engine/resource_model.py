@@ -137,11 +137,12 @@ def read_model(path: Path | None = None) -> ResourceModel:
     """
     source = path if path is not None else files("parfocal.engine") / _DEFAULT
     what = "The resource model cannot be read"
-    remedy = "Write it again with 'parfocal calibrate', or take the key resource_model out."
+    remedy = "Let the key resource_model name a file of 'parfocal calibrate', or take it out."
     try:
         return ResourceModel.model_validate_json(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(what, where=source, found=error, remedy=remedy) from error
     except ValidationError as error:
         found = explain_validation(error, ResourceModel)
+        remedy = "Write it anew with 'parfocal calibrate', or take the key resource_model out."
         raise ConfigurationError(what, where=source, found=found, remedy=remedy) from error

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from parfocal.core.digest import digest_path
@@ -24,6 +23,7 @@ from parfocal.engine.configuration import (
     read_config,
 )
 from parfocal.engine.file_state import file_state
+from parfocal.engine.foresight import check_step, check_workflow_engine
 from parfocal.engine.job_attempt import RUN_VARIABLE, last_attempt
 from parfocal.engine.paths import job_attempt_path, outcome_path
 from parfocal.engine.resource_model import read_model
@@ -109,8 +109,8 @@ class Plan:
         """
         step, rows = self.steps[name], self.members[int(batch)]
         state = [step.state(self._params(name), row) for row in rows] if step.state else []
-        columns = [port.path for port in step.inputs if _is_column(port.path)]
-        state += [file_state(row.free.get(c[1:-1])) for c in columns for row in rows]
+        columns = [port.path[1:-1] for port in step.from_sheet]
+        state += [file_state(row.free.get(name)) for name in columns for row in rows]
         digest = hashlib.sha256("\n".join(state).encode()).hexdigest()[:16]
         counter = attempts_path(outcome_path(self.results, step, int(batch)))
         count = counter.read_text(encoding="utf-8").strip() if counter.exists() else "0"
@@ -207,6 +207,28 @@ class Plan:
         memory, minutes = allot(predictions, self.model.job, last, attempt, self._processes)
         return {"mem_mb": memory, "runtime": minutes}
 
+    def check(self, where: str) -> None:
+        """Refuse what would fail, before the first job.
+
+        Parameters
+        ----------
+        where : str
+            The configuration files, for messages.
+
+        Raises
+        ------
+        InputError
+            If a model, a file that the sheet names, the shared folder or a partition is missing,
+            or the resource model cannot be read.
+        RemoteError
+            If Slurm does not answer.
+        """
+        check_workflow_engine(self.config.compute, where)
+        _ = self.model
+        for name, step in self.steps.items():
+            if step.scope == "image" and self.has(name):
+                check_step(step, self._params(name), self.rows, self.results, self.config.sheet)
+
     @property
     def _processes(self) -> int:
         compute = self.config.compute
@@ -244,11 +266,6 @@ class Plan:
         return values | asked | more
 
 
-def _is_column(path: str) -> bool:
-    names = [name for _, name, _, _ in Formatter().parse(path) if name]
-    return len(names) == 1 and path == f"{{{names[0]}}}"
-
-
 def make_plan(
     values: Mapping[str, Any],
     *,
@@ -257,6 +274,7 @@ def make_plan(
     files: Sequence[str | Path] = (),
     cores: int | None = None,
     workflow: Path | None = None,
+    is_main: bool = True,
 ) -> Plan:
     """Check configuration and sample sheet, and plan the run.
 
@@ -272,11 +290,16 @@ def make_plan(
         How many cores the engine may use on this machine.
     workflow : Path, optional
         Folder of the workflow, in a repository that must not be taken for the results.
+    is_main : bool
+        Whether this process is the engine's own, and not one that it started for a job: it alone
+        looks whether all is there that the jobs will need.
 
     Raises
     ------
-    ConfigurationError
-        If the configuration or the sheet is not valid.
+    InputError
+        If the configuration or the sheet is not valid, or something is missing that steps need.
+    RemoteError
+        If the configuration names a Slurm that does not answer.
     """
     from parfocal.steps import STEPS
 
@@ -292,6 +315,8 @@ def make_plan(
         what = "A plate is to be assembled, and no image of the sheet belongs to one"
         remedy = "Fill in the columns plate, well and field, or take the key assemble_plate out."
         raise ConfigurationError(what, where=config.sheet, remedy=remedy)
+    if is_main:
+        plan.check(where)
     return plan
 
 

@@ -307,4 +307,5 @@ STEP = Step(
         ),
     ),
     run=run,
+    check=_check_fields,
 )

@@ -229,6 +229,14 @@ def _state(params: SegmentObjectsParams, row: Row | None) -> str:  # noqa: ARG00
     return state_of_model(params.model)
 
 
+def _check(inputs: Mapping[str, Path], params: SegmentObjectsParams) -> None:  # noqa: ARG001
+    """Refuse a model that is missing, or that cannot be run here."""
+    if params.model is not None:
+        from parfocal.analysis.models.loading import check_model
+
+        check_model(params.model)
+
+
 STEP = Step(
     name="segment-objects",
     version="2",
@@ -245,4 +253,5 @@ STEP = Step(
     ),
     run=run,
     state=_state,
+    check=_check,
 )

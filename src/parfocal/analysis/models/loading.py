@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Lock
 
 from parfocal.analysis.models.predictor import Predictor
-from parfocal.analysis.models.weights import check_path, digest_model
+from parfocal.analysis.models.weights import check_path, digest_model, single_file
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.model_options import (
     BioimageioModel,
@@ -18,7 +19,7 @@ from parfocal.models.model_options import (
     TorchscriptModel,
 )
 
-__all__ = ["ModelHandle", "open_model"]
+__all__ = ["ModelHandle", "check_model", "open_model"]
 
 _EXTRAS = {
     "onnxruntime": "models",
@@ -28,6 +29,18 @@ _EXTRAS = {
     "stardist": "stardist",
     "tensorflow": "stardist",
 }
+
+_LIBRARIES = {
+    OnnxModel: "onnxruntime",
+    TorchscriptModel: "torch",
+    InstansegModel: "torch",
+    CellposeModel: "cellpose",
+    StardistModel: "stardist",
+}
+"""What each needs; a package of bioimage.io tells itself."""
+
+_FILES = (OnnxModel, TorchscriptModel, CellposeModel)
+"""Those that are one file."""
 
 _lock = Lock()
 _loaded: dict[ModelHandle, Predictor] = {}
@@ -74,6 +87,23 @@ class ModelHandle:
             return _loaded[self]
 
 
+def check_model(options: LearnedModel) -> None:
+    """Make sure, without loading it, that a model is there and could be run here.
+
+    Raises
+    ------
+    InputError
+        If nothing lies at its path, or a folder instead of a file.
+    ConfigurationError
+        If its library is not installed.
+    """
+    find = single_file if isinstance(options, _FILES) else check_path
+    find(options)
+    package = _LIBRARIES.get(type(options))
+    if package and find_spec(package) is None:
+        raise _not_installed(package)
+
+
 def open_model(options: LearnedModel, count: int) -> ModelHandle:
     """Find a model, and return what loads it; `count` is the number of channels it will see.
 
@@ -92,9 +122,13 @@ def _load(options: LearnedModel, count: int) -> Predictor:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRAS:
             raise
-        what = f"The model needs {package}, which is not installed"
-        remedy = f"pip install 'parfocal[{_EXTRAS[package]}]'"
-        raise ConfigurationError(what, where="model", remedy=remedy) from error
+        raise _not_installed(package) from error
+
+
+def _not_installed(package: str) -> ConfigurationError:
+    what = f"The model needs {package}, which is not installed"
+    remedy = f"pip install 'parfocal[{_EXTRAS[package]}]'"
+    return ConfigurationError(what, where="model", remedy=remedy)
 
 
 def _load_by_method(options: LearnedModel, count: int) -> Predictor:
