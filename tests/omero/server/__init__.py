@@ -1,0 +1,1 @@
+"""A protocol-level OMERO server for tests: real Ice, the graph in memory, HQL interpreted."""

@@ -1,0 +1,151 @@
+"""The server as a whole: its database, its sessions and its Ice endpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+import Ice
+import omero
+import omero.columns
+import omero.ObjectFactoryRegistrar
+import omero.rtypes
+
+from .factory import ServiceFactory
+from .faults import Faults
+from .original_files import OriginalFiles
+from .pixel_files import PixelFiles
+from .router import Router
+from .seed import seed
+from .servants import Service, servant
+from .sessions import Session, Sessions
+from .store import Store
+
+__all__ = ["Server"]
+
+_PROPERTIES = {
+    "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
+    "IceSSL.VerifyPeer": "0",
+    "Ice.ThreadPool.Server.Size": "4",
+    "Ice.ThreadPool.Server.SizeMax": "32",
+    "Ice.MessageSizeMax": "250000",
+    "Ice.ACM.Server.Timeout": "0",
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """An OMERO server on the loopback interface.
+
+    Attributes
+    ----------
+    folder : where it keeps files
+    store, sessions : its database and who is logged in
+    settings : what administrators changed of the configuration
+    passwords : by user
+    faults : called before and after every call, to make things go wrong
+    pixel_files, original_files : what is kept on disk
+    ssl_port, tcp_port : where it listens
+    """
+
+    def __init__(
+        self, folder: Path, certificate: Path, key: Path, ssl_port: int = 0, tcp_port: int = 0
+    ) -> None:
+        self.folder = folder
+        self.store = Store()
+        self.sessions = Sessions(self.store)
+        self.sessions.on_end = self._forget
+        self.faults = Faults(self.sessions.kill)
+        self.pixel_files = PixelFiles(folder / "Pixels", self.faults.disk)
+        self.original_files = OriginalFiles(folder)
+        self.database_uuid = str(uuid.uuid4())
+        self.settings: dict[str, str] = {}
+        self.ssl_port = ssl_port or _free_port()
+        self.tcp_port = tcp_port or _free_port()
+        self.passwords = seed(self.store)
+        self.communicator = self._communicator(certificate, key)
+        self.adapter = self.communicator.createObjectAdapter("OMERO")
+        self._factories: dict[str, ServiceFactory] = {}
+
+    def _communicator(self, certificate: Path, key: Path) -> Any:
+        data = Ice.InitializationData()
+        data.properties = Ice.createProperties()
+        endpoints = f"ssl -p {self.ssl_port} -h 127.0.0.1:tcp -p {self.tcp_port} -h 127.0.0.1"
+        for name, value in {
+            **_PROPERTIES,
+            "IceSSL.CertFile": str(certificate),
+            "IceSSL.KeyFile": str(key),
+            "OMERO.Endpoints": endpoints,
+        }.items():
+            data.properties.setProperty(name, value)
+        communicator = Ice.initialize(data)
+        omero.ObjectFactoryRegistrar.registerObjectFactory(communicator, None)
+        for factories in (omero.rtypes.ObjectFactories, omero.columns.ObjectFactories):
+            for factory in factories.values():
+                factory.register(communicator)
+        return communicator
+
+    def start(self) -> None:
+        """Listen."""
+        self.adapter.add(Router(self), Ice.Identity("router", "OMERO.Glacier2"))
+        self.adapter.activate()
+
+    def stop(self) -> None:
+        """Stop listening and let all clients go."""
+        self.communicator.destroy()
+
+    def save(self, path: Path) -> None:
+        """Write the database to a file."""
+        with self.store.lock:
+            kept = (self.database_uuid, self.passwords, self.settings, self.store.dump())
+        path.write_bytes(pickle.dumps(kept))
+
+    def load(self, path: Path) -> None:
+        """Read the database that an earlier server wrote, before this one listens."""
+        self.database_uuid, self.passwords, self.settings, rows = pickle.loads(path.read_bytes())
+        self.store.restore(rows)
+
+    def add_servant(self, made: Any, category: str, name: str = "") -> Any:
+        """Put an Ice object on the server; return its proxy."""
+        return self.adapter.add(made, Ice.Identity(name or str(uuid.uuid4()), category))
+
+    def add_service(self, service: Service, category: str) -> Any:
+        """Put a service on the server; return its proxy."""
+        identity = Ice.Identity(f"{service.session.uuid}/{uuid.uuid4()}", category)
+        proxy = self.adapter.add(servant(service), identity)
+        service.identity = identity
+        return proxy
+
+    def factory(self, session: Session) -> Any:
+        """Return the proxy of a session's service factory."""
+        identity = Ice.Identity(session.uuid, "session")
+        if session.uuid not in self._factories:
+            self._factories[session.uuid] = ServiceFactory(self, session)
+            self.adapter.add(self._factories[session.uuid], identity)
+        return self.adapter.createProxy(identity)
+
+    def leave(self, session: Session) -> None:
+        """Let one client's hold on a session go."""
+        factory = self._factories.get(session.uuid)
+        if factory is None or factory.close_session:
+            self.sessions.release(session)
+
+    def _forget(self, session: Session) -> None:
+        """Take a session that has ended off the server."""
+        factory = self._factories.pop(session.uuid, None)
+        if factory is not None:
+            factory.close_all()
+            with contextlib.suppress(
+                Ice.NotRegisteredException, Ice.ObjectAdapterDeactivatedException
+            ):
+                self.adapter.remove(Ice.Identity(session.uuid, "session"))
