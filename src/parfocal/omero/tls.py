@@ -103,9 +103,25 @@ class _Shown:
 
 
 def fingerprint_of(pem: str) -> str:
-    """Return the fingerprint of a certificate as ``SHA256:`` and pairs of hex digits."""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
-    return "SHA256:" + ":".join(re.findall("..", digest))
+    """Return the fingerprint of a certificate as ``SHA256:`` and pairs of hex digits.
+
+    Parameters
+    ----------
+    pem : str
+        A certificate as PEM, of the plain kind or, as Ice tells it, OpenSSL's trusted kind.
+    """
+    plain = pem.replace("TRUSTED CERTIFICATE", "CERTIFICATE")
+    digest = hashlib.sha256(_certificate_alone(ssl.PEM_cert_to_DER_cert(plain))).hexdigest()
+    return "SHA256:" + ":".join(re.findall("..", digest.upper()))
+
+
+def _certificate_alone(der: bytes) -> bytes:
+    """Return a certificate without what OpenSSL's trusted kind has behind it.
+
+    Source: DER's long form of a length, ITU-T X.690, 8.1.3.5; no certificate has the short one.
+    """
+    size = 2 + (der[1] & 0x7F)
+    return der[: size + int.from_bytes(der[2:size], "big")]
 
 
 def check_server(server: OmeroServer) -> Trust:
@@ -251,8 +267,7 @@ def _told(shown: _Shown) -> str:
     if not content:
         return shown.fingerprint
     parts = [shown.fingerprint]
-    if names := ", ".join(_names(content)):
-        parts.append(f"for {names}")
+    parts.append(f"for {', '.join(_names(content)) or _name(content.get('subject', ()))}")
     parts.append(f"issued by {_name(content.get('issuer', ()))}")
     parts.append(f"valid from {content['notBefore']} to {content['notAfter']}")
     return ", ".join(parts)
