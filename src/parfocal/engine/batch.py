@@ -22,6 +22,7 @@ from pathlib import Path
 from parfocal.compute import Compute
 from parfocal.core.lease import Lease
 from parfocal.core.outcomes import read_outcome
+from parfocal.core.process_end import end_process
 from parfocal.core.publish import remove_partials, write_json
 from parfocal.core.step import Step
 from parfocal.engine.attempt import perform
@@ -272,6 +273,7 @@ def _work_and_exit(todo: Sequence[Job], send: int) -> None:
         kind, error, trace = sys.exc_info()
         if kind is not None and error is not None and not isinstance(error, SystemExit):
             sys.excepthook(kind, error, trace)
+        end_process()
         sys.stderr.flush()
         os._exit(code)
 
