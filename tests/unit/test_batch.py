@@ -245,6 +245,26 @@ def test_lack_of_memory_is_an_attempt_of_its_own_and_fails_the_image_at_the_last
     assert statuses(tmp_path) == {"a": "failed", "b": "done"}
     assert "memory does not suffice" in outcome(tmp_path)["a"]["error"]
     assert records(tmp_path)["a"][0]["error"]["type"] == "OutOfMemoryError"
+    told = job_attempt(tmp_path)
+    assert (told["cause"], told["exit_code"]) == ("memory", 0)  # the next run begins with as much
+
+
+def test_the_last_attempt_on_slurm_is_for_the_others(tmp_path) -> None:
+    sheet(tmp_path, [("a", "memory"), ("b", ""), ("c", "once")])
+    jobs = {"SLURM_JOB_ID": "7", "PARFOCAL_RUN": "one"}
+    for attempt in (1, 2):
+        done = run(*batch(tmp_path, "--attempt", attempt, "--attempts", 3), cwd=tmp_path, **jobs)
+        assert done.returncode == 1
+    assert list(job_attempt(tmp_path)["lacked_memory"]) == ["a"]
+    last = run(*batch(tmp_path, "--attempt", 3, "--attempts", 3), cwd=tmp_path, **jobs)
+    assert last.returncode == 0, last.stderr
+    assert "leaves out a, for the others" in last.stderr
+    assert statuses(tmp_path) == {"a": "failed", "b": "done", "c": "done"}
+    assert "memory does not suffice" in outcome(tmp_path)["a"]["error"]
+    assert len(records(tmp_path)["a"]) == 2
+    again = run(*batch(tmp_path), cwd=tmp_path, **jobs | {"PARFOCAL_RUN": "two"})
+    assert again.returncode == 0
+    assert len(records(tmp_path)["a"]) == 3
 
 
 def test_other_failures_are_not_tried_again(tmp_path) -> None:

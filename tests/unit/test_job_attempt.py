@@ -117,6 +117,61 @@ def test_the_scheduler_tells_what_a_job_could_not(
     assert last_attempt(path) == last
 
 
+def test_who_cancels_a_second_time_means_it(path, slurm) -> None:
+    slurm(scontrol="JobId=7 JobState=CANCELLED Reason=x", sacct="")
+    leave(path, job_id="7", attempts=4)
+    trial = Trial(path, Allotment(2, 4))
+    trial.__enter__()  # tried again; and cancelled again, without a word
+    leave(path, job_id="8", attempt=2, attempts=4, cancellations=1)
+    with pytest.raises(RepeatedFailureError, match="second time"), Trial(path, Allotment(3, 4)):
+        pass
+    told = last_attempt(path)
+    assert told is not None
+    assert told.cause == "cancelled"
+
+
+def test_how_often_jobs_were_cancelled_is_kept_within_a_run(path, slurm, monkeypatch) -> None:
+    slurm(scontrol="JobId=7 JobState=CANCELLED Reason=x", sacct="")
+    leave(path, job_id="7", attempts=4)
+    for run, expected in (("run-1", 1), ("run-2", 0)):
+        monkeypatch.setenv(RUN_VARIABLE, run)
+        with Trial(path, Allotment(2, 4)):
+            pass
+        told = last_attempt(path)
+        assert told is not None
+        assert told.cancellations == expected
+
+
+LACKED = {"cause": "memory", "exit_code": 1, "settled": True, "lacked_memory": {"a": "killed"}}
+
+
+@pytest.mark.parametrize(
+    ("attempt", "attempts", "job_id", "left_out"),
+    [
+        (4, 4, "7", {"a": "killed"}),
+        (3, 4, "7", {}),  # another one follows
+        (2, 2, "7", {}),  # the only one with more memory
+        (4, 4, None, {}),  # who runs jobs without Slurm looks at exit codes
+    ],
+)
+def test_the_last_attempt_on_slurm_leaves_out_what_lacked_memory(
+    path, attempt, attempts, job_id, left_out
+) -> None:
+    leave(path, attempt=attempt - 1, attempts=attempts, job_id=job_id, **LACKED)
+    with Trial(path, Allotment(attempt, attempts)) as trial:
+        assert trial.left_out == left_out
+    told = last_attempt(path)
+    assert told is not None
+    assert told.lacked_memory == left_out
+    assert told.cause == ("memory" if left_out else None)
+
+
+def test_another_run_leaves_nothing_out(path) -> None:
+    leave(path, run="run-0", attempt=3, attempts=4, job_id="7", **LACKED)
+    with Trial(path, Allotment(4, 4)) as trial:
+        assert not trial.left_out
+
+
 def test_a_job_that_lives_has_no_cause_yet(path, slurm) -> None:
     slurm(scontrol="JobId=7 JobState=RUNNING Reason=None", sacct="")
     leave(path, job_id="7")

@@ -82,6 +82,20 @@ def test_what_was_raised_once_stays_so() -> None:
     assert given == (800 * 4, 15 * 2)
 
 
+def test_a_last_attempt_that_leaves_out_what_lacked_memory_needs_no_more() -> None:
+    lacked = {"cause": "memory", "memory_mib": 1200, "time_min": 20, "exit_code": 1}
+    lacked |= {"attempts": 4, "job_id": "7", "lacked_memory": {"a": "it was killed"}}
+    assert allot([image(500, 60)], JOB, attempt(attempt=2, **lacked), 3) == (2400, 20)
+    assert allot([image(500, 60)], JOB, attempt(attempt=3, **lacked), 4) == (1200, 20)
+    rejected = attempt(attempt=1, **lacked)  # the second and third were more than any node has
+    assert allot([image(500, 60)], JOB, rejected, 4) == (1200, 20)
+
+
+def test_the_next_run_begins_with_what_the_last_attempt_had() -> None:
+    last = attempt(run="run-0", cause="memory", memory_mib=3200, time_min=20, exit_code=0)
+    assert allot([image(500, 60)], JOB, last, 1) == (3200, 20)
+
+
 def test_an_attempt_that_left_no_word_calls_for_more_of_both() -> None:
     assert allot([image(500, 60)], JOB, None, 3) == (2400, 40)
     old = attempt(run="run-0", exit_code=0)

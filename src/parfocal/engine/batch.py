@@ -132,13 +132,16 @@ def _do(
         for row in batch.rows
         if row.image_id in before and before[row.image_id].status != "done"
     }
+    done |= {n: _left_out(batch, n, why) for n, why in trial.left_out.items() if n in jobs}
     again: dict[str, Cause] = {}
     while todo := [job for name, job in jobs.items() if name not in done]:
         ended = _run_worker(todo, trial)
         done |= {name: one.outcome for name, one in ended.items()}
         again |= {name: one.again for name, one in ended.items() if one.again}
+    if again:
+        lacking = {name: done[name].error or "" for name in again if again[name] == "memory"}
+        trial.lacks("memory" if lacking else "killed", lacking)
     if again and not batch.given.is_last:
-        trial.lacks("memory" if "memory" in again.values() else "killed")
         what = "Images are left for the next attempt"
         first = done[next(iter(again))].error
         where = f"{', '.join(list(again)[:5])} ({len(again)} of {len(batch.rows)})"
@@ -185,6 +188,13 @@ def _before(batch: Batch) -> dict[str, ImageOutcome]:
             if name not in found or found[name].status == "done":
                 found[name] = image
     return found
+
+
+def _left_out(batch: Batch, image_id: str, error: str) -> ImageOutcome:
+    logger.error("%s leaves out %s, for the others: %s", batch.step.name, image_id, error)
+    return ImageOutcome(
+        image_id=image_id, status="failed", failed_step=batch.step.name, error=error
+    )
 
 
 def _skipped(image: ImageOutcome) -> ImageOutcome:

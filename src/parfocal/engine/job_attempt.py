@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +42,9 @@ _CAUSES: dict[str, Cause] = {
     "BOOT_FAIL": "node",
     "PREEMPTED": "preempted",
 }
+_MEANT_FROM = 2
+"""Who cancels jobs of a batch so often in a run means it; without accounting nobody is known."""
+
 _NEARLY = 0.95
 """Who was stopped after this part of the time given was stopped for its end."""
 
@@ -77,11 +81,18 @@ class Trial:
         The file.
     given : Allotment
         What the attempt is given.
+
+    Attributes
+    ----------
+    left_out : dict of str to str
+        The images that this attempt does not work on, with their errors; see
+        `JobAttempt.leaves_out`.
     """
 
     def __init__(self, path: Path, given: Allotment) -> None:
         self._path = path
         self._told: Cause | None = None
+        self.left_out: dict[str, str] = {}
         self._attempt = JobAttempt(
             run=os.environ.get(RUN_VARIABLE),
             attempt=given.attempt,
@@ -104,6 +115,10 @@ class Trial:
             If its file cannot be written.
         """
         before = last_attempt(self._path)
+        if before is not None and before.run == self._attempt.run:
+            self.left_out = before.leaves_out(self._attempt.run, self._attempt.attempt)
+            kept = {"lacked_memory": self.left_out, "cancellations": before.cancellations}
+            self._attempt = self._attempt.model_copy(update=kept)
         self._write()
         if before is not None and _is_next(before, self._attempt):
             if before.cause is not None and before.cause not in AGAIN:
@@ -118,9 +133,20 @@ class Trial:
             logger.warning("Trying again: %s", before.message or "the last attempt was broken off")
         return self
 
-    def lacks(self, cause: Cause) -> None:
-        """Say why the error that is about to be raised calls for another attempt."""
+    def lacks(self, cause: Cause, images: Mapping[str, str] | None = None) -> None:
+        """Say why another attempt may end better.
+
+        Parameters
+        ----------
+        cause : str
+            Why.
+        images : mapping of str to str, optional
+            The images that lacked memory, with their errors.
+        """
         self._told = cause
+        self._attempt = self._attempt.model_copy(
+            update={"lacked_memory": self._attempt.lacked_memory | dict(images or {})}
+        )
 
     def __exit__(
         self,
@@ -129,8 +155,9 @@ class Trial:
         trace: TracebackType | None,
     ) -> None:
         """Tell how the attempt ended; what cannot be written then hides no error."""
-        if error is None:
-            self._end(0, None, "")
+        if error is None:  # what images lacked at the last attempt is for the next run to know
+            lacking = self._told or ("memory" if self.left_out else None)
+            self._end(0, lacking, "Images failed that may end better" if lacking else "")
             return
         failure = failure_of(error)
         stopped = not isinstance(error, Exception)
@@ -202,9 +229,16 @@ def _settle(last: JobAttempt) -> JobAttempt:
         return last
     cause = _CAUSES.get(name, "killed")
     message = f"Slurm says {name} of job {last.job_id}"
+    times = last.cancellations
     if name == "CANCELLED" and user is not None:
         cause, message = "cancelled" if user else "killed", f"{message}, by user {user}"
-    return last.model_copy(update={"cause": cause, "message": message, "settled": True})
+    elif name == "CANCELLED":
+        times += 1
+        if times >= _MEANT_FROM:
+            cause, message = "cancelled", f"{message}, for the second time in this run"
+    return last.model_copy(
+        update={"cause": cause, "message": message, "cancellations": times, "settled": True}
+    )
 
 
 def _settle_alone(last: JobAttempt) -> JobAttempt:

@@ -151,7 +151,8 @@ def allot(
 
     Memory is that of the largest image, time that of all, and both what a job takes besides.
     After an attempt that did not end well it is at least what that had; memory or time, whichever
-    it lacked, is doubled. Where the last attempt left no word, both grow with the attempts.
+    it lacked, is doubled, unless the run makes no other attempt at what lacked it. Where the last
+    attempt left no word, both grow with the attempts.
 
     Parameters
     ----------
@@ -172,7 +173,10 @@ def allot(
     minutes = (TIME_MARGIN * sum(one.time_s for one in each) + job.time_s) / 60
     if last is not None and last.cause is not None:
         given, had = last.memory_mib or memory, last.time_min or minutes
-        memory = max(memory, given * (2 if last.cause == "memory" else 1))
+        left_out = last.leaves_out(os.environ.get(RUN_VARIABLE), attempt)
+        # What ended with exit code 0 was a last one: the next run begins with what it had.
+        lacked = last.cause == "memory" and last.exit_code != 0 and not left_out
+        memory = max(memory, given * (2 if lacked else 1))
         minutes = max(minutes, had * (2 if last.cause == "time" else 1))
     elif attempt > 1 and not _is_of_this_run(last, attempt):
         memory, minutes = memory * attempt, minutes * attempt

@@ -17,6 +17,9 @@ Cause = Literal["memory", "time", "node", "preempted", "killed", "cancelled", "e
 AGAIN: tuple[Cause, ...] = ("memory", "time", "node", "preempted", "killed")
 """The causes after which another attempt may end well."""
 
+LEAVE_OUT_FROM = 3
+"""Of so many attempts the last one is not for what lacked memory."""
+
 
 class JobAttempt(Model):
     """One attempt at a batch job, written when it starts and again when it ends."""
@@ -36,6 +39,30 @@ class JobAttempt(Model):
     exit_code: int | None = Field(default=None, description="0 when it ended well.")
     cause: Cause | None = Field(default=None, description="Why it did not end well.")
     message: str = Field(default="", description="The same in words.")
+    lacked_memory: dict[str, str] = Field(
+        default_factory=dict, description="The images that lacked memory, with their errors."
+    )
+    cancellations: int = Field(
+        default=0, ge=0, description="How often nobody knows who cancelled a job of it in the run."
+    )
     settled: bool = Field(
         default=False, description="Whether nothing more can be found out about its end."
     )
+
+    def leaves_out(self, run: str | None, attempt: int) -> dict[str, str]:
+        """Return the images that a later attempt does not work on, with their errors.
+
+        Slurm calls a job failed in which the kernel killed a process, whatever the job returns,
+        and what it tells of its other images is lost to the engine. So the last of three or more
+        attempts leaves out what lacked memory in the one before.
+
+        Parameters
+        ----------
+        run : str or None
+            The run of the later attempt.
+        attempt : int
+            Its number.
+        """
+        same = run is not None and self.run == run
+        last = attempt == self.attempts >= LEAVE_OUT_FROM
+        return self.lacked_memory if same and last and self.job_id is not None else {}
