@@ -1,43 +1,70 @@
-"""Run the server until it is told to end."""
+"""Run the server: ``python -m tests.omero.server --folder DIR``.
+
+When it is ready it prints one line of JSON with its ports, ``ssl``, ``tcp`` and ``faults``. Ended
+by SIGTERM or SIGINT it writes its state into the folder; started with the same folder it goes on
+from there. After a crash, what was not saved is lost, the bytes of files aside.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
-import subprocess
+import sys
 import threading
 from pathlib import Path
 
+from .certificate import make_certificate
+from .fault_port import FaultPort
 from .host import Server
 
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate that nobody vouches for."""
-    made, key = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
-    command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
-    return made, key
+STATE = "state.pickle"
 
 
-def main() -> None:
-    """Start, tell the ports, wait for the end."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--ssl-port", type=int, default=0)
-    parser.add_argument("--tcp-port", type=int, default=0)
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    server = Server(given.folder, *certificate(given.folder), given.ssl_port, given.tcp_port)
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.omero.server", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where all data is kept")
+    for name in ("ssl", "tcp", "faults"):
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="0 is one that is free")
+    parser.add_argument("--certificate", type=Path, help="PEM; one is made in the folder otherwise")
+    parser.add_argument("--key", type=Path, help="PEM, of the certificate")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> None:
+    """Serve until a signal ends it."""
+    given = arguments(argv)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    folder: Path = given.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate = given.certificate or folder / "certificate.pem"
+    key = given.key or folder / "key.pem"
+    if not certificate.exists():
+        make_certificate(certificate, key)
+    server = Server(folder, certificate, key, given.ssl_port, given.tcp_port)
+    state = folder / STATE
+    if state.exists():
+        server.load(state)
+    faults = FaultPort(server, given.faults_port, lambda: server.save(state))
     server.start()
-    print(json.dumps({"ssl": server.ssl_port, "tcp": server.tcp_port, "faults": 0}), flush=True)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    faults.start()
+    ports = {"ssl": server.ssl_port, "tcp": server.tcp_port, "faults": faults.port}
+    print(json.dumps(ports), flush=True)
+    _wait_for_the_end()
+    faults.stop()
+    server.save(state)
     server.stop()
 
 
+def _wait_for_the_end() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    while not ended.wait(1.0):
+        pass
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
