@@ -10,7 +10,7 @@ import omero.api
 from . import commands, tables
 from .calls import entering
 from .render import render, render_one
-from .servants import Service, call_for
+from .servants import Service, call_for, check_connection
 from .services import STATEFUL, STATELESS
 
 if TYPE_CHECKING:
@@ -21,22 +21,26 @@ __all__ = ["ServiceFactory"]
 
 
 class ServiceFactory(omero.api.ServiceFactory):
-    """One session as clients see it.
+    """One session as one client sees it.
 
     Attributes
     ----------
-    close_session : whether the session ends when the last client leaves
+    client : the client's uuid
+    proxy : its own
     """
 
-    def __init__(self, server: Server, session: Session) -> None:
+    def __init__(self, server: Server, session: Session, client: str) -> None:
+        self.client = client
+        self.proxy: Any = None
         self._server = server
         self._session = session
         self._services: dict[str, tuple[Service, Any]] = {}
-        self.close_session = True
+        self._closes = True
 
     def _enter(self, name: str, current: Any) -> None:
         """Check that a call may go on."""
         self._server.faults.before("ServiceFactory", name, self._session.uuid, current)
+        check_connection(self._server, current)
         self._server.sessions.demand(self._session.uuid)
 
     def open_stateless(self, name: str, current: Any) -> Any:
@@ -111,11 +115,11 @@ class ServiceFactory(omero.api.ServiceFactory):
 
     def closeOnDestroy(self, current: Any = None) -> None:
         """End the session when the last client leaves."""
-        self.close_session = True
+        self._closes = True
 
     def detachOnDestroy(self, current: Any = None) -> None:
         """Keep the session when the last client leaves."""
-        self.close_session = False
+        self._closes = False
 
     def activeServices(self, current: Any = None) -> list[str]:
         """Return the names of the services that are open."""
@@ -137,10 +141,17 @@ class ServiceFactory(omero.api.ServiceFactory):
     def subscribe(self, topic: str, proxy: Any, current: Any = None) -> None:
         """Do nothing: there are no topics."""
 
+    def leave(self) -> None:
+        """Let this client's hold on the session go: close it, when the last client leaves."""
+        self._server.forget(self)
+        if self._closes:
+            self._server.sessions.release(self._session)
+        else:
+            self._session.references -= 1
+
     def destroy(self, current: Any = None) -> None:
-        """Let this client's hold on the session go."""
-        with self._server.store.lock:
-            self._server.leave(self._session)
+        """Log this client out."""
+        self._server.router.leave(current.con)
 
 
 def _opener(name: str, opens: str) -> Any:

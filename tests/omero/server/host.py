@@ -53,6 +53,7 @@ class Server:
     store, sessions : its database and who is logged in
     settings : what administrators changed of the configuration
     passwords : by user
+    router : who is connected
     faults : called before and after every call, to make things go wrong
     pixel_files, original_files : what is kept on disk
     ssl_port, tcp_port : where it listens
@@ -64,7 +65,7 @@ class Server:
         self.folder = folder
         self.store = Store()
         self.sessions = Sessions(self.store)
-        self.sessions.on_end = self._forget
+        self.sessions.on_end = self._end
         self.faults = Faults(self.sessions.kill)
         self.pixel_files = PixelFiles(folder / "Pixels", self.faults.disk)
         self.original_files = OriginalFiles(folder)
@@ -75,7 +76,8 @@ class Server:
         self.passwords = seed(self.store)
         self.communicator = self._communicator(certificate, key)
         self.adapter = self.communicator.createObjectAdapter("OMERO")
-        self._factories: dict[str, ServiceFactory] = {}
+        self._factories: dict[str, list[ServiceFactory]] = {}
+        self.router = Router(self)
 
     def _communicator(self, certificate: Path, key: Path) -> Any:
         data = Ice.InitializationData()
@@ -97,7 +99,7 @@ class Server:
 
     def start(self) -> None:
         """Listen."""
-        self.adapter.add(Router(self), Ice.Identity("router", "OMERO.Glacier2"))
+        self.adapter.add(self.router, Ice.Identity("router", "OMERO.Glacier2"))
         self.adapter.activate()
 
     def stop(self) -> None:
@@ -126,26 +128,25 @@ class Server:
         service.identity = identity
         return proxy
 
-    def factory(self, session: Session) -> Any:
-        """Return the proxy of a session's service factory."""
-        identity = Ice.Identity(session.uuid, "session")
-        if session.uuid not in self._factories:
-            self._factories[session.uuid] = ServiceFactory(self, session)
-            self.adapter.add(self._factories[session.uuid], identity)
-        return self.adapter.createProxy(identity)
+    def join(self, session: Session, client: str) -> ServiceFactory:
+        """Let a client use a session; return what it uses it by."""
+        factory = ServiceFactory(self, session, client or str(uuid.uuid4()))
+        identity = Ice.Identity(session.uuid, factory.client)
+        if self.adapter.find(identity) is not None:
+            self.adapter.remove(identity)
+        factory.proxy = self.adapter.add(factory, identity)
+        self._factories.setdefault(session.uuid, []).append(factory)
+        session.references += 1
+        session.touch()
+        return factory
 
-    def leave(self, session: Session) -> None:
-        """Let one client's hold on a session go."""
-        factory = self._factories.get(session.uuid)
-        if factory is None or factory.close_session:
-            self.sessions.release(session)
+    def forget(self, factory: ServiceFactory) -> None:
+        """Take what a client used a session by off the server."""
+        factory.close_all()
+        with contextlib.suppress(Ice.NotRegisteredException, Ice.ObjectAdapterDeactivatedException):
+            self.adapter.remove(factory.proxy.ice_getIdentity())
 
-    def _forget(self, session: Session) -> None:
+    def _end(self, session: Session) -> None:
         """Take a session that has ended off the server."""
-        factory = self._factories.pop(session.uuid, None)
-        if factory is not None:
-            factory.close_all()
-            with contextlib.suppress(
-                Ice.NotRegisteredException, Ice.ObjectAdapterDeactivatedException
-            ):
-                self.adapter.remove(Ice.Identity(session.uuid, "session"))
+        for factory in self._factories.pop(session.uuid, []):
+            self.forget(factory)

@@ -14,7 +14,14 @@ import omero.model
 from omero.rtypes import unwrap
 
 from .calls import Call
-from .checks import check_links, check_unique
+from .checks import (
+    check_details,
+    check_links,
+    check_permissions,
+    check_unique,
+    check_version,
+    refuse,
+)
 from .entities import Entity, Quantity
 from .model import Field, kind_of
 from .permissions import Right, check, check_read
@@ -109,8 +116,7 @@ class Merger:
     def _enumeration(self, kind: str, value: Any) -> Entity:
         found = self._store.find_by(kind, "value", value)
         if found is None:
-            message = f"{kind} {value!r} is a System-type"
-            raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)
+            refuse(f"{kind} {value!r} is a System-type")
         return found
 
     def _value(self, field: Field, incoming: Any) -> Any:
@@ -160,16 +166,17 @@ class Merger:
         call = self._call
         if entity.kind.is_system:
             if not call.is_admin:
-                message = f"{entity.kind.name} is a System-type, and may be created only "
-                message += "through privileged APIs."
-                raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)
+                refuse(
+                    f"{entity.kind.name} is a System-type, and may be created only through "
+                    "privileged APIs."
+                )
             return
         entity.details = call.new_details(group)
+        check_permissions(incoming, entity)
         owner = self._stated(incoming, "owner")
         if owner is not None and owner is not call.user:
             if not call.is_admin:
-                message = f"You are not authorized to set the Experimenter for {entity}"
-                raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)
+                refuse(f"You are not authorized to set the Experimenter for {entity} to {owner}")
             entity.details.owner = owner
         external = incoming._details and incoming._details._externalInfo
         if external is not None:
@@ -181,17 +188,11 @@ class Merger:
     def _update(self, incoming: Any, entity: Entity) -> None:
         self.fetched.loaded.add(entity)
         if entity.kind.versioned:
-            version = unwrap(incoming._version)
-            if version != entity.version:
-                message = (
-                    f"Row was updated or deleted by another transaction: [{entity.kind.name}"
-                    f"#{entity.id}], version {entity.version}, not {version}"
-                )
-                reason = "ome.conditions.OptimisticLockException"
-                raise omero.OptimisticLockException(None, reason, message, 0)
+            check_version(incoming, entity)
         values = self._values(incoming, entity)
         changed = {name: v for name, v in values.items() if v != entity[name]}
         if changed:
+            check_details(self._call, incoming, entity)
             self._change(entity, changed)
         self._elements(incoming, entity)
 

@@ -29,8 +29,8 @@ class Right(enum.IntEnum):
 
 _NONE: frozenset[Right] = frozenset()
 _ALL = frozenset(Right)
+_TIES = frozenset({Right.LINK, Right.ANNOTATE})
 _OWNER = _ALL - {Right.CHOWN}
-_PRIVATE_ADMIN = frozenset({Right.EDIT, Right.DELETE, Right.CHGRP, Right.CHOWN})
 _MEMBER = {
     "rw----": _NONE,
     "rwr---": _NONE,
@@ -63,13 +63,16 @@ def rights(call: Call, entity: Entity) -> frozenset[Right]:
     """Return what the user may do with an object."""
     owner, group = entity.details.owner, entity.details.group
     if entity.kind.is_system or group is None:
+        if call.is_admin:
+            return _ALL
         own = entity is call.user or call.leads(entity)
-        return _ALL if call.is_admin else frozenset({Right.EDIT}) if own else _NONE
+        return _TIES | {Right.EDIT} if own else _TIES
     privileged = call.is_admin or call.leads(group)
     if owner is call.user:
         return _ALL if privileged else _OWNER
     if privileged:
-        return _PRIVATE_ADMIN if group_type(group) == "rw----" else _ALL
+        granted = _ALL if group_type(group) != "rw----" else _ALL - _TIES
+        return granted if call.is_admin else granted - {Right.CHGRP}
     if group.id not in call.memberships:
         return _NONE
     return _MEMBER.get(group_type(group), _NONE)

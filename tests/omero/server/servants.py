@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .host import Server
     from .sessions import Session
 
-__all__ = ["Service", "call_for", "operations", "servant"]
+__all__ = ["Service", "call_for", "check_connection", "operations", "servant"]
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,18 @@ def call_for(server: Server, session: Session, context: dict[str, str]) -> Call:
     return call
 
 
+def check_connection(server: Server, current: Any) -> None:
+    """Refuse calls over a connection that nobody is logged in by, as Glacier2 does.
+
+    Raises
+    ------
+    Ice.ObjectNotExistException
+        The connection that the session was opened by is gone.
+    """
+    if not server.router.knows(current.con):
+        raise Ice.ObjectNotExistException(current.id, current.facet, current.operation)
+
+
 @contextlib.contextmanager
 def _guard(service: Service) -> Iterator[None]:
     if service.exclusive:
@@ -150,6 +162,7 @@ def _perform(service: Service, name: str, arguments: tuple[Any, ...], current: A
     server, session = service.server, service.session
     label = service.interface.__name__
     server.faults.before(label, name, session.uuid, current)
+    check_connection(server, current)
     server.sessions.demand(session.uuid)
     work = getattr(service, name, None)
     if work is None:
