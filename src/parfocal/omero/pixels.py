@@ -1,0 +1,204 @@
+"""Pixels of an OMERO server, read as they are kept, by several connections at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape
+from parfocal.core.closing import Closing
+from parfocal.errors import ConfigurationError, InputError, RemoteError
+from parfocal.models.image import ImageMetadata
+from parfocal.models.omero_server import OmeroServer
+from parfocal.omero.connection import Connection
+from parfocal.omero.images import OmeroImage
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
+
+__all__ = ["CONNECTIONS_VARIABLE", "OmeroPixels"]
+
+CONNECTIONS_VARIABLE = "PARFOCAL_OMERO_CONNECTIONS"
+
+_CONNECTIONS = 4
+_MOST_CONNECTIONS = 64
+_STRIP_BYTES = 4 << 20
+"""What one request brings at most, where the server keeps whole planes."""
+
+_AT_ONCE_BYTES = 32 << 20
+
+
+class OmeroPixels(Closing):
+    """The pixels of one image at full resolution, read region by region.
+
+    Parameters
+    ----------
+    server : OmeroServer
+        The server.
+    image : OmeroImage
+        What `read_image` says about the image.
+    connections : int, optional
+        How many connections read at once; by default what ``PARFOCAL_OMERO_CONNECTIONS`` says,
+        or 4.
+
+    Attributes
+    ----------
+    metadata : ImageMetadata
+        Of the image.
+
+    Raises
+    ------
+    InputError
+        If the image has no pixels, or such as are not supported; or omero-py is missing.
+    ConfigurationError
+        If the number of connections is not allowed.
+    """
+
+    def __init__(
+        self, server: OmeroServer, image: OmeroImage, connections: int | None = None
+    ) -> None:
+        if image.metadata is None or image.pixels_id is None:
+            what = "The pixels of this image cannot be read from the OMERO server"
+            where = f"{server.uri}/image/{image.id}"
+            raise InputError(what, where=where, found=image.refused)
+        self.metadata: ImageMetadata = image.metadata
+        self._where = f"{server.uri}/image/{image.id}"
+        self._server = server
+        self._pixels_id: int = image.pixels_id
+        self._mine = threading.local()
+        self._readers: list[_Reader] = []
+        self._lock = threading.Lock()
+        count = connections or _connections()
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="omero")
+
+    @property
+    def shape5(self) -> Shape:
+        """Size along T, C, Z, Y, X."""
+        return self.metadata.shape5
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type, in native byte order."""
+        return np.dtype(self.metadata.dtype)
+
+    @property
+    def planes_at_once(self) -> int:
+        """As many as keep the connections busy without filling the memory."""
+        plane = self.shape5[3] * self.shape5[4] * self.dtype.itemsize
+        return max(1, _AT_ONCE_BYTES // plane)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` as an array (T, C, Z, Y, X).
+
+        Raises
+        ------
+        RemoteError
+            If the server fails for longer than the connections are patient, or sends too few
+            bytes.
+        InputError
+            If the image was deleted meanwhile, or has lost its pixels.
+        """
+        out = np.empty(region_shape(region), self.dtype)
+        tasks = [
+            self._pool.submit(self._read_tile, tile, out, region) for tile in self._tiles(region)
+        ]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return out
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown(cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
+
+    def _tiles(self, region: Region) -> Iterator[Region]:
+        """Divide a region into what is asked for at once: strips of planes, or tiles."""
+        height, width = region_shape(region)[3:]
+        line = width * self.dtype.itemsize
+        rows = max(1, min(height, _STRIP_BYTES // line))
+        columns = width if rows > 1 else max(1, _STRIP_BYTES // self.dtype.itemsize)
+        return iter_blocks(region, (1, 1, 1, rows, min(width, columns)))
+
+    def _read_tile(self, tile: Region, out: NDArray[Any], region: Region) -> None:
+        reader = self._reader()
+        data = reader.read(tile)
+        t, c, z, y, x = (
+            slice(part.start - whole.start, part.stop - whole.start)
+            for part, whole in zip(tile, region, strict=True)
+        )
+        target = out[t, c, z, y, x]
+        if len(data) != target.size * target.itemsize:
+            what = "The OMERO server sent too few or too many bytes"
+            expected, found = f"{target.size * target.itemsize} bytes", f"{len(data)} bytes"
+            raise RemoteError(what, where=self._where, expected=expected, found=found)
+        # OMERO sends the most significant byte first.
+        kept = self.dtype.newbyteorder(">")
+        target[...] = np.frombuffer(data, kept).reshape(target.shape)
+
+    def _reader(self) -> _Reader:
+        """Return what this thread reads with."""
+        reader: _Reader | None = getattr(self._mine, "reader", None)
+        if reader is None:
+            reader = self._mine.reader = _Reader(Connection(self._server), self._pixels_id)
+            with self._lock:
+                self._readers.append(reader)
+        return reader
+
+
+class _Reader:
+    """One connection, and the service that reads pixels over it."""
+
+    def __init__(self, connection: Connection, pixels_id: int) -> None:
+        self._connection = connection
+        self._pixels_id = pixels_id
+        self._gateway: BlitzGateway | None = None
+        self._store: Any = None
+
+    def read(self, tile: Region) -> bytes:
+        """Return the bytes of a tile of one plane."""
+        t, c, z, y, x = tile
+        place = (z.start, c.start, t.start, x.start, y.start)
+        size = (x.stop - x.start, y.stop - y.start)
+
+        def work(gateway: BlitzGateway) -> bytes:
+            return bytes(self._open(gateway).getTile(*place, *size))
+
+        return self._connection.call(work)
+
+    def close(self) -> None:
+        """Close the connection, and with it the service."""
+        self._connection.close()
+
+    def _open(self, gateway: BlitzGateway) -> Any:
+        """Return the service of this session, which is another one after a loss."""
+        if self._gateway is not gateway:
+            self._gateway = None
+            store = gateway.c.sf.createRawPixelsStore(gateway.SERVICE_OPTS)
+            store.setPixelsId(self._pixels_id, False, gateway.SERVICE_OPTS)
+            if store.requiresPixelsPyramid(gateway.SERVICE_OPTS):
+                levels = store.getResolutionLevels(gateway.SERVICE_OPTS)
+                store.setResolutionLevel(levels - 1, gateway.SERVICE_OPTS)
+            self._gateway, self._store = gateway, store
+        return self._store
+
+
+def _connections() -> int:
+    text = os.environ.get(CONNECTIONS_VARIABLE, str(_CONNECTIONS))
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CONNECTIONS:
+        what = "This is not a number of connections"
+        expected = f"1 to {_MOST_CONNECTIONS}"
+        raise ConfigurationError(
+            what, where=CONNECTIONS_VARIABLE, expected=expected, found=repr(text)
+        )
+    return int(text)
