@@ -66,14 +66,14 @@ class Labels:
     ----------
     file : ResultFile
         The label image.
-    objects : int
-        How many objects it has.
+    objects : int or None
+        How many objects it has; None where no table and no record tells.
     all_planes, all_times : bool
         Whether it is of a projection along Z, or T.
     """
 
     file: ResultFile
-    objects: int
+    objects: int | None
     all_planes: bool
     all_times: bool
 
@@ -106,10 +106,10 @@ class PlannedImage:
     certificate: ResultFile | None
 
     def drawn(self, options: RoiOptions | None) -> Labels | None:
-        """Return the label image whose objects become ROIs; None where there are too many."""
-        if self.labels is None or options is None or self.labels.objects > options.max_objects:
+        """Return the label image whose objects become ROIs; None where they do not."""
+        if options is None or self.labels is None or self.labels.objects is None:
             return None
-        return self.labels
+        return self.labels if self.labels.objects <= options.max_objects else None
 
 
 def plan_image(

@@ -81,7 +81,7 @@ def _column(file: Any, number: int, path: Path, warn: Callable[[str], None]) -> 
         name = "long"
         if kinds.is_uint64(kind) and _largest(file, field.name) > _LARGEST:
             name = "double"
-            warn(f"{path.name}: {field.name} has integers beyond 63 bits, which become reals")
+            warn(f"the column {field.name} has integers beyond 63 bits, which become reals")
     elif kinds.is_string(kind) or kinds.is_large_string(kind):
         name, size = "string", max(1, _longest(file, field.name))
     else:
@@ -91,7 +91,7 @@ def _column(file: Any, number: int, path: Path, warn: Callable[[str], None]) -> 
     unit = (field.metadata or {}).get(b"unit", b"").decode()
     return Column(
         name=field.name,
-        type=name,  # type: ignore[arg-type]
+        type=name,
         source=field.name,
         unit=unit or None,
         size_bytes=size,
