@@ -76,7 +76,7 @@ def test_a_parameter_does_not_go_before_the_sheet(tmp_path):
         assert read_manifest(out).source == params.source
 
 
-@pytest.mark.parametrize("source", ["nowhere.tif", "folder", "s3://bucket/a.tif"])
+@pytest.mark.parametrize("source", ["nowhere.tif", "folder", "idr:idr0062", "bia:S-BIAD1"])
 def test_what_cannot_be_fetched_is_the_users_error(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()

@@ -9,8 +9,9 @@ import pytest
 
 from parfocal.errors import RemoteError
 from parfocal.models.source import parse_source
-from parfocal.remote import site
+from parfocal.remote import stores
 from parfocal.remote.fetch import fetch
+from parfocal.remote.partial import Partial
 from parfocal.remote.site import Retry
 from webserver import LAST_MODIFIED, serve
 
@@ -169,14 +170,14 @@ def test_a_server_that_is_not_there_is_a_remote_error(folder):
 
 
 def test_a_server_that_does_not_answer_is_left(web, folder, monkeypatch):
-    monkeypatch.setattr(site, "_READ_TIMEOUT", timedelta(milliseconds=100))
+    monkeypatch.setitem(stores._OPTIONS, "read_timeout", timedelta(milliseconds=100))
     web.faults["/image.tif"] = ["stall"] * 9
     with pytest.raises(RemoteError, match="no answer in time, tried 4 times"):
         get(web, folder)
 
 
 def test_a_server_that_stalls_once_is_asked_again(web, folder, monkeypatch):
-    monkeypatch.setattr(site, "_READ_TIMEOUT", timedelta(milliseconds=200))
+    monkeypatch.setitem(stores._OPTIONS, "read_timeout", timedelta(milliseconds=200))
     web.faults["/image.tif"] = ["stall"]
     check(get(web, folder))
 
@@ -192,7 +193,7 @@ def test_a_full_disk_is_not_blamed_on_the_server(web, folder, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(site._Partial, "add", full)
+    monkeypatch.setattr(Partial, "add", full)
     with pytest.raises(OSError, match="No space"):
         get(web, folder)
     assert len(web.asked(IMAGE)) == 1

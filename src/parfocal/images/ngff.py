@@ -13,7 +13,13 @@ from parfocal.errors import InputError
 from parfocal.images.writers.layout import LevelLayout
 from parfocal.models.image import AXES, Channel, ImageMetadata
 
-__all__ = ["image_attributes", "read_axes", "read_channels", "read_scales"]
+__all__ = [
+    "image_attributes",
+    "read_axes",
+    "read_channels",
+    "read_scales",
+    "read_translations",
+]
 
 _TO_UM = {
     "angstrom": 1e-4,
@@ -240,6 +246,31 @@ def read_scales(
             continue
         sizes[axis] = factor * table[unit]
     return sizes
+
+
+def read_translations(
+    multiscale: Mapping[str, Any], axes: str, units: Mapping[str, str]
+) -> dict[str, float]:
+    """Return where the first pixel of the full resolution lies along each axis.
+
+    In µm and s where the unit is a length or a time; otherwise as it stands.
+    """
+    place = [0.0] * len(axes)
+    dataset = multiscale["datasets"][0]
+    for transform in (
+        *dataset.get("coordinateTransformations", ()),
+        *multiscale.get("coordinateTransformations", ()),
+    ):
+        numbers = transform.get(transform.get("type"), ())
+        if not isinstance(numbers, list) or len(numbers) != len(axes):
+            continue
+        if transform["type"] == "scale":  # also of what was moved before
+            place = [p * float(n) for p, n in zip(place, numbers, strict=True)]
+        elif transform["type"] == "translation":
+            place = [p + float(n) for p, n in zip(place, numbers, strict=True)]
+    tables = {axis: _TO_S if axis == "T" else _TO_UM for axis in axes}
+    factors = [tables[axis].get(units.get(axis, ""), 1.0) for axis in axes]
+    return {axis: p * f for axis, p, f in zip(axes, place, factors, strict=True)}
 
 
 def read_channels(omero: Mapping[str, Any], count: int, warn: list[str]) -> tuple[Channel, ...]:

@@ -11,10 +11,23 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from parfocal.errors import ConfigurationError
+from parfocal.models.archive_source import (
+    ArchiveSource,
+    BiaSource,
+    IdrSource,
+    OmeroSource,
+    S3Source,
+    parse_archive_source,
+)
 
 __all__ = [
+    "BiaSource",
     "HttpSource",
+    "IdrSource",
     "LocalSource",
+    "OmeroSource",
+    "S3Source",
+    "Source",
     "is_uri",
     "parse_source",
     "secret_in",
@@ -23,12 +36,12 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://|^(idr|bia):")
-_LATER = ("s3", "omero", "idr", "bia")
+_ARCHIVES = ("s3", "omero", "idr", "bia")
 _SECRET = re.compile(
     r"sig|token|secret|credential|password|passwd|auth|session|jwt|access.?key|api.?key|^key$",
     re.IGNORECASE,
 )
-_SUPPORTED = "a path, or a file://, http:// or https:// URI"
+_SUPPORTED = "a path, or a URI: file:// http:// https:// s3:// omero:// idr: bia:"
 # What RFC 3986 allows in a path and a query as it stands; % is there already quoted.
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?"
@@ -44,6 +57,11 @@ class LocalSource:
     def name(self) -> str:
         """The name of the file or folder."""
         return self.path.absolute().name
+
+    @property
+    def uri(self) -> str:
+        """The path, as a URI on this machine."""
+        return self.path.absolute().as_uri()
 
 
 @dataclass(frozen=True)
@@ -64,13 +82,21 @@ class HttpSource:
         last = unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
         return re.sub(r"[/\\\x00-\x1f]", "_", last).lstrip(".") or "download"
 
+    @property
+    def uri(self) -> str:
+        """The URL."""
+        return self.url
+
+
+Source = LocalSource | HttpSource | ArchiveSource
+
 
 def is_uri(text: str) -> bool:
     """Return whether `text` is a URI rather than a path."""
     return _SCHEME.match(text) is not None
 
 
-def parse_source(text: str) -> LocalSource | HttpSource:
+def parse_source(text: str) -> Source:
     """Check a source of the sample sheet and say what it is.
 
     Parameters
@@ -80,8 +106,9 @@ def parse_source(text: str) -> LocalSource | HttpSource:
 
     Returns
     -------
-    LocalSource or HttpSource
-        A path stays relative if it is; it is relative to the working folder.
+    Source
+        One of the classes of this module. A path stays relative if it is; it is relative to
+        the working folder.
 
     Raises
     ------
@@ -97,13 +124,12 @@ def parse_source(text: str) -> LocalSource | HttpSource:
         return LocalSource(_path_of_file_uri(text))
     if scheme in ("http", "https"):
         return HttpSource(_checked_url(text))
-    where = f"{scheme}: source"
-    if scheme in _LATER:
-        what = f"Sources of the scheme '{scheme}' are not yet supported in this version"
-    else:
-        what = f"The scheme '{scheme}' of a source is not known"
+    if scheme.partition("+")[0] in _ARCHIVES:
+        _refuse_secret(text)
+        return parse_archive_source(scheme.partition("+")[0], text)
+    what = f"The scheme '{scheme}' of a source is not known"
     remedy = "Download the image first, and name its path."
-    raise ConfigurationError(what, where=where, expected=_SUPPORTED, remedy=remedy)
+    raise ConfigurationError(what, where=f"{scheme}: source", expected=_SUPPORTED, remedy=remedy)
 
 
 def secret_in(text: str) -> str | None:
@@ -184,10 +210,7 @@ def _checked_url(text: str) -> str:
         raise ConfigurationError(
             what, where=where, expected="https://host[:port]/path", remedy=remedy
         )
-    if found := secret_in(text):
-        what = "A source must not hold a secret, since sources are kept in sheets and records"
-        remedy = "Use a public URL, or download the file first and name its path."
-        raise ConfigurationError(what, where=where, found=found, remedy=remedy)
+    _refuse_secret(text, where)
     if parts.fragment:
         what = "A source has a fragment, which no server sees"
         remedy = "Write # in a name as %23."
@@ -195,3 +218,10 @@ def _checked_url(text: str) -> str:
     path = quote(parts.path.rstrip("/"), safe=_PATH_SAFE)
     query = quote(parts.query, safe=_QUERY_SAFE)
     return urlunsplit((parts.scheme.lower(), parts.netloc, path, query, ""))
+
+
+def _refuse_secret(text: str, where: str | None = None) -> None:
+    if found := secret_in(text):
+        what = "A source must not hold a secret, since sources are kept in sheets and records"
+        remedy = "Name it without: secrets come from the environment, or the URL is public."
+        raise ConfigurationError(what, where=where, found=found, remedy=remedy)

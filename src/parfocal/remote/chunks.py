@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from parfocal.errors import InputError
+from parfocal.remote.shards import ShardLayout, layout_of
 
 __all__ = ["ChunkGrid", "grid_of_v2", "grid_of_v3"]
+
+
+Inside = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,21 @@ class ChunkGrid:
         What stands before the indices: ``c`` in Zarr 3, nothing in Zarr 2.
     separator : str
         What stands between indices.
+    chunk : tuple of int
+        Size of an object along each axis, in pixels.
+    shape : tuple of int
+        Size of the array.
+    shards : ShardLayout, optional
+        How chunks lie in the objects, where they are shards whose index is understood.
     """
 
     path: str
     counts: tuple[int, ...]
     prefix: str
     separator: str
+    chunk: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    shards: ShardLayout | None = None
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -44,12 +57,41 @@ class ChunkGrid:
     def __iter__(self) -> Iterator[str]:
         """Yield the keys below the root, in C order."""
         for index in itertools.product(*(range(count) for count in self.counts)):
-            parts = [str(number) for number in index]
-            if self.prefix:
-                name = self.separator.join([self.prefix, *parts])
-            else:
-                name = self.separator.join(parts) or "0"
-            yield f"{self.path}/{name}" if self.path else name
+            yield self._key(index)
+
+    def _key(self, index: tuple[int, ...]) -> str:
+        parts = [str(number) for number in index]
+        if self.prefix:
+            name = self.separator.join([self.prefix, *parts])
+        else:
+            name = self.separator.join(parts) or "0"
+        return f"{self.path}/{name}" if self.path else name
+
+    def touched(self, region: Sequence[tuple[int, int]]) -> Iterator[tuple[str, Inside]]:
+        """Yield the keys of objects that a region of the array touches, in C order.
+
+        Parameters
+        ----------
+        region : sequence of (start, stop)
+            In pixels, one an axis.
+
+        Yields
+        ------
+        key : str
+            Below the root.
+        inside : list of (start, stop)
+            The part of the object that lies in the region, from its own first pixel on.
+        """
+        spans = [
+            range(start // size, -(-stop // size))
+            for (start, stop), size in zip(region, self.chunk, strict=True)
+        ]
+        for index in itertools.product(*spans):
+            inside = [
+                (max(start - number * size, 0), min(stop - number * size, size))
+                for number, size, (start, stop) in zip(index, self.chunk, region, strict=True)
+            ]
+            yield self._key(index), inside
 
 
 def grid_of_v3(path: str, document: Mapping[str, Any], where: str) -> ChunkGrid:
@@ -75,30 +117,36 @@ def grid_of_v3(path: str, document: Mapping[str, Any], where: str) -> ChunkGrid:
         separators = {"default": "/", "v2": "."}
         configuration = encoding.get("configuration", {})
         separator = configuration.get("separator", separators.get(encoding["name"]))
-        counts = _counts(document["shape"], grid["configuration"]["chunk_shape"])
+        shape = tuple(int(size) for size in document["shape"])
+        chunk = tuple(int(size) for size in grid["configuration"]["chunk_shape"])
+        counts = _counts(shape, chunk)
+        shards = layout_of(document)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise _unusable(where, f"{type(error).__name__} {error}") from error
     if names not in (("array", "regular", "default"), ("array", "regular", "v2")):
         raise _unusable(where, names)
     if separator not in ("/", "."):
         raise _unusable(where, f"separator {separator!r}")
-    return ChunkGrid(path, counts, "c" if names[2] == "default" else "", separator)
+    prefix = "c" if names[2] == "default" else ""
+    return ChunkGrid(path, counts, prefix, separator, chunk, shape, shards)
 
 
 def grid_of_v2(path: str, document: Mapping[str, Any], where: str) -> ChunkGrid:
     """Return the grid that a ``.zarray`` describes; see `grid_of_v3`."""
     try:
-        counts = _counts(document["shape"], document["chunks"])
+        shape = tuple(int(size) for size in document["shape"])
+        chunk = tuple(int(size) for size in document["chunks"])
+        counts = _counts(shape, chunk)
         separator = document.get("dimension_separator", ".")
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise _unusable(where, f"{type(error).__name__} {error}") from error
     if separator not in ("/", "."):
         raise _unusable(where, f"separator {separator!r}")
-    return ChunkGrid(path, counts, "", separator)
+    return ChunkGrid(path, counts, "", separator, chunk, shape)
 
 
-def _counts(shape: list[int], chunk: list[int]) -> tuple[int, ...]:
-    return tuple(-(-int(size) // int(step)) for size, step in zip(shape, chunk, strict=True))
+def _counts(shape: Sequence[int], chunk: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-(-size // step) for size, step in zip(shape, chunk, strict=True))
 
 
 def _unusable(where: str, found: object) -> InputError:

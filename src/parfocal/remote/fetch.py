@@ -1,4 +1,4 @@
-"""Fetch a file or an OME-Zarr from a web server into a folder."""
+"""Fetch a file or an OME-Zarr from a web server or an object store into a folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from parfocal.errors import ConfigurationError, RemoteError
-from parfocal.models.source import HttpSource
+from parfocal.models.source import HttpSource, S3Source
 from parfocal.remote.chunks import ChunkGrid
-from parfocal.remote.site import Download, Retry, Site
+from parfocal.remote.partial import Download, Expected
+from parfocal.remote.site import Retry, Site
+from parfocal.remote.together import together
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 
-__all__ = ["Fetched", "fetch", "fetch_beside", "list_remote_images"]
+__all__ = ["Fetched", "below", "fetch", "fetch_beside", "list_remote_images", "one_image"]
 
 Progress = Callable[[int, int], None]
+Remote = HttpSource | S3Source
 T = TypeVar("T")
 
 
@@ -31,6 +34,8 @@ class Fetched:
         The file, or the folder of the OME-Zarr.
     file : Download or None
         Size and digest of a file; None for an OME-Zarr.
+    received : int
+        How many bytes came.
     keys, absent : int
         How many chunks or shards the metadata of an OME-Zarr names, and how many of them
         the server does not have, which read as the fill value.
@@ -42,6 +47,7 @@ class Fetched:
 
     path: Path
     file: Download | None = None
+    received: int = 0
     keys: int = 0
     absent: int = 0
     empty_arrays: tuple[str, ...] = ()
@@ -49,15 +55,26 @@ class Fetched:
 
 
 def fetch(
-    source: HttpSource, folder: Path, progress: Progress, retry: Retry | None = None
+    source: Remote,
+    folder: Path,
+    progress: Progress,
+    retry: Retry | None = None,
+    expected: Expected | None = None,
 ) -> Fetched:
     """Download a file, or the image that an OME-Zarr holds, into `folder`.
 
     An OME-Zarr is copied key by key as it is, with all levels and label images. Memory does
     not grow with it.
 
+    Parameters
+    ----------
+    expected : Expected, optional
+        What was told of the file; an OME-Zarr is not compared with it.
+
     Raises
     ------
+    VerificationError
+        If the file is another one than was told.
     RemoteError
         If the server refuses, breaks off, or does not answer; or nothing lies at the URL.
     InputError
@@ -65,11 +82,11 @@ def fetch(
     ConfigurationError
         If it holds several images: a source names one.
     """
-    return _run(_fetch(source, folder, progress, Site(source.url, retry)))
+    return _run(_fetch(source, folder, progress, Site(source, retry), expected or Expected()))
 
 
 def fetch_beside(
-    source: HttpSource, name: str, folder: Path, retry: Retry | None = None
+    source: Remote, name: str, folder: Path, retry: Retry | None = None
 ) -> Download | None:
     """Download the file `name` that lies beside `source`; None if the server does not have it.
 
@@ -78,13 +95,20 @@ def fetch_beside(
     RemoteError
         As `fetch`.
     """
+    site = Site(_beside(source, name), retry)
+    return _run(site.download("", folder / name, ["sha256"]))
+
+
+def _beside(source: Remote, name: str) -> Remote:
+    if isinstance(source, S3Source):
+        folder = source.key.rpartition("/")[0]
+        return S3Source(source.bucket, f"{folder}/{name}" if folder else name)
     address = urlsplit(source.url)
     beside = f"{address.path.rsplit('/', 1)[0]}/{quote(name)}"
-    site = Site(urlunsplit((address.scheme, address.netloc, beside, address.query, "")), retry)
-    return _run(site.download("", folder / name))
+    return HttpSource(urlunsplit((address.scheme, address.netloc, beside, address.query, "")))
 
 
-def list_remote_images(source: HttpSource, retry: Retry | None = None) -> list[RemoteImage] | None:
+def list_remote_images(source: Remote, retry: Retry | None = None) -> list[RemoteImage] | None:
     """Return the images of the OME-Zarr at a URL, or None where there is no OME-Zarr.
 
     Raises
@@ -94,7 +118,7 @@ def list_remote_images(source: HttpSource, retry: Retry | None = None) -> list[R
     """
 
     async def work() -> list[RemoteImage] | None:
-        tree = await _tree(source, Site(source.url, retry))
+        tree = await _tree(source, Site(source, retry))
         return await tree.list_images() if tree else None
 
     return _run(work())
@@ -104,31 +128,56 @@ def _run(work: Coroutine[None, None, T]) -> T:
     return asyncio.run(work)
 
 
-async def _tree(source: HttpSource, site: Site) -> Tree | None:
+async def _tree(source: Remote, site: Site) -> Tree | None:
     # A query belongs to one file; a Zarr has many keys.
-    return None if "?" in source.url else await open_tree(site)
+    has_query = isinstance(source, HttpSource) and "?" in source.url
+    return None if has_query else await open_tree(site)
 
 
-async def _fetch(source: HttpSource, folder: Path, progress: Progress, site: Site) -> Fetched:
+async def _fetch(
+    source: Remote, folder: Path, progress: Progress, site: Site, expected: Expected
+) -> Fetched:
     tree = await _tree(source, site)
     if tree:
         name = source.name if source.name.endswith(".zarr") else f"{source.name}.ome.zarr"
         return await _fetch_zarr(tree, folder / name, progress)
     path = folder / source.name
-    file = await site.download("", path)
+    file = await site.download("", path, expected.algorithms, progress)
     if file is None:
         what = "There is nothing at the URL"
         found = "status 404 Not Found"
-        raise RemoteError(what, where=source.url, found=found, remedy="Check the URL.")
-    progress(1, 1)
-    return Fetched(path, file)
+        raise RemoteError(what, where=site.url, found=found, remedy="Check the URL.")
+    expected.check(file, site.url)
+    progress(file.size_bytes, file.size_bytes)
+    return Fetched(path, file, received=site.received)
 
 
-async def _fetch_zarr(tree: Tree, root: Path, progress: Progress) -> Fetched:
+async def one_image(tree: Tree) -> RemoteImage:
+    """Return the image that an OME-Zarr holds.
+
+    Raises
+    ------
+    ConfigurationError
+        If it holds none or several.
+    RemoteError, InputError
+        As `Tree.list_images`.
+    """
     images = await tree.list_images()
     if len(images) != 1:
         raise _not_one(tree.site.url, images)
-    await tree.add_image(images[0].path)
+    return images[0]
+
+
+def below(source: Remote, path: str) -> Remote:
+    """Return what lies at a path below a source."""
+    if isinstance(source, S3Source):
+        return S3Source(source.bucket, f"{source.key}/{path}")
+    return HttpSource(f"{source.url}/{quote(path)}")
+
+
+async def _fetch_zarr(tree: Tree, root: Path, progress: Progress) -> Fetched:
+    image = await one_image(tree)
+    await tree.add_image(image.path)
     absent = await _fetch_chunks(tree, root, progress)
     # The documents come last, so that what they promise is there.
     for key, data in sorted(tree.documents.items(), reverse=True):
@@ -137,6 +186,7 @@ async def _fetch_zarr(tree: Tree, root: Path, progress: Progress) -> Fetched:
         path.write_bytes(data)
     return Fetched(
         root,
+        received=tree.site.received,
         keys=sum(len(grid) for grid in tree.grids),
         absent=sum(absent.values()),
         empty_arrays=tuple(g.path for g in tree.grids if len(g) and absent[g.path] == len(g)),
@@ -149,25 +199,22 @@ async def _fetch_chunks(tree: Tree, root: Path, progress: Progress) -> dict[str,
     absent = dict.fromkeys((grid.path for grid in tree.grids), 0)
     total = sum(len(grid) for grid in tree.grids)
     queue = _keys(tree.grids)
+    made: set[Path] = set()
     done = 0
 
     async def work() -> None:
         nonlocal done
         for grid, key in queue:
             path = root / key
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
             if await tree.site.download(key, path) is None:
                 absent[grid.path] += 1
             done += 1
             progress(done, total)
 
-    workers = [asyncio.create_task(work()) for _ in range(min(tree.site.in_flight, total))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    await together(work() for _ in range(min(tree.site.in_flight, total)))
     return absent
 
 

@@ -17,8 +17,16 @@ from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Parameters
 from parfocal.models.naming import earlier_names, image_id_of
 from parfocal.models.sheet import Row, read_sheet, write_sheet
-from parfocal.models.source import HttpSource, LocalSource, is_uri, parse_source
+from parfocal.models.source import (
+    HttpSource,
+    LocalSource,
+    S3Source,
+    is_uri,
+    parse_source,
+)
 from parfocal.steps import SUMMARIES
+from parfocal.steps.sources.listers import Inquiry
+from parfocal.steps.sources.rows import rows_of_archive, rows_of_url
 
 if TYPE_CHECKING:
     from parfocal.remote.folders import Listing
@@ -38,13 +46,22 @@ class ListImagesParams(Parameters):
 
     source: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, folders, glob patterns, OME-Zarr URLs, or sample sheets (.tsv).",
+        description="Files, folders, glob patterns, URIs of images or of what holds them, or "
+        "sample sheets (.tsv).",
     )
     recursive: bool = Field(
         default=False, description="Whether to search folders within folders too."
     )
     pattern: str = Field(
-        default="*", min_length=1, description="Which file names to take from folders."
+        default="*",
+        min_length=1,
+        description="Which names to take: of files in folders, and of images in archives.",
+    )
+    tags: tuple[str, ...] = Field(
+        default=(), description="Take only images that have all of these tags."
+    )
+    key_values: dict[str, str] = Field(
+        default={}, description="Take only images with these values under these keys."
     )
 
     @field_validator("source", mode="before")
@@ -76,7 +93,7 @@ def run(
     rows: list[Row] = []
     known = _Known(home)
     for text in params.source:
-        found = list(_rows(text, params, known, context))
+        found = [row for row in _rows(text, params, known, context) if _is_wanted(row, params)]
         if not found and not known.dropped:
             what = "The source holds no image"
             remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
@@ -124,11 +141,23 @@ def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) 
             name=source.name,
             source=text,
         )
-        return _rows_of_url(draft, source)
+        return rows_of_url(draft, source)
+    if not isinstance(source, LocalSource):
+        return rows_of_archive(source, Inquiry(params.pattern, params.recursive, context))
     if text.endswith(".tsv"):
         return _rows_of_sheet(source.path, known, context)
     path = str(source.path) if is_uri(text) else text
     return _rows_of_path(path, params, known, context)
+
+
+def _is_wanted(row: Row, params: ListImagesParams) -> bool:
+    """Return whether a row has the tags and values that are asked for."""
+    free = row.as_text()
+    tags = free.get("tags", "").split("; ")
+    return set(params.tags) <= set(tags) and all(
+        value in free.get(key, free.get(f"key:{key}", "")).split("; ")
+        for key, value in params.key_values.items()
+    )
 
 
 def _rows_of_path(
@@ -204,28 +233,10 @@ def _rows_of_sheet(path: Path, known: _Known, context: Context) -> Iterator[Row]
             yield row
         elif isinstance(source, LocalSource):
             yield from _rows_of_file(row, source.path, row.image_id, known, context)
+        elif isinstance(source, HttpSource | S3Source):
+            yield from rows_of_url(row, source)
         else:
-            yield from _rows_of_url(row, source)
-
-
-def _rows_of_url(draft: Row, source: HttpSource) -> Iterator[Row]:
-    from parfocal.remote.fetch import list_remote_images
-
-    images = list_remote_images(source)
-    if images is None or len(images) == 1:
-        yield draft
-        return
-    for image in images:
-        yield draft.model_copy(
-            update={
-                "image_id": image_id_of(draft.image_id, draft.source, series=image.path),
-                "name": f"{draft.name or source.name} [{image.path}]",
-                "source": f"{source.url}/{image.path}",
-                "plate": image.plate or draft.plate,
-                "well": image.well or draft.well,
-                "field": image.field or draft.field,
-            }
-        )
+            yield row
 
 
 def _rows_of_file(
@@ -287,8 +298,8 @@ def _tell_passed_over(
 def _home(text: str) -> str:
     """Return the folder whose images are called by their mere names."""
     source = parse_source(text)
-    if isinstance(source, HttpSource):
-        return source.url.rsplit("/", 1)[0]
+    if not isinstance(source, LocalSource):
+        return source.uri.rsplit("/", 1)[0]
     path = source.path
     if path.is_dir() and not is_zarr(path):
         return str(path)

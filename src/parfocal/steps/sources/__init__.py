@@ -1,0 +1,1 @@
+"""How the kinds of sources are listed and fetched."""

@@ -1,0 +1,105 @@
+"""List what sources in object stores and archives hold."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from parfocal.core.step import Context
+from parfocal.models.found_image import FoundImage
+from parfocal.models.source import BiaSource, IdrSource, S3Source
+
+__all__ = ["LISTERS", "Inquiry"]
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What a lister is told.
+
+    Attributes
+    ----------
+    pattern : str
+        Which names to take from folders.
+    recursive : bool
+        Whether to search folders within folders.
+    context : Context
+        Of the step, for warnings.
+    """
+
+    pattern: str
+    recursive: bool
+    context: Context
+
+    def wants(self, name: str) -> bool:
+        """Return whether a name is one of those to take."""
+        return fnmatch.fnmatchcase(name, self.pattern)
+
+
+def list_s3(source: S3Source, inquiry: Inquiry) -> list[FoundImage]:
+    """Return the files and OME-Zarrs below a prefix; or what lies there itself."""
+    from parfocal.images.candidates import is_image_name
+    from parfocal.remote.bucket import list_keys
+    from parfocal.remote.fetch import list_remote_images
+
+    if source.key and list_remote_images(source) is not None:
+        return [FoundImage(source.uri, source.name)]
+    found, ignored = [], []
+    for item in list_keys(source, recursive=inquiry.recursive):
+        name = item.key.rpartition("/")[2]
+        if not (item.is_zarr or is_image_name(name)):
+            ignored.append(item.key)
+        elif inquiry.wants(name):
+            size = {} if item.size_bytes is None else {"size_bytes": str(item.size_bytes)}
+            found.append(FoundImage(S3Source(source.bucket, item.key).uri, name, columns=size))
+    inquiry.context.warn_of("file(s) that are not images were ignored", ignored)
+    return found or ([FoundImage(source.uri, source.name)] if _is_file(source) else [])
+
+
+def _is_file(source: S3Source) -> bool:
+    return "." in source.name and bool(source.key)
+
+
+def list_idr(source: IdrSource, inquiry: Inquiry) -> list[FoundImage]:
+    """Return the images of a study, container or plate of the IDR."""
+    from parfocal.remote import idr
+
+    if source.kind == "zarr":
+        return [FoundImage(source.uri, source.name)]
+    return [image for image in idr.list_idr(source) if inquiry.wants(image.name)]
+
+
+def list_bia(source: BiaSource, inquiry: Inquiry) -> list[FoundImage]:
+    """Return the images of a study of the BioImage Archive.
+
+    Where no file fits, they are the OME-Zarrs that the archive made.
+    """
+    from parfocal.images.candidates import is_image_name
+    from parfocal.remote.bia import list_study
+
+    ignored: list[str] = []
+
+    def is_wanted(path: str) -> bool:
+        name = path.rpartition("/")[2]
+        if not (name.endswith(".zarr") or is_image_name(name)):
+            ignored.append(path)
+            return False
+        return inquiry.wants(name)
+
+    files, zarrs = list_study(source, is_wanted)
+    inquiry.context.warn_of("file(s) that are not images were ignored", ignored)
+    if files and zarrs:
+        inquiry.context.warn(
+            f"{source.uri}: the archive has {len(zarrs)} OME-Zarrs too, made from files of the "
+            f"study, such as {zarrs[0].source}: list those by their URLs"
+        )
+    return files or zarrs
+
+
+LISTERS: dict[type, Callable[[Any, Inquiry], Iterable[FoundImage]]] = {
+    S3Source: list_s3,
+    IdrSource: list_idr,
+    BiaSource: list_bia,
+}
+"""How each kind of source is expanded into images: ``lister(source, inquiry)``."""

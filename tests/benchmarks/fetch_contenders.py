@@ -1,0 +1,76 @@
+"""Ways to fetch the chunks of an OME-Zarr from a web server, each a program of its own.
+
+``python -m tests.benchmarks.fetch_contenders NAME URL CHUNKS FOLDER`` fetches and prints how many
+seconds that took, without the time for starting Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+IN_FLIGHT = 64
+
+
+def ours(url: str, count: int, folder: Path) -> None:
+    """Fetch with Parfocal: metadata first, files in place, sizes checked, faults mended."""
+    from parfocal.models.source import HttpSource
+    from parfocal.remote.fetch import fetch
+
+    fetched = fetch(HttpSource(url), folder, lambda _done, _total: None)
+    assert fetched.keys == count
+
+
+def sequential(url: str, count: int, folder: Path) -> None:
+    """Fetch one chunk after the other on one connection."""
+    import requests
+
+    with requests.Session() as session:
+        for number in range(count):
+            answer = session.get(f"{url}/0/c/{number}/0/0", timeout=60)
+            answer.raise_for_status()
+            (folder / str(number)).write_bytes(answer.content)
+
+
+def obstore_alone(url: str, count: int, folder: Path) -> None:
+    """Let obstore get all chunks into memory, and do nothing with them."""
+    import obstore
+    from obstore.store import HTTPStore
+
+    store = HTTPStore.from_url(url, client_options={"allow_http": True})
+
+    async def work() -> None:
+        slots = asyncio.Semaphore(IN_FLIGHT)
+
+        async def get(number: int) -> int:
+            async with slots:
+                answer = await obstore.get_async(store, f"0/c/{number}/0/0")
+                return len(await answer.bytes_async())
+
+        assert all(await asyncio.gather(*(get(number) for number in range(count))))
+
+    asyncio.run(work())
+
+
+CONTENDERS: dict[str, Callable[[str, int, Path], None]] = {
+    "ours": ours,
+    "sequential": sequential,
+    "obstore": obstore_alone,
+}
+
+
+def main() -> None:
+    """Run the contender that the command line names."""
+    name, url, count, folder = sys.argv[1:]
+    target = Path(folder)
+    target.mkdir(parents=True)
+    start = time.perf_counter()
+    CONTENDERS[name](url, int(count), target)
+    print(f"seconds {time.perf_counter() - start:.3f}")
+
+
+if __name__ == "__main__":
+    main()
