@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .host import Server
     from .sessions import Session
 
-__all__ = ["submit"]
+__all__ = ["perform", "submit"]
 
 logger = logging.getLogger(__name__)
 
@@ -283,7 +283,7 @@ class _Handle(omero.cmd.Handle):
 
     def close(self, current: Any = None) -> None:
         """Forget the command."""
-        if self._server.adapter.find(self.identity) is not None:
+        if self.identity is not None and self._server.adapter.find(self.identity) is not None:
             self._server.adapter.remove(self.identity)
 
 
@@ -302,3 +302,10 @@ def submit(server: Server, session: Session, request: Any, current: Any) -> Any:
     handle.identity = proxy.ice_getIdentity()
     threading.Thread(target=handle.run, args=(call,), daemon=True, name="command").start()
     return omero.cmd.HandlePrx.uncheckedCast(proxy)
+
+
+def perform(server: Server, session: Session, request: Any, call: Call) -> Any:
+    """Do a command at once; return its handle, which is no Ice object."""
+    handle = _Handle(server, session, request, None)
+    handle.run(call)
+    return handle

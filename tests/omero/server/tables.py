@@ -14,7 +14,8 @@ import omero.grid
 import omero.hdfstorageV2
 import omero.tables
 
-from .calls import entering
+from .calls import ALL_GROUPS, entering
+from .commands import perform
 from .entities import Entity
 from .managed import repositories
 from .permissions import Right, can_read, rights
@@ -66,10 +67,9 @@ class _Owner:
         return _FileOfTable(self._server, self._session, context)
 
     def submit(self, request: Any) -> Any:
-        """Start a command of the user's."""
-        from .commands import submit
-
-        return submit(self._server, self._session, request, None)
+        """Do a command of the user's."""
+        call = call_for(self._server, self._session, {"omero.group": str(ALL_GROUPS)})
+        return perform(self._server, self._session, request, call)
 
 
 class _FileOfTable:
@@ -112,14 +112,16 @@ def _spoilable(name: str) -> Any:
     original = getattr(omero.tables.TableI, name)
 
     @functools.wraps(original)
-    def operation(self: _Table, *arguments: Any, current: Any = None) -> Any:
-        *given, current = (*arguments, current) if current is not None else arguments
+    def operation(self: _Table, *arguments: Any) -> Any:
+        if not arguments or not isinstance(arguments[-1], Ice.Current):
+            return original(self, *arguments)  # a table calls itself
+        *given, current = arguments
         server, session = self._server, self._session
         server.faults.before("Table", name, session.uuid, current)
         server.sessions.demand(session.uuid)
         if name in _WRITING:
             _check_disk(server, given)
-        result = original(self, *given, current=current)
+        result = original(self, *given, current)
         server.faults.after("Table", name, session.uuid, current)
         return result
 
