@@ -96,6 +96,7 @@ class OmeroSession:
         self._keep_alive.stop()
         _LIVE.discard(self)
         with suppress(*what_omero_raises()):
+            self._client.getSession().ice_invocationTimeout(1000 * _CLOSE_TIMEOUT_S).ice_ping()
             if self.owned:
                 self._client.destroySession(self.key)
             self._client.closeSession()

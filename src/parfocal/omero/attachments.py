@@ -1,0 +1,226 @@
+"""Files that are attached to objects of an OMERO server: find, read, write, remove."""
+
+from __future__ import annotations
+
+import mimetypes
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from parfocal.errors import InputError, ParfocalError
+from parfocal.models.source import OmeroSource
+from parfocal.omero.connection import Connection
+from parfocal.omero.files import download_file, upload_file
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
+
+__all__ = ["Attachment", "attach", "attachments", "download", "remove"]
+
+_ATTACHED = (
+    "select a.id, f.id, a.details.group.id, f.name, f.size, f.hash, h.value, "
+    "a.details.updateEvent.time from FileAnnotation a join a.file f left outer join f.hasher h "
+    "where a.ns = :ns and a.id in (select l.child.id from %s l where l.parent.id = :id)"
+)
+_DELETE_LOOPS, _DELETE_STEP_MS = 600, 500
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that is attached to an object.
+
+    Attributes
+    ----------
+    annotation_id, file_id, group_id : int
+        Of the file annotation, of its original file, and of their group.
+    name : str
+        Name of the file.
+    size_bytes : int
+        Its size.
+    sha1 : str or None
+        Its checksum in hex digits, where the server knows it.
+    updated_s : float
+        When it was attached, by the clock of the server, in seconds since 1970.
+    """
+
+    annotation_id: int
+    file_id: int
+    group_id: int
+    name: str
+    size_bytes: int
+    sha1: str | None
+    updated_s: float
+
+
+def attachments(
+    connection: Connection, target: OmeroSource, namespace: str, name: str | None = None
+) -> list[Attachment]:
+    """Return the files attached to an object in a namespace, the newest first.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server of `target`.
+    target : OmeroSource
+        The object; one that does not exist has none.
+    namespace : str
+        Namespace of the annotations.
+    name : str, optional
+        Of the files; all if not given.
+
+    Raises
+    ------
+    ParfocalError
+        As `Connection.call` does.
+    """
+    return connection.call(lambda gateway: _find(gateway, target, namespace, name))
+
+
+def attach(
+    connection: Connection, target: OmeroSource, path: Path, name: str, namespace: str
+) -> Attachment:
+    """Attach a file to an object, in place of one of that name and namespace.
+
+    The old one is removed when the new one is there. If that fails in between, the next call
+    removes both.
+
+    Raises
+    ------
+    InputError
+        If there is no such object, the user may not annotate it, or the file cannot be read.
+    RemoteError
+        If the server does not take the file as it is.
+    """
+    group_id = connection.call(lambda gateway: _group_to_write(gateway, target))
+    with connection.in_group(group_id):
+        old = attachments(connection, target, namespace, name)
+        token = f"parfocal/{uuid4()}"
+        mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        file_id = upload_file(connection, path, name, token, mimetype)
+        try:
+            connection.call(lambda gateway: _link(gateway, target, file_id, namespace))
+        except ParfocalError:
+            with suppress(ParfocalError):
+                connection.call(lambda gateway: _delete(gateway, "OriginalFile", [file_id]))
+            raise
+        _remove_all(connection, old)
+        return attachments(connection, target, namespace, name)[0]
+
+
+def download(connection: Connection, attachment: Attachment, path: Path) -> None:
+    """Write an attached file to `path`, and compare it with the server's checksum.
+
+    Raises
+    ------
+    RemoteError
+        If what comes is not what the server says it is.
+    StorageError
+        If `path` cannot be written.
+    """
+    size, sha1 = attachment.size_bytes, attachment.sha1
+    download_file(connection, attachment.file_id, path, size_bytes=size, sha1=sha1)
+
+
+def remove(connection: Connection, target: OmeroSource, name: str, namespace: str) -> None:
+    """Remove the files of a name and namespace from an object, and from the server.
+
+    Raises
+    ------
+    ParfocalError
+        As `Connection.call` does.
+    """
+    found = attachments(connection, target, namespace, name)
+    for group_id in {each.group_id for each in found}:
+        with connection.in_group(group_id):
+            _remove_all(connection, [each for each in found if each.group_id == group_id])
+
+
+def _remove_all(connection: Connection, old: list[Attachment]) -> None:
+    if old:
+        ids = [each.annotation_id for each in old]
+        connection.call(lambda gateway: _delete(gateway, "FileAnnotation", ids))
+
+
+def _group_to_write(gateway: BlitzGateway, target: OmeroSource) -> int:
+    """Return the group of an object that the user may annotate.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = gateway.getObject(target.kind.capitalize(), target.id)
+    if found is None:
+        what = "There is no such object on the OMERO server, or this user may not see it"
+        remedy = "Check the id, and whether the user is in the object's group."
+        raise InputError(what, where=target.uri, remedy=remedy)
+    if not found.canAnnotate():
+        what = "This user may not annotate the object"
+        remedy = "Log in as its owner, or ask the owner of the group for the permission."
+        raise InputError(what, where=target.uri, remedy=remedy)
+    return int(found.getDetails().group.id.val)
+
+
+def _find(
+    gateway: BlitzGateway, target: OmeroSource, namespace: str, name: str | None
+) -> list[Attachment]:
+    from omero.rtypes import rstring, unwrap
+    from omero.sys import ParametersI
+
+    query = _ATTACHED % _link_kind(target)
+    parameters = ParametersI()
+    parameters.addId(target.id)
+    parameters.add("ns", rstring(namespace))
+    if name is not None:
+        query += " and f.name = :name"
+        parameters.add("name", rstring(name))
+    service = gateway.getQueryService()
+    rows = service.projection(f"{query} order by a.id desc", parameters, gateway.SERVICE_OPTS)
+    return [_attachment(*unwrap(row)) for row in rows]
+
+
+def _attachment(
+    annotation: int,
+    file: int,
+    group: int,
+    name: str,
+    size: int,
+    digest: str | None,
+    hasher: str | None,
+    updated_ms: int,
+) -> Attachment:
+    sha1 = digest if hasher == "SHA1-160" else None
+    return Attachment(annotation, file, group, name, size, sha1, updated_ms / 1000)
+
+
+def _link(gateway: BlitzGateway, target: OmeroSource, file_id: int, namespace: str) -> None:
+    """Attach an uploaded file, unless an earlier call has done it whose answer was lost."""
+    import omero
+    from omero.rtypes import rstring
+    from omero.sys import ParametersI
+
+    parameters = ParametersI()
+    parameters.addId(file_id)
+    query = "select a.id from FileAnnotation a where a.file.id = :id"
+    if gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS):
+        return
+    annotation = omero.model.FileAnnotationI()
+    annotation.ns = rstring(namespace)
+    annotation.file = omero.model.OriginalFileI(file_id, False)
+    link = getattr(omero.model, f"{_link_kind(target)}I")()
+    link.parent = getattr(omero.model, f"{target.kind.capitalize()}I")(target.id, False)
+    link.child = annotation
+    gateway.getUpdateService().saveObject(link, gateway.SERVICE_OPTS)
+
+
+def _link_kind(target: OmeroSource) -> str:
+    return f"{target.kind.capitalize()}AnnotationLink"
+
+
+def _delete(gateway: BlitzGateway, kind: str, ids: list[int]) -> None:
+    from omero.cmd import Delete2
+
+    request = Delete2(targetObjects={kind: ids})
+    gateway.c.submit(request, loops=_DELETE_LOOPS, ms=_DELETE_STEP_MS)

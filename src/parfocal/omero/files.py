@@ -1,0 +1,177 @@
+"""Original files of an OMERO server, read and written in pieces that outlive a lost connection."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from parfocal.errors import InputError, RemoteError, StorageError
+from parfocal.omero.connection import Connection
+from parfocal.omero.faults import what_omero_raises
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
+
+__all__ = ["download_file", "upload_file"]
+
+_PIECE_BYTES = 4 << 20
+_SHA1 = "SHA1-160"
+
+
+def download_file(
+    connection: Connection, file_id: int, path: Path, *, size_bytes: int, sha1: str | None
+) -> None:
+    """Write an original file of the server to `path`.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    file_id : int
+        Id of the original file.
+    path : Path
+        Where to write it.
+    size_bytes : int
+        Its size.
+    sha1 : str or None
+        Its checksum in hex digits, compared if given.
+
+    Raises
+    ------
+    RemoteError
+        If what comes differs in size or checksum.
+    InputError
+        If the user may not read it.
+    StorageError
+        If `path` cannot be written.
+    """
+    digest = hashlib.sha1(usedforsecurity=False)
+    done = 0
+    try:
+        with path.open("wb") as target:
+
+            def go_on(gateway: BlitzGateway) -> None:
+                nonlocal done
+                store = gateway.createRawFileStore()
+                try:
+                    store.setFileId(file_id, gateway.SERVICE_OPTS)
+                    while done < size_bytes:
+                        piece = store.read(done, min(_PIECE_BYTES, size_bytes - done))
+                        if not piece:
+                            return
+                        target.write(piece)
+                        digest.update(piece)
+                        done += len(piece)
+                finally:
+                    _close(store)
+
+            connection.call(go_on)
+    except OSError as error:
+        what = "The file from the OMERO server cannot be written"
+        raise StorageError(what, where=path, found=error.strerror) from error
+    _compare(f"{connection.server.uri}, OriginalFile {file_id}", size_bytes, done)
+    if sha1:
+        _compare(f"{connection.server.uri}, OriginalFile {file_id}", sha1, digest.hexdigest())
+
+
+def upload_file(connection: Connection, path: Path, name: str, folder: str, mimetype: str) -> int:
+    """Write a file to the server, in the group of the connection, and return its id.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    path : Path
+        The file.
+    name : str
+        Its name on the server.
+    folder : str
+        Its path there; unique, since the file is known by it when an answer was lost.
+    mimetype : str
+        Its kind.
+
+    Raises
+    ------
+    RemoteError
+        If what the server has differs in size or checksum, or its disk is full.
+    InputError
+        If the user may not write, or `path` cannot be read.
+    """
+    try:
+        with path.open("rb") as source:
+            sha1 = hashlib.file_digest(source, "sha1").hexdigest()
+            size = source.tell()
+            file_id = connection.call(
+                lambda gateway: _created(gateway, name, folder, mimetype, size)
+            )
+            there = _write(connection, file_id, source, size)
+    except OSError as error:
+        what = "The file for the OMERO server cannot be read"
+        raise InputError(what, where=path, found=error.strerror) from error
+    _compare(f"{connection.server.uri}, OriginalFile {file_id}", (size, sha1), there)
+    return file_id
+
+
+def _created(gateway: BlitzGateway, name: str, folder: str, mimetype: str, size: int) -> int:
+    """Return the id of a new original file, or of the one that an earlier call has made."""
+    import omero
+    from omero.rtypes import rlong, rstring, unwrap
+    from omero.sys import ParametersI
+
+    parameters = ParametersI()
+    parameters.add("path", rstring(folder))
+    query = "select f.id from OriginalFile f where f.path = :path"
+    rows = gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS)
+    if rows:
+        return int(unwrap(rows[0])[0])
+    file = omero.model.OriginalFileI()
+    file.name, file.path = rstring(name), rstring(folder)
+    file.mimetype, file.size = rstring(mimetype), rlong(size)
+    file.hasher = omero.model.ChecksumAlgorithmI()
+    file.hasher.value = rstring(_SHA1)
+    saved = gateway.getUpdateService().saveAndReturnObject(file, gateway.SERVICE_OPTS)
+    return int(saved.id.val)
+
+
+def _write(
+    connection: Connection, file_id: int, source: BinaryIO, size: int
+) -> tuple[int, str | None]:
+    """Write the bytes of a file; return the size and the checksum that the server then states."""
+    done = 0
+
+    def go_on(gateway: BlitzGateway) -> tuple[int, str | None]:
+        nonlocal done
+        store = gateway.createRawFileStore()
+        try:
+            store.setFileId(file_id, gateway.SERVICE_OPTS)
+            while done < size:
+                source.seek(done)
+                piece = source.read(_PIECE_BYTES)
+                if not piece:
+                    break  # it was cut off meanwhile, which the comparison finds
+                store.write(piece, done, len(piece))
+                done += len(piece)
+            # A store that has not written anything saves nothing: for an empty file, and
+            # for one that was written before the connection was lost.
+            store.truncate(done)
+            saved = store.save()
+        finally:
+            _close(store)
+        return int(saved.size.val), saved.hash.val if saved.hash else None
+
+    return connection.call(go_on)
+
+
+def _close(store: Any) -> None:
+    """Close a service, also where its session was lost."""
+    with suppress(*what_omero_raises()):
+        store.close()
+
+
+def _compare(where: str, expected: object, found: object) -> None:
+    if expected != found:
+        what = "A file is not the same on the OMERO server and here"
+        remedy = "Run again; if it happens again, the file on the server may be damaged."
+        raise RemoteError(what, where=where, expected=expected, found=found, remedy=remedy)
