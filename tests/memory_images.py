@@ -45,12 +45,18 @@ def five(pixels: Any, dtype: str | None = None) -> MemoryImage:
 
 
 def save(
-    path: Path, pixels: NDArray[Any], axes: str, *, labels: bool = False, **sizes: Any
+    path: Path,
+    pixels: NDArray[Any],
+    axes: str,
+    *,
+    labels: bool = False,
+    options: ZarrOptions | None = None,
+    **sizes: Any,
 ) -> Path:
     """Write an OME-Zarr of `axes`, and return its path."""
     metadata = ImageMetadata(
         name=path.stem, axes=axes, shape=pixels.shape, dtype=pixels.dtype.name, **sizes
     )
     whole = pixels.reshape([metadata.size(axis) for axis in AXES])
-    write_ome_zarr(path, metadata, MemoryImage(whole), ZarrOptions(), labels=labels)
+    write_ome_zarr(path, metadata, MemoryImage(whole), options or ZarrOptions(), labels=labels)
     return path

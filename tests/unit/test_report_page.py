@@ -320,20 +320,36 @@ def test_what_was_used_is_told_in_parts_of_what_was_predicted():
     assert "predicted and used" not in Reader(render_page(report())).text
 
 
-def test_seams_are_told_for_the_run_where_tiles_were_used():
+def seams(p, near=9):
+    return Findings(seams=Seams("blocks", p, p < 0.001, 40, 4.5, near))
+
+
+def test_seams_are_told_for_the_run_where_there_are_borders():
     def tiled(image_id, p, near=9):
-        return image(image_id, findings=Findings(seams=Seams(p, p < 0.001, 40, 4.5, near)))
+        return image(image_id, findings=seams(p, near))
 
     assert "Seams:" not in Reader(render_page(report(image()))).text
     text = Reader(render_page(report(image(), tiled("b", 0.2)))).text
-    assert (
-        "1 image was segmented in overlapping tiles; objects at the borders of tiles do not" in text
-    )
+    told = "1 image was segmented in several blocks, tiles or windows; objects at the borders of"
+    assert f"{told} these do not differ" in text
     text = Reader(render_page(report(tiled("a", 1e-9), tiled("b", 0.2)))).text
-    assert "2 images were segmented in overlapping tiles; in 1 of them objects at" in text
+    assert "2 images were segmented in several blocks, tiles or windows; in 1 of them obj" in text
+    assert "in so many" not in text
     assert "nothing is known" not in text
     text = Reader(render_page(report(tiled("a", 0.8, near=0), tiled("b", 0.2)))).text
     assert "In 1 no objects lie near borders, so that nothing is known." in text
+
+
+def test_few_seams_in_very_many_images_may_be_by_chance():
+    def page_of(seen):
+        values = [1e-5] * seen + [0.4] * (2000 - seen)
+        images = (image(f"i{n}", findings=seams(p)) for n, p in enumerate(values))
+        return render_page(report(*images))
+
+    assert "differ from the others, which may be by chance in so many." in Reader(page_of(4)).text
+    assert "in so many" not in Reader(page_of(9)).text
+    assert b'class="note bad">Seams' in page_of(9)
+    assert b'class="note bad">Seams' not in page_of(4)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +358,5 @@ def test_seams_are_told_for_the_run_where_tiles_were_used():
 )
 def test_a_card_tells_the_seam_score(p, near, word):
     picture = Picture(b"", None, 4, 4, (), "", "4 x 4")
-    findings = Findings(seams=Seams(p, p < 0.001, 40, 4.5, near))
-    text = Reader(render_page(report(image(findings=findings, card=Card(picture, ()))))).text
-    assert f"Seams {word} p = " in text
+    shown = image(findings=seams(p, near), card=Card(picture, ()))
+    assert f"Seams {word} blocks, p = " in Reader(render_page(report(shown))).text

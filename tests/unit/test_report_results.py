@@ -57,12 +57,13 @@ FAILURE = Failure(type="InputError", message="broken: x.tif", exit_code=2)
 
 
 SEAMS = {"p": 1e-5, "significant": True, "flat": 40, "flat_expected": 4.5, "near": 3}
+SEAMS |= {"borders": "tiles"}
 
 
 def test_the_seam_score_is_that_of_the_labels(folder):
     details = {"objects": 9, "seams": SEAMS}
     folder.record("segment-objects", parameters={"label_name": "cells"}, details=details)
-    assert folder.read().findings("a", "cells").seams == Seams(1e-5, True, 40, 4.5, 3)
+    assert folder.read().findings("a", "cells").seams == Seams("tiles", 1e-5, True, 40, 4.5, 3)
     assert folder.read().findings("a", "nuclei").seams is None
 
 

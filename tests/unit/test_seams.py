@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.stats import binomtest, mannwhitneyu
 
 from parfocal.analysis import seams
-from parfocal.analysis.seams import score_seams
+from parfocal.analysis.seams import score_seams, score_volumes
 from parfocal.analysis.stitch import Stitched, Tiling
 
 
@@ -97,6 +97,27 @@ def test_volumes_are_taken_together():
     alone, together = score_seams(several[:1]), score_seams(several)
     assert together.p < alone.p
     assert together.objects == sum(one.objects for one in several)
+
+
+def test_the_same_objects_at_many_times_are_no_further_evidence():
+    rng = np.random.default_rng(5)
+    whole = stitched(discs(400, 250, rng), TILING)
+    pieces = stitched(cut(discs(400, 250, rng), 100), TILING)
+    alone, often = score_volumes([[whole]]), score_volumes([[whole]] * 20)
+    assert alone == score_seams([whole])
+    assert (often.p, often.volumes) == (min(1, 20 * alone.p), 20)
+    assert (often.objects, often.near) == (20 * alone.objects, 20 * alone.near)
+    one_of_them = score_volumes([[whole]] * 5 + [[pieces]])
+    assert one_of_them.p == 6 * score_seams([pieces]).p
+    assert one_of_them.significant
+
+
+def test_of_very_many_volumes_some_are_tested():
+    some = stitched(cut(discs(400, 60, np.random.default_rng(6)), 100), TILING)
+    score = score_volumes([[some]] * 1000)
+    assert score.volumes == seams.MOST
+    assert score.objects == 1000 * len(some.sizes)
+    assert score_volumes([]).p == 1
 
 
 @pytest.mark.parametrize("tiling", [TILING, Tiling((1, 400, 400), (1, 400, 400), (0, 0, 0))])

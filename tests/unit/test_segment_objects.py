@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from memory_images import save
-from parfocal.analysis import objects
+from parfocal.analysis import objects, thick_blocks
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
-from parfocal.images import open_image
+from parfocal.images import ZarrOptions, open_image
 from parfocal.models.image import Channel
 from parfocal.steps import measure_objects
 from parfocal.steps.measure_objects import MeasureObjectsParams
@@ -242,6 +242,52 @@ def test_a_region_beyond_the_memory_is_divided_in_windows_and_told(tmp_path):
     assert any("overlapping windows" in warning for warning in context.warnings)
     boundaries = [np.abs(np.diff(pixels(path)[0, 0, 0], axis=1)) > 0 for path in (labels, expected)]
     assert (boundaries[0] != boundaries[1]).mean() < 0.01
+
+
+def many_discs(side=420):
+    """Return a plane of discs in random places, none of them cut."""
+    rng = np.random.default_rng(1)
+    plane = np.full((side, side), 10, np.uint8)
+    y, x = np.indices((13, 13)) - 6
+    for cy, cx in rng.integers(7, side - 7, (500, 2)):
+        window = plane[cy - 6 : cy + 7, cx - 6 : cx + 7]
+        window[y**2 + x**2 <= rng.uniform(3, 6) ** 2] = 200
+    return plane
+
+
+MASK = {
+    "threshold": {"method": "manual", "value": 100},
+    "seeds": {"method": "none"},
+    "edge_fraction": None,
+    "smoothing_px": 0,
+}
+
+
+@pytest.mark.parametrize("params", [{}, MASK])
+def test_seams_of_the_image_itself_are_told_at_the_borders_of_blocks(tmp_path, monkeypatch, params):
+    monkeypatch.setattr(thick_blocks, "BLOCK_SIDE", 70)
+    plane = many_discs()
+    cut = plane.copy()
+    cut[69::70] = cut[:, 69::70] = 10
+    fine = {"chunk_px": 35}
+    whole_image, with_seams = (
+        save(tmp_path / f"{name}.ome.zarr", pixels, "YX", options=ZarrOptions(**fine))
+        for name, pixels in {"whole": plane, "cut": cut}.items()
+    )
+    context, _ = run(tmp_path, whole_image, **params)
+    score = context.details["seams"]
+    assert (score["borders"], score["significant"]) == ("blocks", False)
+    assert score["near"] > 50
+    assert not any("borders" in warning for warning in context.warnings)
+    context, _ = run(tmp_path, with_seams, **params)
+    assert context.details["seams"]["significant"] is True
+    assert any("so that the image has seams of its own" in told for told in context.warnings)
+
+
+def test_one_block_has_no_seams(tmp_path):
+    image = save(tmp_path / "image.ome.zarr", many_discs(), "YX")
+    context, _ = run(tmp_path, image)
+    assert "seams" not in context.details
 
 
 def test_labels_of_64_bits_are_told_written_and_measured(tmp_path, monkeypatch):

@@ -1,11 +1,42 @@
-"""Find a channel by its index or name."""
+"""Find a channel by its index or name, and read it alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Readable, Region, Shape
 from parfocal.errors import ConfigurationError
 from parfocal.models.image import ImageMetadata
 
-__all__ = ["find_channel"]
+__all__ = ["OneChannel", "find_channel"]
+
+
+@dataclass(frozen=True)
+class OneChannel:
+    """One channel of an image as an image of one channel."""
+
+    source: Readable
+    channel: int
+
+    @property
+    def shape5(self) -> Shape:
+        """Size along T, C, Z, Y, X."""
+        t, _, z, y, x = self.source.shape5
+        return t, 1, z, y, x
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the image."""
+        return self.source.dtype
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the pixels of `region` (T, 1, Z, Y, X)."""
+        t, _, z, y, x = region
+        return self.source.read((t, slice(self.channel, self.channel + 1), z, y, x))
 
 
 def find_channel(metadata: ImageMetadata, wanted: int | str) -> int:

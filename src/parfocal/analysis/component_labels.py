@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
+from parfocal.analysis.object_boxes import BoxTable
 from parfocal.analysis.objects import SizeLimits
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, region_shape
 
@@ -25,6 +26,8 @@ class ComponentTable:
         What `label_components` wrote, for all time points.
     block : (1, 1, Z, Y, X)
         Size of its blocks.
+    boxes : BoxTable
+        Sizes and bounding boxes of the objects.
     too_small, too_large : int
         Numbers of components that were dropped.
     large_components : list of int
@@ -33,6 +36,7 @@ class ComponentTable:
 
     labels: Readable
     block: Shape
+    boxes: BoxTable
     too_small: int = 0
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
@@ -51,6 +55,8 @@ class ComponentTable:
         large = counts > limits.most if limits.most is not None else np.zeros_like(small)
         large &= ~small
         kept = 1 + np.flatnonzero(~small & ~large)
+        found = (components.counts[kept], components.lower[kept], components.upper[kept])
+        self.boxes.add(len(self._numbers), *found)
         numbers = np.zeros(len(components) + 1, np.int64)
         ordered = kept[np.argsort(components.firsts[kept])]
         numbers[ordered] = np.arange(1, len(kept) + 1) + self._objects

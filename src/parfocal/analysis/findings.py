@@ -8,9 +8,10 @@ from typing import Any
 
 from parfocal.analysis.models.labels import LabelCounts
 from parfocal.analysis.objects import ObjectTable, label_dtype
-from parfocal.analysis.seams import TiledObjects, score_seams
+from parfocal.analysis.seams import SeamScore, TiledObjects, score_volumes
 from parfocal.analysis.segment import Segmentation
 from parfocal.analysis.stitch import Stitched
+from parfocal.analysis.tiling import Tiling
 
 __all__ = ["Findings", "of_labels", "of_segmentation"]
 
@@ -38,21 +39,27 @@ class Findings:
                 f"{objects} objects need labels of 64 bits, which some programs do not read"
             )
 
-    def add_seams(self, found: Sequence[TiledObjects]) -> None:
-        """Add the seam score of objects that were found in tiles, if there are borders."""
-        if all(len(one.tiling) == 1 for one in found):
-            return
-        score = score_seams(found)
-        self.details["seams"] = score.details()
-        if score.significant:
-            self.warnings.append(
-                f"Objects at the borders of tiles differ from the others (p = {score.p:.1g}): "
-                f"{score.flat} sides lie exactly at a border, {score.flat_expected:.0f} would by "
-                "chance; larger tiles, or a larger overlap, cut fewer objects"
-            )
+    def add_seams(self, volumes: Sequence[Sequence[TiledObjects]], borders: str) -> None:
+        """Add the seam score of the objects of each volume, if there are borders.
 
-    def add_pieces(self, found: Sequence[Stitched]) -> None:
-        """Add how objects were joined where tiles meet."""
+        Parameters
+        ----------
+        volumes : sequence of sequence of TiledObjects
+            As for `score_volumes`.
+        borders : str
+            What the borders are those of: ``tiles``, ``windows`` or ``blocks``.
+        """
+        divided = [volume for volume in volumes if any(len(one.tiling) > 1 for one in volume)]
+        if not divided:
+            return
+        score = score_volumes(divided)
+        self.details["seams"] = {"borders": borders} | score.details()
+        if score.significant:
+            self.warnings.append(_seam_warning(score, borders))
+
+    def add_pieces(self, volumes: Sequence[Sequence[Stitched]], borders: str) -> None:
+        """Add how objects were joined where tiles or windows meet."""
+        found = [one for volume in volumes for one in volume]
         ambiguous = sum(one.ambiguous for one in found)
         self.details.update(
             merged_from_tiles=sum(one.merged for one in found),
@@ -65,11 +72,31 @@ class Findings:
                 "tiles with a larger overlap (of a model), or windows with more memory "
                 "(whole_mib), avoid that"
             )
-        self.add_seams(found)
+        self.add_seams(volumes, borders)
+
+
+def _seam_warning(score: SeamScore, borders: str) -> str:
+    remedy = "larger tiles, or a larger overlap, cut fewer objects"
+    if borders == "blocks":
+        remedy = (
+            "nothing was cut there by the analysis, so that the image has seams of its own, such "
+            "as those of a mosaic or of a camera, or its objects lie in a lattice"
+        )
+    return (
+        f"Objects at the borders of {borders} differ from the others (p = {score.p:.1g}): "
+        f"{score.flat} sides lie exactly at a border, {score.flat_expected:.0f} would by "
+        f"chance; {remedy}"
+    )
 
 
 def of_segmentation(
-    found: Segmentation, *, method: str, source: str, label_name: str, whole_mib: int
+    found: Segmentation,
+    *,
+    method: str,
+    source: str,
+    label_name: str,
+    whole_mib: int,
+    tiles: Tiling | None = None,
 ) -> Findings:
     """Tell what was found by a threshold.
 
@@ -85,6 +112,8 @@ def of_segmentation(
         What the objects are called.
     whole_mib : int
         The memory in MiB beyond which components are divided in windows.
+    tiles : Tiling, optional
+        The tiles in which a model saw each time point.
     """
     table = found.table
     findings = Findings(
@@ -112,7 +141,11 @@ def of_segmentation(
             "so that they were divided in overlapping windows, which is not exact; more whole_mib, "
             "a higher threshold or less smoothing avoids it"
         )
-        findings.add_pieces(table.windowed)
+        findings.add_pieces(_windows(table), "windows")
+    elif tiles is None:
+        findings.add_seams([[one] for one in table.boxes.volumes()], "blocks")
+    if tiles is not None:
+        findings.add_seams([[one] for one in table.boxes.volumes(tiles)], "tiles")
     if found.in_noise is not None:
         tell(
             f"The {method} threshold {found.in_noise:.6g} lies within the noise of the background "
@@ -128,6 +161,14 @@ def of_segmentation(
     elif not len(table):
         tell(f"No objects were found for {label_name}")
     return findings
+
+
+def _windows(table: ObjectTable) -> list[list[Stitched]]:
+    """Return what was divided in windows, that of each time point or plane together."""
+    volumes: dict[tuple[int, int], list[Stitched]] = {}
+    for place, one in zip(table.windowed_at, table.windowed, strict=True):
+        volumes.setdefault(place, []).append(one)
+    return list(volumes.values())
 
 
 def of_labels(counts: LabelCounts, label_name: str) -> Findings:
@@ -148,7 +189,7 @@ def of_labels(counts: LabelCounts, label_name: str) -> Findings:
         }
     )
     findings.add_width(counts.objects)
-    findings.add_pieces(counts.stitched)
+    findings.add_pieces([[one] for one in counts.stitched], "tiles")
     if not counts.objects:
         findings.warnings.append(f"No objects were found for {label_name}")
     return findings

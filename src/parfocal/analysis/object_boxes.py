@@ -1,34 +1,36 @@
-"""Sizes and bounding boxes of the objects of a label image, block by block."""
+"""Sizes and bounding boxes of objects, to compare those at borders with others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.groups import Grouping
-from parfocal.analysis.label_blocks import find_runs
 from parfocal.analysis.tiling import Tiling
-from parfocal.core.blocks import Readable, Region
-from parfocal.core.scheduler import Scheduler
+from parfocal.analysis.voxels import CHUNK, Voxels
+from parfocal.core.blocks import Shape
 
-__all__ = ["ObjectBoxes", "find_boxes"]
+__all__ = ["BoxTable", "ObjectBoxes", "find_boxes"]
 
 Integers = NDArray[np.int64]
+
+_COLUMNS = 8
+"""Time point, size, the first pixel along Z, Y, X, and the one after the last."""
 
 
 @dataclass(frozen=True)
 class ObjectBoxes:
-    """The objects of a label image.
+    """The objects of a volume, or of a plane.
 
     Attributes
     ----------
     tiling : Tiling
-        The tiles that each of its volumes was worked on in.
+        The blocks or tiles that it was worked on in.
     sizes : (N,) int64
-        Number of pixels of each object; 0 for a number without one.
+        Number of pixels of each object.
     lower, upper : (N, 3) int64
         First pixel along Z, Y, X, and the one after the last.
     """
@@ -39,52 +41,90 @@ class ObjectBoxes:
     upper: Integers
 
 
-@dataclass(frozen=True)
-class _Block:
-    """What one block holds of the objects in it."""
-
-    labels: Readable
-
-    def __call__(self, region: Region) -> tuple[Integers, Integers, Integers, Integers]:
-        runs = find_runs(self.labels.read(region)[0, 0], region)
-        if not runs.ids.size:
-            none = np.zeros((0, 3), np.int64)
-            return runs.ids, runs.ids, none, none
-        grouping = Grouping(runs.ids)
-        ends = (runs.z + 1, runs.y + 1, runs.x + runs.lengths)
-        lower = [grouping.reduce(np.minimum, part) for part in (runs.z, runs.y, runs.x)]
-        upper = [grouping.reduce(np.maximum, part) for part in ends]
-        sizes = grouping.reduce(np.add, runs.lengths)
-        return grouping.ids, sizes, np.stack(lower, axis=1), np.stack(upper, axis=1)
-
-
-def find_boxes(
-    labels: Readable,
-    number: int,
-    tiling: Tiling,
-    regions: Iterable[Region],
-    scheduler: Scheduler,
-) -> ObjectBoxes:
-    """Find sizes and bounding boxes.
+class BoxTable:
+    """The sizes and bounding boxes of all objects of an image: 64 bytes for each.
 
     Parameters
     ----------
-    labels : Readable
-        (T, 1, Z, Y, X); 0 is background.
-    number : int
-        The largest label.
-    tiling : Tiling
-        The tiles that each of its volumes was worked on in.
-    regions : iterable of Region
-        Blocks of one time point each that cover all.
-    scheduler : Scheduler
-        Where blocks are worked on.
+    shape5 : (T, C, Z, Y, X)
+        Size of the image.
+    block : (1, 1, Z, Y, X)
+        Size of the blocks that it is worked on in.
+    planar : bool
+        Whether planes are segmented each by itself.
     """
-    sizes = np.zeros(number, np.int64)
-    lower = np.full((number, 3), np.iinfo(np.int64).max)
-    upper = np.zeros((number, 3), np.int64)
-    for ids, pixels, low, high in scheduler.map(_Block(labels), regions):
-        sizes[ids - 1] += pixels
-        lower[ids - 1] = np.minimum(lower[ids - 1], low)
-        upper[ids - 1] = np.maximum(upper[ids - 1], high)
-    return ObjectBoxes(tiling, sizes, lower, upper)
+
+    def __init__(self, shape5: Shape, block: Shape, *, planar: bool) -> None:
+        self._blocks = Tiling(shape5[2:], block[2:], (0, 0, 0))
+        self._planar = planar
+        self._rows = array("q")
+
+    def add(self, time: int, sizes: Integers, lower: Integers, upper: Integers) -> None:
+        """Add objects of one time point.
+
+        Parameters
+        ----------
+        time : int
+            The time point.
+        sizes : (N,) int64
+            Number of pixels of each object.
+        lower, upper : (N, 3) int64
+            First pixel along Z, Y, X, and the one after the last.
+        """
+        times = np.full(len(sizes), time)
+        rows = np.column_stack([times, sizes, lower, upper]).astype(np.int64)
+        self._rows.frombytes(rows.tobytes())
+
+    def volumes(self, tiling: Tiling | None = None) -> list[ObjectBoxes]:
+        """Return the objects of each time point, or of each plane, that has some.
+
+        Parameters
+        ----------
+        tiling : Tiling, optional
+            The tiles whose borders are asked about; by default the blocks.
+        """
+        tiling = tiling or self._blocks
+        rows = np.frombuffer(self._rows, np.int64).reshape(-1, _COLUMNS)
+        volumes = rows[:, 0] * tiling.shape[0] + (rows[:, 2] if self._planar else 0)
+        order = np.argsort(volumes, kind="stable")
+        starts = np.flatnonzero(np.diff(volumes[order])) + 1
+        return [
+            ObjectBoxes(tiling, rows[own, 1], rows[own, 2:5], rows[own, 5:])
+            for own in np.split(order, starts)
+            if len(own)
+        ]
+
+
+def find_boxes(
+    voxels: Voxels, objects: NDArray[np.integer[Any]], number: int
+) -> tuple[Integers, Integers, Integers]:
+    """Find sizes and bounding boxes of objects that consist of listed pixels.
+
+    Parameters
+    ----------
+    voxels : Voxels
+        The pixels; without Z they are those of the first plane.
+    objects : (N,) integer
+        The object of each, from 1 to `number`; 0 for none.
+    number : int
+        How many there are.
+
+    Returns
+    -------
+    sizes : (number,) int64
+        Number of pixels.
+    lower, upper : (number, 3) int64
+        First pixel along Z, Y, X, and the one after the last.
+    """
+    lower = np.full((3, number + 1), np.iinfo(np.int64).max)
+    upper = np.zeros((3, number + 1), np.int64)
+    for start in range(0, len(voxels), CHUNK):
+        part = slice(start, start + CHUNK)
+        indices = voxels.indices(part)
+        if len(indices) == 2:
+            indices = (np.zeros_like(indices[0]), *indices)
+        for least, most, index in zip(lower, upper, indices, strict=True):
+            np.minimum.at(least, objects[part], index)
+            np.maximum.at(most, objects[part], index + 1)
+    sizes = np.bincount(objects, minlength=number + 1)
+    return sizes[1:], lower[:, 1:].T, upper[:, 1:].T

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
 from parfocal.analysis.cutting import Box, ComponentSource, Cut, component_box, put_back
+from parfocal.analysis.object_boxes import BoxTable, find_boxes
 from parfocal.analysis.stitch import MakeVolume, Stitched
 from parfocal.analysis.watershed import SplitSettings, split_component
 from parfocal.analysis.windows import Windows, divide_in_windows, needed_bytes
@@ -76,6 +77,8 @@ class ObjectTable:
     labels : Writable
         Numbers of components, and for each object what `_place` makes of its place in `firsts`,
         which starts at 1.
+    boxes : BoxTable
+        Sizes and bounding boxes of the objects.
     firsts : list of (T, Z, Y, X)
         First pixel of each object.
     too_small, too_large : int
@@ -85,14 +88,18 @@ class ObjectTable:
         Numbers of pixels of the components that exceed `LARGE_COMPONENT` and were divided whole.
     windowed : list of Stitched
         The components that were divided in windows.
+    windowed_at : list of (T, Z)
+        The time point of each, and its plane where components are planes.
     """
 
     labels: Writable
+    boxes: BoxTable
     firsts: list[tuple[int, int, int, int]] = field(default_factory=list)
     too_small: int = 0
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
     windowed: list[Stitched] = field(default_factory=list)
+    windowed_at: list[tuple[int, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -192,6 +199,7 @@ class _Split:
     cut: Cut
     objects: NDArray[np.integer[Any]]
     firsts: list[tuple[int, int, int, int]]
+    boxes: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     too_small: int
     too_large: int
 
@@ -304,9 +312,12 @@ class _WriteWindow:
 def _enter_windowed(
     table: ObjectTable, source: ComponentSource, box: Box, divided: Stitched
 ) -> None:
-    firsts = divided.firsts + [part.start for part in box]
-    table.firsts.extend((source.time, z, y, x) for z, y, x in firsts.tolist())
+    origin = [part.start for part in box]
+    firsts = (divided.firsts + origin).tolist()
+    table.firsts.extend((source.time, z, y, x) for z, y, x in firsts)
+    table.boxes.add(source.time, divided.sizes, divided.lower + origin, divided.upper + origin)
     table.windowed.append(divided)
+    table.windowed_at.append((source.time, origin[0] if source.planar else 0))
 
 
 def _together(
@@ -344,8 +355,11 @@ class _Divide:
         kept[0] = small[0] = large[0] = False
         objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
         firsts = _firsts(cut, objects, self.source.time)
+        sizes, lower, upper = find_boxes(cut.voxels, objects, len(firsts))
+        origin = [part.start for part in cut.box]
         cut = replace(cut, levels=cut.levels[:0].copy())
-        return _Split(cut, objects, firsts, int(small.sum()), int(large.sum()))
+        boxes = (sizes, lower + origin, upper + origin)
+        return _Split(cut, objects, firsts, boxes, int(small.sum()), int(large.sum()))
 
 
 def _firsts(
@@ -367,5 +381,6 @@ def _enter(table: ObjectTable, source: ComponentSource, split: _Split) -> None:
     places[places > 0] += places.dtype.type(len(table.firsts))
     put_back(table.labels, source, split.cut, _place(places))
     table.firsts.extend(split.firsts)
+    table.boxes.add(source.time, *split.boxes)
     table.too_small += split.too_small
     table.too_large += split.too_large

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.tiling import Tiling
 
-__all__ = ["SIGNIFICANT", "SeamScore", "TiledObjects", "score_seams"]
+__all__ = ["SIGNIFICANT", "SeamScore", "TiledObjects", "score_seams", "score_volumes"]
 
 SIGNIFICANT = 0.001
 """Below this probability a seam is told in a warning."""
+
+MOST = 32
+"""Volumes that are tested at most."""
 
 FEWEST = 10
 """Objects below which sizes are not compared."""
@@ -67,6 +70,9 @@ class SeamScore:
         sizes, if there were no seams.
     p : float
         The same for the least likely of the three, by Bonferroni.
+    volumes : int
+        How many time points or planes were tested, each by itself; probabilities are then those of
+        the least likely one, and `p` holds for all of them.
     """
 
     objects: int
@@ -79,6 +85,7 @@ class SeamScore:
     p_near: float
     p_size: float
     p: float
+    volumes: int = 1
 
     @property
     def significant(self) -> bool:
@@ -142,6 +149,35 @@ def score_seams(found: Sequence[TiledObjects]) -> SeamScore:
         p_near=chances[1],
         p_size=chances[2],
         p=min(1.0, len(chances) * min(chances)),
+    )
+
+
+def score_volumes(volumes: Sequence[Sequence[TiledObjects]]) -> SeamScore:
+    """Score time points or planes each by itself, and join what was found.
+
+    Objects of neighbouring time points are the same ones as a rule, so that they must not be
+    counted as if they had nothing to do with each other. The least probability is multiplied by
+    the number of volumes (Bonferroni), which is right however they depend on each other.
+
+    Parameters
+    ----------
+    volumes : sequence of sequence of TiledObjects
+        The objects of each volume. Of many, `MOST` are taken that lie evenly between all.
+    """
+    chosen = np.unique(np.linspace(0, len(volumes) - 1, min(MOST, len(volumes))).astype(int))
+    scores = [score_seams(volumes[number]) for number in chosen]
+    if not scores:
+        return score_seams([])
+    least = min(scores, key=lambda score: score.p)
+    return replace(
+        least,
+        objects=sum(len(one.sizes) for volume in volumes for one in volume),
+        flat=sum(score.flat for score in scores),
+        flat_expected=math.fsum(score.flat_expected for score in scores),
+        near=sum(score.near for score in scores),
+        near_expected=math.fsum(score.near_expected for score in scores),
+        p=min(1.0, len(scores) * least.p),
+        volumes=len(scores),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.channels import OneChannel
 from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.component_labels import ComponentTable
 from parfocal.analysis.components import BlockMask, Components, label_components, number_block
@@ -21,6 +22,7 @@ from parfocal.analysis.filters import Gaussian, Triple
 from parfocal.analysis.levels import LEVELS, Scale, find_scale, read_levels
 from parfocal.analysis.masks import AnyMask, Filled, Inside, Mask, Outside, ValueMask, enclosed
 from parfocal.analysis.noise import detection_limit, measure_noise
+from parfocal.analysis.object_boxes import BoxTable
 from parfocal.analysis.objects import ObjectTable, SizeLimits, split_components
 from parfocal.analysis.scan import Telling
 from parfocal.analysis.stitch import MakeVolume
@@ -149,8 +151,7 @@ def segment(
     Segmentation
         The objects, numbered by T and then by their first pixel in the order Z, Y, X.
     """
-    t, _, z, y, x = source.shape5
-    image = _OneChannel(source, channel, (t, 1, z, y, x))
+    image = OneChannel(source, channel)
     block = plan_thick(block5, image.shape5, planar=settings.planar)
     regions = list(iter_blocks(whole(image.shape5), block))
 
@@ -163,7 +164,8 @@ def segment(
     scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
         not_finite = _count_not_finite(image, regions)
-        return Segmentation(ObjectTable(labels), None, None, constant=True, not_finite=not_finite)
+        none = ObjectTable(labels, BoxTable(labels.shape5, block, planar=settings.planar))
+        return Segmentation(none, None, None, constant=True, not_finite=not_finite)
     # Smoothing looks beyond the borders of blocks, into chunks of their neighbours.
     near = ChunkCache(image, (1, 1, *block5[2:])) if any(settings.sigma) else image
     mask, given = _threshold(near, regions, scale, work, volume)
@@ -194,7 +196,8 @@ def _find_objects(
     once = work.scheduler.local
     times = [list(group) for _, group in itertools.groupby(regions, lambda region: region[0].start)]
     if not isinstance(mask, ValueMask) and _divides(work.settings):
-        divided = ObjectTable(labels)
+        boxes = BoxTable(labels.shape5, block, planar=work.settings.planar)
+        divided = ObjectTable(labels, boxes)
         pieces = labels if once else wide(np.uint32)
         for number, here in enumerate(times):
             components = _label(mask, pieces, labels, here, work)
@@ -223,7 +226,8 @@ def _number(
     work: _Work,
 ) -> ComponentTable:
     """Give the components of all time points their numbers."""
-    table = ComponentTable(labels, block)
+    boxes = BoxTable(labels.shape5, block, planar=work.settings.planar)
+    table = ComponentTable(labels, block, boxes)
     for here in times:
         table.add(_label(mask, labels, outside, here, work), work.settings.limits)
     return table
@@ -266,25 +270,6 @@ def _count_passes(settings: Settings) -> int:
     """Count how often the image is gone through; dividing components is so many passes' work."""
     passes = 3 + settings.fill_holes + isinstance(settings.threshold, str)
     return passes + (1 + SPLITTING if _divides(settings) else 0)
-
-
-@dataclass(frozen=True)
-class _OneChannel:
-    """One channel of an image as an image of one channel."""
-
-    source: Readable
-    channel: int
-    shape5: Shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the image."""
-        return self.source.dtype
-
-    def read(self, region: Region) -> NDArray[Any]:
-        """Return the pixels of `region` (T, 1, Z, Y, X)."""
-        t, _, z, y, x = region
-        return self.source.read((t, slice(self.channel, self.channel + 1), z, y, x))
 
 
 def _count_not_finite(image: Readable, regions: Sequence[Region]) -> int:

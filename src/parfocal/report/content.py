@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from parfocal.report.planned import PlanSummary
+
 __all__ = [
     "Box",
     "Boxes",
@@ -48,10 +50,12 @@ class State:
 
 @dataclass(frozen=True)
 class Seams:
-    """The seam score of an image that was segmented in tiles.
+    """The seam score of an image that was segmented in several parts.
 
     Parameters
     ----------
+    borders : str
+        What the borders are those of: ``blocks``, ``tiles`` or ``windows``.
     p : float
         Probability of such a difference between objects at borders and others by chance.
     significant : bool
@@ -64,6 +68,7 @@ class Seams:
         How many objects lie near a border; with none, nothing is known.
     """
 
+    borders: str
     p: float
     significant: bool
     flat: int
@@ -88,7 +93,7 @@ class Findings:
     warnings : tuple of (str, str)
         Step and text of each recorded warning.
     seams : Seams or None
-        The seam score, where objects were found in tiles.
+        The seam score, where there are borders.
     """
 
     quality: tuple[dict[str, Any], ...] = ()
@@ -337,3 +342,4 @@ class Report:
     comparisons: tuple[Comparison, ...]
     software: tuple[str, ...]
     usage: tuple[Usage, ...] = ()
+    plan: PlanSummary | None = None

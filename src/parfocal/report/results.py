@@ -175,7 +175,7 @@ class RunResults:
         if record is None or record.parameters.get("label_name", "nuclei") != label_name:
             return None
         told = record.details.get("seams")
-        fields = ("p", "significant", "flat", "flat_expected", "near")
+        fields = ("borders", "p", "significant", "flat", "flat_expected", "near")
         return Seams(**{name: told[name] for name in fields}) if told else None
 
     def _json(self, image_id: str, step: str, name: str, *forms: str) -> dict[str, Any]:

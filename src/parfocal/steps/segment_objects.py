@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parfocal.analysis.models.segment import Prepared
     from parfocal.analysis.segment import Segmentation
     from parfocal.analysis.stitch import MakeVolume
+    from parfocal.analysis.tiling import Tiling
     from parfocal.core.blocks import Readable, Shape, Writable
     from parfocal.images import Image
 
@@ -161,11 +162,8 @@ def _by_probability(
         scheduler=context.scheduler,
         progress=dividing,
     )
-    labels = found.table.image(label_dtype(len(found.table)))
-    findings = _findings(found, params)
-    findings.add_seams([prepared.boxes(labels, len(found.table), block, context.scheduler)])
-    _tell(findings, context)
-    return labels
+    _tell(_findings(found, params, prepared.borders), context)
+    return found.table.image(label_dtype(len(found.table)))
 
 
 def _without_effect(
@@ -211,7 +209,9 @@ def _tell(findings: Findings, context: Context) -> None:
         context.warn(warning)
 
 
-def _findings(found: Segmentation, params: SegmentObjectsParams) -> Findings:
+def _findings(
+    found: Segmentation, params: SegmentObjectsParams, tiles: Tiling | None = None
+) -> Findings:
     from parfocal.analysis.findings import of_segmentation
 
     return of_segmentation(
@@ -220,6 +220,7 @@ def _findings(found: Segmentation, params: SegmentObjectsParams) -> Findings:
         source="channel" if params.model is None else "model's output",
         label_name=params.label_name,
         whole_mib=params.whole_mib,
+        tiles=tiles,
     )
 
 

@@ -16,13 +16,12 @@ from parfocal.analysis.models.predictor import Signature
 from parfocal.analysis.models.probability import predict_probability
 from parfocal.analysis.models.recipe import fit_recipe
 from parfocal.analysis.models.tiles import Tiles, View, plan_tiles
-from parfocal.analysis.object_boxes import ObjectBoxes, find_boxes
 from parfocal.analysis.objects import SizeLimits, label_dtype
 from parfocal.analysis.scan import plan_block
 from parfocal.analysis.stitch import MakeVolume
 from parfocal.analysis.tiling import Tiling
-from parfocal.core.blocks import Readable, Shape, Writable, iter_blocks, whole
-from parfocal.core.scheduler import Scheduler, Threads
+from parfocal.core.blocks import Readable, Shape, Writable
+from parfocal.core.scheduler import Scheduler
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.image import ImageMetadata
 from parfocal.models.model_options import LearnedModel, NetworkModel
@@ -147,17 +146,13 @@ class Prepared:
         )
         return volume, counts
 
-    def boxes(
-        self, labels: Readable, number: int, block5: Shape, scheduler: Scheduler
-    ) -> ObjectBoxes:
-        """Find the boxes of objects 1 to `number`, to compare them at the borders of tiles."""
-        _, _, z, y, x = labels.shape5
+    @property
+    def borders(self) -> Tiling:
+        """The tiles of a time point, without what they see beyond themselves."""
+        _, _, z, y, x = self.view.source.shape5
         _, rows, columns = self.tiles.core
         depth = z if self.planar else self.tiles.core[0]
-        tiling = Tiling((z, y, x), (depth, rows, columns), (0, 0, 0))
-        regions = iter_blocks(whole(labels.shape5), block5)
-        here = scheduler if scheduler.local else Threads(1)  # the numbers of objects stay here
-        return find_boxes(labels, number, tiling, regions, here)
+        return Tiling((z, y, x), (depth, rows, columns), (0, 0, 0))
 
     def _volume(self, dtype: Any, run: ModelRun) -> tuple[Writable, Shape]:
         t, _, *size = self.view.source.shape5
