@@ -15,6 +15,7 @@ import omero.columns
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
+from . import tables
 from .factory import ServiceFactory
 from .faults import Faults
 from .original_files import OriginalFiles
@@ -150,3 +151,4 @@ class Server:
         """Take a session that has ended off the server."""
         for factory in self._factories.pop(session.uuid, []):
             self.forget(factory)
+        tables.close_all(session)

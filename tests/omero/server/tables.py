@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from .host import Server
     from .sessions import Session
 
-__all__ = ["SharedResources", "shared_resources"]
+__all__ = ["SharedResources", "close_all", "shared_resources"]
 
 MIMETYPE = "OMERO.tables"
+_OPEN: dict[str, list[_Table]] = {}  # by the key of a session
 _WRITING = frozenset({"addData", "initialize", "setAllMetadata", "setMetadata", "update"})
 
 
@@ -200,6 +201,7 @@ class SharedResources(omero.grid.SharedResources):
             sent = render_one(call, file, "details.group", "details.owner")
         context = {"omero.group": str(file.details.group.id)} if file.details.group else {}
         table = _Table(self._server, self._session, sent, call_context=context)
+        _OPEN.setdefault(self._session.uuid, []).append(table)
         return omero.grid.TablePrx.uncheckedCast(self._server.adapter.add(table, table.id))
 
 
@@ -207,3 +209,10 @@ def shared_resources(server: Server, session: Session) -> Any:
     """Return the proxy of a session's shared resources."""
     proxy = server.add_servant(SharedResources(server, session), "shared")
     return omero.grid.SharedResourcesPrx.uncheckedCast(proxy)
+
+
+def close_all(session: Session) -> None:
+    """Close the tables that a session has left open."""
+    for table in _OPEN.pop(session.uuid, []):
+        if not table._closed:
+            omero.tables.TableI.close(table)
