@@ -125,7 +125,9 @@ def call_for(server: Server, session: Session, context: dict[str, str]) -> Call:
         The user is not in the group.
     """
     named = context.get("omero.group", "")
-    group_id = int(named) if named else session.group.id or 0
+    # A name stands there since the login, which it has chosen the session's group by.
+    numbered = named.removeprefix("-").isdigit()
+    group_id = int(named) if numbered else session.group.id or 0
     call = Call(server.store, session, group_id)
     if group_id != ALL_GROUPS and group_id not in call.memberships and not call.is_admin:
         message = f"User {session.user.id} is not a member of group {group_id} and cannot login"

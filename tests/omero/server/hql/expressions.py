@@ -309,6 +309,8 @@ class Expressions:
                 self.need_word("as")
                 arguments.append(Literal(str(self.path())))
             self.need(")")
+        if name in {"minindex", "maxindex"}:
+            return Aggregate(name[:3], Function("index", tuple(arguments)))
         return Function(name, tuple(arguments))
 
     def _case(self) -> Expression:

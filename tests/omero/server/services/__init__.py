@@ -6,6 +6,7 @@ from tests.omero.server.servants import Service
 
 from .admin import Admin
 from .config import Config
+from .container import Container
 from .metadata import Metadata
 from .pixels import Pixels
 from .query import Query
@@ -24,6 +25,7 @@ __all__ = ["STATEFUL", "STATELESS"]
 STATELESS: dict[str, type[Service]] = {
     "getAdminService": Admin,
     "getConfigService": Config,
+    "getContainerService": Container,
     "getMetadataService": Metadata,
     "getPixelsService": Pixels,
     "getQueryService": Query,
