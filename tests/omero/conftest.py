@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,6 +93,31 @@ def alice(gateway: Callable[..., Any]) -> Any:
 def root(gateway: Callable[..., Any]) -> Any:
     """A connection of the administrator."""
     return gateway("root")
+
+
+@pytest.fixture
+def logged_in(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of the server, which Parfocal trusts and where it is alice."""
+    from parfocal.models.omero_server import OmeroServer
+    from parfocal.omero import connection
+    from parfocal.omero.pins import pin
+
+    pem = ssl.get_server_certificate((server.host, server.ssl))
+    pin(OmeroServer(server.host, server.ssl), pem)
+    monkeypatch.setenv("OMERO_USER", "alice")
+    monkeypatch.setenv("OMERO_PASSWORD", server.password("alice"))
+    yield server.uri
+    while connection._SHARED:  # those of `connect`, which others would find with another login
+        connection._SHARED.popitem()[1].close()
+
+
+@pytest.fixture
+def connection(logged_in: str) -> Any:
+    """Parfocal's connection to the server as alice, the one that `connect` gives."""
+    from parfocal.models.omero_server import parse_omero_server
+    from parfocal.omero.connection import connect as connect_parfocal
+
+    return connect_parfocal(parse_omero_server(logged_in))
 
 
 def connect(server: RealServer, user: str, group: str | None = None) -> Any:

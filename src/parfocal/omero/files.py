@@ -131,6 +131,8 @@ def _created(gateway: BlitzGateway, name: str, folder: str, mimetype: str, size:
     file.mimetype, file.size = rstring(mimetype), rlong(size)
     file.hasher = omero.model.ChecksumAlgorithmI()
     file.hasher.value = rstring(_SHA1)
+    if size == 0:  # nothing will be written, and what is not written need not be saved
+        file.hash = rstring(hashlib.sha1(usedforsecurity=False).hexdigest())
     saved = gateway.getUpdateService().saveAndReturnObject(file, gateway.SERVICE_OPTS)
     return int(saved.id.val)
 
@@ -143,6 +145,8 @@ def _write(
 
     def go_on(gateway: BlitzGateway) -> tuple[int, str | None]:
         nonlocal done
+        # What was written before a loss need not have been saved, and only what writes saves.
+        done = max(0, done - _PIECE_BYTES)
         store = gateway.createRawFileStore()
         try:
             store.setFileId(file_id, gateway.SERVICE_OPTS)
@@ -153,15 +157,24 @@ def _write(
                     break  # it was cut off meanwhile, which the comparison finds
                 store.write(piece, done, len(piece))
                 done += len(piece)
-            # A store that has not written anything saves nothing: for an empty file, and
-            # for one that was written before the connection was lost.
-            store.truncate(done)
-            saved = store.save()
+            store.save()
         finally:
             _close(store)
-        return int(saved.size.val), saved.hash.val if saved.hash else None
+        return _saved(gateway, file_id)
 
     return connection.call(go_on)
+
+
+def _saved(gateway: BlitzGateway, file_id: int) -> tuple[int, str | None]:
+    from omero.rtypes import unwrap
+    from omero.sys import ParametersI
+
+    parameters = ParametersI()
+    parameters.addId(file_id)
+    query = "select f.size, f.hash from OriginalFile f where f.id = :id"
+    (row,) = gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS)
+    size, sha1 = unwrap(row)
+    return size, sha1
 
 
 def _close(store: Any) -> None:
