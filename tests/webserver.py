@@ -1,11 +1,12 @@
 """A web server on this machine that serves a folder and misbehaves when told to."""
 
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class Web:
@@ -14,6 +15,7 @@ class Web:
     `faults` maps a path to a list of faults, one used up by each request: a status number,
     "drop" (half of what was asked for, then the connection is cut), "short" (a
     Content-Length that is too large), "stall" (no answer), "sizeless" (no Content-Length).
+    `answer` is asked before the folder is, with the path and the query; None leaves it to that.
     """
 
     def __init__(self, root: Path) -> None:
@@ -25,6 +27,7 @@ class Web:
         self.absent_status = 404
         self.content_type = "application/octet-stream"
         self.redirects: dict[str, str] = {}
+        self.answer: Callable[[str, list[tuple[str, str]]], bytes | None] = lambda *_: None
         self.lock = threading.Condition()
         self.now = self.most = 0
         self.crowd = 0  # answers to requests for chunks wait until so many were under way at once
@@ -74,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "sizeless":
             self.close_connection = True
             return self._head(200, {})
+        answer = web.answer(path, parse_qsl(urlsplit(self.path).query))
+        if answer is not None:
+            return self._plain(200, body=answer)
         file = web.root / path.lstrip("/")
         if not file.is_file():
             return self._plain(web.absent_status)
@@ -83,9 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._plain(412)
         wanted = self.headers.get("Range")
         if wanted and web.ranges:
-            start = int(wanted.removeprefix("bytes=").split("-")[0])
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            data, status = data[start:], 206
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start = int(first) if first else len(data) - int(last)
+            stop = min(int(last) + 1, len(data)) if first and last else len(data)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+            data, status = data[start:stop], 206
         headers |= {"Content-Length": str(len(data)), "Content-Type": web.content_type}
         if fault == "short":
             headers["Content-Length"] = str(len(data) + 100)
@@ -95,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         return None
 
-    def _plain(self, status, headers=None):
-        body = b"secret-token=abc" if status >= 400 else b""
+    def _plain(self, status, headers=None, body=b""):
+        body = b"secret-token=abc" if status >= 400 else body
         self._head(status, {"Content-Length": str(len(body))} | (headers or {}))
         self.wfile.write(body)
 
