@@ -28,12 +28,15 @@ class RealServer:
         The port of encrypted connections.
     tcp : int or None
         The port of others.
+    wss : int or None
+        That of encrypted web sockets.
     """
 
     def __init__(self, host: str, ssl: int = 4064, root_password: str = "omero") -> None:
         self.host = host
         self.ssl = ssl
         self.tcp: int | None = None
+        self.wss: int | None = None
         self._passwords = PASSWORDS | {"root": root_password}
 
     @property
@@ -89,8 +92,8 @@ class OwnServer(RealServer):
         # The kernel ends it when the process dies that started it.
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "tests.omero.server"]
         command += ["--folder", str(self.folder)]
-        for name, port in (("ssl", self.ssl), ("tcp", self.tcp or 0), ("faults", self.faults)):
-            command += [f"--{name}-port", str(port)]
+        for name in ("ssl", "tcp", "wss", "faults"):
+            command += [f"--{name}-port", str(getattr(self, name) or 0)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -100,7 +103,8 @@ class OwnServer(RealServer):
                 stderr=log,
             )
         ports = self._first_line()
-        self.ssl, self.tcp, self.faults = ports["ssl"], ports["tcp"], ports["faults"]
+        self.ssl, self.tcp, self.wss = ports["ssl"], ports["tcp"], ports["wss"]
+        self.faults = ports["faults"]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         """Stop it, in order unless told otherwise; what it holds stays in its folder."""

@@ -1,8 +1,8 @@
 """Run the server: ``python -m tests.omero.server --folder DIR``.
 
-When it is ready it prints one line of JSON with its ports, ``ssl``, ``tcp`` and ``faults``. Ended
-by SIGTERM or SIGINT it writes its state into the folder; started with the same folder it goes on
-from there. After a crash, what was not saved is lost, the bytes of files aside.
+When it is ready it prints a line of JSON with its ports, ``ssl``, ``tcp``, ``wss`` and ``faults``.
+Ended by SIGTERM or SIGINT it writes its state into the folder; started with the same folder it goes
+on from there. After a crash, what was not saved is lost, the bytes of files aside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.omero.server", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where all data is kept")
-    for name in ("ssl", "tcp", "faults"):
+    for name in ("ssl", "tcp", "wss", "faults"):
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0 is one that is free")
     parser.add_argument("--certificate", type=Path, help="PEM; one is made in the folder otherwise")
     parser.add_argument("--key", type=Path, help="PEM, of the certificate")
@@ -43,15 +43,15 @@ def main(argv: list[str]) -> None:
     key = given.key or folder / "key.pem"
     if not certificate.exists():
         make_certificate(certificate, key)
-    server = Server(folder, certificate, key, given.ssl_port, given.tcp_port)
+    server = Server(folder, certificate, key, given.ssl_port, given.tcp_port, given.wss_port)
     state = folder / STATE
     if state.exists():
         server.load(state)
     faults = FaultPort(server, given.faults_port, lambda: server.save(state))
     server.start()
     faults.start()
-    ports = {"ssl": server.ssl_port, "tcp": server.tcp_port, "faults": faults.port}
-    print(json.dumps(ports), flush=True)
+    ports = {"ssl": server.ssl_port, "tcp": server.tcp_port, "wss": server.wss_port}
+    print(json.dumps(ports | {"faults": faults.port}), flush=True)
     _wait_for_the_end()
     faults.stop()
     server.save(state)

@@ -57,11 +57,17 @@ class Server:
     router : who is connected
     faults : called before and after every call, to make things go wrong
     pixel_files, original_files : what is kept on disk
-    ssl_port, tcp_port : where it listens
+    ssl_port, tcp_port, wss_port : where it listens; web sockets at the path ``/omero-ws``
     """
 
     def __init__(
-        self, folder: Path, certificate: Path, key: Path, ssl_port: int = 0, tcp_port: int = 0
+        self,
+        folder: Path,
+        certificate: Path,
+        key: Path,
+        ssl_port: int = 0,
+        tcp_port: int = 0,
+        wss_port: int = 0,
     ) -> None:
         self.folder = folder
         self.store = Store()
@@ -74,6 +80,7 @@ class Server:
         self.settings: dict[str, str] = {}
         self.ssl_port = ssl_port or _free_port()
         self.tcp_port = tcp_port or _free_port()
+        self.wss_port = wss_port or _free_port()
         self.passwords = seed(self.store)
         self.communicator = self._communicator(certificate, key)
         self.adapter = self.communicator.createObjectAdapter("OMERO")
@@ -83,12 +90,16 @@ class Server:
     def _communicator(self, certificate: Path, key: Path) -> Any:
         data = Ice.InitializationData()
         data.properties = Ice.createProperties()
-        endpoints = f"ssl -p {self.ssl_port} -h 127.0.0.1:tcp -p {self.tcp_port} -h 127.0.0.1"
+        endpoints = [
+            f"ssl -p {self.ssl_port} -h 127.0.0.1",
+            f"tcp -p {self.tcp_port} -h 127.0.0.1",
+            f"wss -p {self.wss_port} -h 127.0.0.1 -r /omero-ws",
+        ]
         for name, value in {
             **_PROPERTIES,
             "IceSSL.CertFile": str(certificate),
             "IceSSL.KeyFile": str(key),
-            "OMERO.Endpoints": endpoints,
+            "OMERO.Endpoints": ":".join(endpoints),
         }.items():
             data.properties.setProperty(name, value)
         communicator = Ice.initialize(data)
