@@ -5,6 +5,7 @@ rule render_report:
     input:
         sheet=ancient(config["sheet"]),
         outcomes=config["outcomes"],
+        plan=config.get("plan", []),
     output:
         report="<results>/report.html",
     log:
@@ -23,8 +24,9 @@ rule render_report:
         json=lambda wc: config["params"]("render_report"),
         trigger=lambda wc: config["run_trigger"],
         folder=lambda wc: config["results"],
+        plan=lambda wc, input: ["--plan", input.plan] if input.plan else [],
     shell:
-        "parfocal render-report --results {params.folder:q} --sheet {input.sheet:q}"
+        "parfocal render-report --results {params.folder:q} --sheet {input.sheet:q} {params.plan:q}"
         " --params {params.json:q} --report {output.report:q} --replace > {log:q} 2>&1"
 
 

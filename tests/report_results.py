@@ -127,8 +127,8 @@ def write_table(rng, path, image_id, objects, channels, *, solid=False):
     size = "volume_um3" if solid else "area_um2"
     area = rng.gamma(8, 25, objects)
     columns = {
-        "image_id": [image_id] * objects,
-        "label_name": ["nuclei"] * objects,
+        "image_id": pa.array([image_id] * objects, pa.string()),
+        "label_name": pa.array(["nuclei"] * objects, pa.string()),
         "label": np.arange(1, objects + 1, dtype=np.uint32),
         "t": np.zeros(objects, np.int32),
         size: area,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, create_model
 
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
+from parfocal.models.annotation_options import AnnotateConfig
 from parfocal.models.base import Model, Parameters, problems_by_key
 from parfocal.models.compute import ComputeConfig, LocalThreads
 
@@ -66,6 +67,9 @@ class WorkflowConfig(Model):
     )
     compute: ComputeConfig = Field(
         default=LocalThreads(), description="Where the blocks of an image are worked on."
+    )
+    annotate: AnnotateConfig = Field(
+        default=AnnotateConfig(), description="What becomes of images on an OMERO server."
     )
 
 

@@ -71,7 +71,7 @@ class PlanAnnotationsParams(Parameters):
 
     label_name: LabelName = "nuclei"
     key_values: KeyValueOptions = Field(
-        default=KeyValueOptions(), description="Key-value pairs of each image."
+        default=KeyValueOptions(), description="What key-value pairs say of each image."
     )
     tags: tuple[TagOptions, ...] = Field(default=(), description="Tags of every image.")
     tag_columns: tuple[str, ...] = Field(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.models.image import ImageMetadata
 from parfocal.models.sheet import Row
 from parfocal.report.compare import compare_images
 from parfocal.report.content import Card, Findings, ImageLine, Picture, Report
+from parfocal.report.planned import summarise_plan
 from parfocal.report.results import RunResults
 from parfocal.report.tables import SIZES, Table, count_objects, own_axes, read_table
 
@@ -21,6 +23,7 @@ def gather_report(
     title: str,
     label_name: str,
     most_pictures: int,
+    plan: AnnotationPlan | None = None,
     describe: Callable[[str], ImageMetadata | None],
     draw: Callable[[str], Picture | None],
     progress: Callable[[int, int], None],
@@ -39,6 +42,8 @@ def gather_report(
         The heading, and whose objects are told of.
     most_pictures : int
         How many images get a card.
+    plan : AnnotationPlan, optional
+        What goes back to OMERO.
     describe : callable
         Returns the metadata of an image by its id; None where there is no image.
     draw : callable
@@ -73,6 +78,7 @@ def gather_report(
         comparisons=compare_images(tables, known),
         software=results.software(findings.values()),
         usage=results.usage(),
+        plan=summarise_plan(plan) if plan else None,
     )
 
 

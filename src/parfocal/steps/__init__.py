@@ -29,6 +29,7 @@ SUMMARIES = {
     "measure-objects": "Measure size, position, shape and intensity of each object",
     "assess-quality": "Assess focus, saturation, background, noise and intensities",
     "score-objects": "Score a label image against ground truth",
+    "plan-annotations": "Plan what of the results is to be written to OMERO",
     "render-report": "Show the results of a run in one HTML file that needs no network",
     "record-run": "Write the record of a run as one RO-Crate",
 }

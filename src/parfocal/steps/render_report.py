@@ -60,6 +60,7 @@ def run(
     InputError
         If a result is there and cannot be read.
     """
+    from parfocal.core.annotation_plan import read_plan
     from parfocal.models.sheet import read_sheet
     from parfocal.provenance.records import iter_records
     from parfocal.report.gather import gather_report
@@ -81,6 +82,7 @@ def run(
         title=params.title,
         label_name=params.label_name,
         most_pictures=params.max_pictures,
+        plan=read_plan(inputs["plan"]) if "plan" in inputs else None,
         describe=lambda image_id: _describe(results, image_id),
         draw=lambda image_id: _draw(results, image_id, params.label_name),
         progress=context.progress,
@@ -151,6 +153,7 @@ STEP = Step(
     inputs=(
         Port("results", "folder", ".", "The results folder."),
         Port("sheet", "sheet", "samples.tsv", "The sample sheet, whose images are shown."),
+        Port("plan", "json", "annotation-plan.json", "What goes back to OMERO.", required=False),
     ),
     outputs=(Port("report", "html", "report.html", "The report."),),
     run=run,
