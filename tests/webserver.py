@@ -22,6 +22,7 @@ class Web:
         self.root = root
         self.faults: dict[str, list[int | str]] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.authorizations: list[str | None] = []
         self.ranges = True
         self.validators = {"ETag": '"1"'}
         self.absent_status = 404
@@ -64,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         web, path = self.web, unquote(urlsplit(self.path).path)
         with web.lock:
             web.requests.append((path, self.headers.get("Range")))
+            web.authorizations.append(self.headers.get("Authorization"))
             faults = web.faults.get(path, [])
             fault = faults.pop(0) if faults else None
         if path in web.redirects:
