@@ -10,7 +10,14 @@ from pydantic import Field, ValidationError
 from parfocal.errors import InputError
 from parfocal.models.base import Model, explain_validation
 
-__all__ = ["MANIFEST_NAME", "Manifest", "ManifestFile", "primary_path", "read_manifest"]
+__all__ = [
+    "MANIFEST_NAME",
+    "Manifest",
+    "ManifestFile",
+    "meant_series",
+    "primary_path",
+    "read_manifest",
+]
 
 MANIFEST_NAME = "manifest.json"
 
@@ -31,6 +38,9 @@ class Manifest(Model):
     source: str = Field(description="The source as the sample sheet has it.")
     files: tuple[ManifestFile, ...]
     primary: str = Field(description="The path of the file to open.")
+    series: str | None = Field(
+        default=None, description="Which image of several it is, where the source says so."
+    )
 
     def primary_path(self, folder: Path) -> Path:
         """Return where the file to open lies, for a manifest in `folder`."""
@@ -73,3 +83,15 @@ def primary_path(source: Path) -> Path:
     if not (source / MANIFEST_NAME).is_file():
         return source
     return read_manifest(source).primary_path(source)
+
+
+def meant_series(source: Path) -> str:
+    """Return which image the manifest in `source` means; empty where it says nothing.
+
+    Raises
+    ------
+    InputError
+        If there is a manifest that is not valid.
+    """
+    there = (source / MANIFEST_NAME).is_file()
+    return (read_manifest(source).series or "") if there else ""

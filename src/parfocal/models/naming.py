@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["earlier_names", "image_id_of"]
+__all__ = ["earlier_names", "image_id_of", "well_name"]
 
 _LONGEST = 100
 _SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF", ".Tif", ".Tiff")
@@ -65,3 +65,13 @@ def image_id_of(
         return safe
     digest = hashlib.sha256(f"{place}\0{series}".encode(errors="surrogateescape")).hexdigest()
     return f"{safe.rstrip('._-') or 'image'}-{digest[:8]}"
+
+
+def well_name(row: int, column: int) -> str:
+    """Return what a well is called, such as ``B02``, from its row and column from 0 on."""
+    letters = ""
+    row += 1
+    while row:
+        row, rest = divmod(row - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return f"{letters}{column + 1:02}"

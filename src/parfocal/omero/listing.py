@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from parfocal.errors import InputError
+from parfocal.models.naming import well_name
 from parfocal.models.source import OmeroSource
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import OmeroImage, read_images
@@ -30,7 +32,7 @@ _WELLS = (
 )
 _SCREEN = "select l.child.id from ScreenPlateLink l where l.parent.id in (:ids) order by l.child.id"
 _ANNOTATIONS = (
-    "select l from ImageAnnotationLink l join fetch l.child a where l.parent.id in (:ids) "
+    "select l from {}AnnotationLink l join fetch l.child a where l.parent.id in (:ids) "
     "order by l.id"
 )
 
@@ -48,9 +50,9 @@ class ListedImage:
     plate, well, field : str
         Where on a plate it was taken, such as ``B02`` and ``1``; empty if on none.
     tags : tuple of str
-        Its tags.
+        Its tags, and those of its well.
     pairs : tuple of (str, str)
-        Its key-value pairs, of all namespaces.
+        Its key-value pairs of all namespaces, and those of its well.
     """
 
     image: OmeroImage
@@ -68,6 +70,7 @@ class _Place:
     plate: str = ""
     well: str = ""
     field: str = ""
+    well_id: int | None = None
     tags: list[str] = dataclasses.field(default_factory=list)
     pairs: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
@@ -150,7 +153,8 @@ def _fields(connection: Connection, query: str, ids: Sequence[int]) -> dict[int,
     found: dict[int, _Place] = {}
     for number, plate, _, row, column, well, _ in rows:
         seen[well] = seen.get(well, 0) + 1
-        place = _Place(plate=names[plate], well=_well_name(row, column), field=str(seen[well]))
+        name, position = well_name(row, column), str(seen[well])
+        place = _Place(plate=names[plate], well=name, field=position, well_id=well)
         found.setdefault(number, place)
     return found
 
@@ -164,24 +168,26 @@ def _plate_names(rows: Sequence[tuple[object, ...]]) -> dict[object, str]:
     }
 
 
-def _well_name(row: int, column: int) -> str:
-    """Return the name of a well, as ``A01``; after row Z come AA, AB, and so on."""
-    letters = ""
-    while row >= 0:
-        letters = chr(ord("A") + row % 26) + letters
-        row = row // 26 - 1
-    return f"{letters}{column + 1:02d}"
-
-
 def _annotate(connection: Connection, places: Mapping[int, _Place]) -> None:
-    """Add the tags and the key-value pairs of images."""
-    for part in in_parts(list(places)):
-        for link in connection.call(partial(find_all, query=_ANNOTATIONS, ids=part)):
-            place, annotation = places[link.parent.id.val], link.child
-            kind = type(annotation).__name__
-            if kind == "TagAnnotationI" and annotation.textValue is not None:
-                place.tags.append(annotation.textValue.val)
-            elif kind == "MapAnnotationI":
-                place.pairs += [
-                    (pair.name, pair.value) for pair in annotation.mapValue or () if pair
-                ]
+    """Add the tags and the key-value pairs of images, then those of their wells."""
+    wells: dict[int, list[_Place]] = {}
+    for place in places.values():
+        if place.well_id is not None:
+            wells.setdefault(place.well_id, []).append(place)
+    for kind, told in (
+        ("Image", {number: [place] for number, place in places.items()}),
+        ("Well", wells),
+    ):
+        query = _ANNOTATIONS.format(kind)
+        for part in in_parts(list(told)):
+            for link in connection.call(partial(find_all, query=query, ids=part)):
+                for place in told[link.parent.id.val]:
+                    _add(place, link.child)
+
+
+def _add(place: _Place, annotation: Any) -> None:
+    kind = type(annotation).__name__
+    if kind == "TagAnnotationI" and annotation.textValue is not None:
+        place.tags.append(annotation.textValue.val)
+    elif kind == "MapAnnotationI":
+        place.pairs += [(pair.name, pair.value) for pair in annotation.mapValue or () if pair]

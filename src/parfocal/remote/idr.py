@@ -13,6 +13,7 @@ from typing import Any
 
 from parfocal.errors import InputError, RemoteError
 from parfocal.models.found_image import FoundImage, columns_of
+from parfocal.models.naming import well_name
 from parfocal.models.source import IdrSource
 from parfocal.remote.site import Retry
 from parfocal.remote.web_api import WebApi, base_url
@@ -201,16 +202,6 @@ def _fields(row: Mapping[str, Any], columns: _Columns) -> list[FoundImage]:
                 )
             )
     return found
-
-
-def well_name(row: int, column: int) -> str:
-    """Return what a well is called, such as ``B02``, from its row and column from 0 on."""
-    letters = ""
-    row += 1
-    while row:
-        row, rest = divmod(row - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return f"{letters}{column + 1:02}"
 
 
 async def _with_annotations(api: IdrApi, found: Iterable[FoundImage]) -> list[FoundImage]:

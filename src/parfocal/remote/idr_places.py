@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from parfocal.errors import InputError, RemoteError
+from parfocal.models.naming import well_name
 from parfocal.models.source import BiaSource, HttpSource, IdrSource
 from parfocal.remote.bia import locate_async
-from parfocal.remote.idr import IdrApi, well_name
+from parfocal.remote.idr import IdrApi
 from parfocal.remote.site import Retry, Site
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 from parfocal.remote.web_api import base_url

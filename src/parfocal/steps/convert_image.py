@@ -88,11 +88,12 @@ def run(
         If the result differs from the source.
     """
     from parfocal.images.opening import list_images
-    from parfocal.models.manifest import primary_path
+    from parfocal.models.manifest import meant_series, primary_path
 
     source, target = primary_path(inputs["source"]), outputs["image"]
     _check_name(target, params)
-    series = (context.row.series if context.row else "") or params.series or ""
+    stated = (context.row.series if context.row else "") or params.series
+    series = stated or ("" if params.all_series else meant_series(inputs["source"]))
     if params.all_series and series:
         what = "One image and all images are asked for at once"
         remedy = "Leave out series, or all_series."

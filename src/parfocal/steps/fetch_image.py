@@ -20,13 +20,15 @@ from parfocal.models.source import (
     HttpSource,
     IdrSource,
     LocalSource,
+    OmeroSource,
     S3Source,
     parse_source,
 )
 from parfocal.steps import SUMMARIES
 from parfocal.steps.sources.archives import fetch_bia, fetch_idr
 from parfocal.steps.sources.local import fetch_local, state_of_local
-from parfocal.steps.sources.order import Order, Part
+from parfocal.steps.sources.omero import fetch_omero
+from parfocal.steps.sources.order import Order, Part, PixelOrigin
 from parfocal.steps.sources.remote import fetch_remote
 
 __all__ = ["STEP", "FetchImageParams", "run"]
@@ -37,6 +39,7 @@ _FETCHERS: dict[type, Callable[[Any, Order], Manifest]] = {
     S3Source: fetch_remote,
     IdrSource: fetch_idr,
     BiaSource: fetch_bia,
+    OmeroSource: fetch_omero,
 }
 """How each kind of source is fetched: ``fetcher(source, order)`` fills the folder of the order."""
 
@@ -63,6 +66,12 @@ class FetchImageParams(Parameters):
         default=None,
         description="Part of an OME-Zarr to fetch, [start, stop] along axes, in pixels of the "
         "level; null for the whole.",
+    )
+
+    pixels: PixelOrigin = Field(
+        default="auto",
+        description="Of images on OMERO servers: the original file, the raw pixels, or the file "
+        "where it holds this image alone and can be read, else the pixels.",
     )
 
     @model_validator(mode="after")
@@ -98,7 +107,7 @@ def run(
     folder = outputs["original"]
     folder.mkdir()
     part = Part(params.level, params.max_pixel_um, params.region)
-    manifest = _fetcher(source)(source, Order(text, folder, part, context))
+    manifest = _fetcher(source)(source, Order(text, folder, part, context, params.pixels))
     write_json(folder / MANIFEST_NAME, manifest.model_dump(exclude_none=True))
     context.details["bytes"] = sum(file.size_bytes for file in manifest.files)
 

@@ -85,10 +85,11 @@ def _compare_with_source(
 ) -> Certificate | Certificates:
     from parfocal.images.proof.collection import verify_collection
     from parfocal.images.proof.verification import ProofOptions, verify_image
-    from parfocal.models.manifest import primary_path
+    from parfocal.models.manifest import meant_series, primary_path
 
+    stated = (context.row.series if context.row else "") or params.series
     options = ProofOptions(
-        series=(context.row.series if context.row else "") or params.series or "",
+        series=stated or ("" if params.all_series else meant_series(inputs["source"])),
         axes=params.axes,
         labels=params.labels,
         reader=params.reader,

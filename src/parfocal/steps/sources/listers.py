@@ -9,7 +9,8 @@ from typing import Any
 
 from parfocal.core.step import Context
 from parfocal.models.found_image import FoundImage
-from parfocal.models.source import BiaSource, IdrSource, S3Source
+from parfocal.models.source import BiaSource, IdrSource, OmeroSource, S3Source
+from parfocal.steps.sources.omero import list_omero_images
 
 __all__ = ["LISTERS", "Inquiry"]
 
@@ -101,5 +102,6 @@ LISTERS: dict[type, Callable[[Any, Inquiry], Iterable[FoundImage]]] = {
     S3Source: list_s3,
     IdrSource: list_idr,
     BiaSource: list_bia,
+    OmeroSource: list_omero_images,
 }
 """How each kind of source is expanded into images: ``lister(source, inquiry)``."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from parfocal.core.step import Context
 from parfocal.models.image_part import PixelRegion
 
-__all__ = ["Order", "Part"]
+__all__ = ["Order", "Part", "PixelOrigin"]
+
+PixelOrigin = Literal["auto", "original", "raw"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,12 @@ class Order:
         Which part of the image.
     context : Context
         Of the step.
+    pixels : {'auto', 'original', 'raw'}
+        From where pixels of an OMERO server are taken.
     """
 
     text: str
     folder: Path
     part: Part
     context: Context
+    pixels: PixelOrigin = "auto"
