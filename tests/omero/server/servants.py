@@ -178,29 +178,43 @@ def _perform(service: Service, name: str, arguments: tuple[Any, ...], current: A
     return result
 
 
+def _answer(service: Service, name: str, arguments: tuple[Any, ...]) -> Any:
+    """Serve one call, the last argument of which is Ice's; wrap what was not expected."""
+    try:
+        return _perform(service, name, arguments[:-1], arguments[-1])
+    except Ice.Exception:
+        raise
+    except Exception as error:
+        logger.exception("%s.%s", type(service).__name__, name)
+        raise omero.InternalException(
+            traceback.format_exc(), type(error).__name__, f"Wrapped Exception: {error!r}"
+        ) from error
+
+
 def _asynchronous(name: str, void: bool) -> Callable[..., None]:
     def operation(self: Any, callback: Any, *arguments: Any) -> None:
         try:
-            result = _perform(self.service, name, arguments[:-1], arguments[-1])
+            result = _answer(self.service, name, arguments)
         except Ice.Exception as error:
             callback.ice_exception(error)
-        except Exception as error:
-            logger.exception("%s.%s", type(self).__name__, name)
-            wrapped = omero.InternalException(
-                traceback.format_exc(), type(error).__name__, f"Wrapped Exception: {error!r}"
-            )
-            callback.ice_exception(wrapped)
         else:
             callback.ice_response(*(() if void else (result,)))
 
     return operation
 
 
+def _synchronous(name: str) -> Callable[..., Any]:
+    def operation(self: Any, *arguments: Any) -> Any:
+        return _answer(self.service, name, arguments)
+
+    return operation
+
+
 @functools.cache
 def _servant_class(interface: type) -> type:
-    methods = {
-        f"{name}_async": _asynchronous(name, void) for name, void in operations(interface).items()
-    }
+    declared = operations(interface)
+    methods: dict[str, Any] = {name: _synchronous(name) for name in declared}
+    methods |= {f"{name}_async": _asynchronous(name, void) for name, void in declared.items()}
     return type(f"{interface.__name__}Servant", (interface,), methods)
 
 

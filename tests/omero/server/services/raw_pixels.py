@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import omero
-import omero.romio
 from tests.omero.server.entities import Entity
 from tests.omero.server.permissions import can_read
 from tests.omero.server.pixel_files import PixelBuffer, PyramidBuffer
@@ -100,7 +99,7 @@ class PyramidService(Service):
         self._not_writing()
         found = []
         for width, height in self.buffer.descriptions():
-            description = omero.romio.ResolutionDescription()
+            description = omero.api.ResolutionDescription()
             description.sizeX, description.sizeY = width, height
             found.append(description)
         return found
