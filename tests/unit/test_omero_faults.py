@@ -227,12 +227,13 @@ def test_secrets_are_taken_out_of_texts() -> None:
 
 
 def test_what_omero_py_logs_has_no_keys(caplog: pytest.LogCaptureFixture) -> None:
-    logger = logging.getLogger("test-of-omero")
-    _quieten(logger)
-    _quieten(logger)
-    assert len(logger.filters) == 1
-    logger.error("closed connection (uuid=%s)", KEY)
+    top, below = logging.getLogger("test-of-omero"), logging.getLogger("test-of-omero.gateway")
+    for _ in range(2):
+        _quieten("test-of-omero")
+    assert len(top.filters) == len(below.filters) == 1
+    below.error("closed connection (uuid=%s)", KEY)
     assert not caplog.records
-    logger.setLevel(logging.DEBUG)  # by who wants to see it
-    logger.debug("closed connection (uuid=%s)", KEY)
-    assert caplog.messages == ["closed connection (uuid=(removed))"]
+    top.setLevel(logging.DEBUG)  # by who wants to see it
+    for logger in (top, below):
+        logger.debug("closed connection (uuid=%s)", KEY)
+    assert caplog.messages == ["closed connection (uuid=(removed))"] * 2

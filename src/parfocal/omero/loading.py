@@ -11,7 +11,6 @@ from parfocal.errors import InputError
 __all__ = ["load_omero", "without_keys"]
 
 _KEY = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
-_LOGGERS = ("omero.gateway", "omero.client", "omero.clients")
 
 
 def load_omero() -> Any:
@@ -30,8 +29,7 @@ def load_omero() -> Any:
         what = "omero-py, which speaks to OMERO, cannot be imported"
         remedy = "Install it: pip install 'parfocal[omero]'; docs/howto/omero-install.md tells more"
         raise InputError(what, found=error, remedy=f"{remedy}.") from error
-    for name in _LOGGERS:
-        _quieten(logging.getLogger(name))
+    _quieten("omero")
     return omero
 
 
@@ -42,12 +40,18 @@ def without_keys(text: str, *secrets: str) -> str:
     return _KEY.sub("(removed)", text)
 
 
-def _quieten(logger: logging.Logger) -> None:
-    """Let a logger tell no session keys, nor once more what it raises anyway."""
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
-    if not any(isinstance(each, _NoKeys) for each in logger.filters):
-        logger.addFilter(_NoKeys())
+def _quieten(name: str) -> None:
+    """Let a logger and those below it tell no session keys, nor once more what they raise anyway.
+
+    omero-py logs the context of each call that fails, in which the key of the session is.
+    """
+    top = logging.getLogger(name)
+    if top.level == logging.NOTSET:
+        top.setLevel(logging.CRITICAL)
+    below = [each for each in logging.root.manager.loggerDict if each.startswith(f"{name}.")]
+    for logger in (top, *map(logging.getLogger, below)):
+        if not any(isinstance(each, _NoKeys) for each in logger.filters):
+            logger.addFilter(_NoKeys())
 
 
 class _NoKeys(logging.Filter):

@@ -1,0 +1,433 @@
+"""Connections outlive losses, and keep to what they may do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.omero.server.control import Control
+
+from omero_process import OwnServer, RealServer
+from parfocal.errors import ConfigurationError, InputError, RemoteError
+from parfocal.models.omero_server import OmeroServer
+from parfocal.omero import session as session_module
+from parfocal.omero.connection import Connection, connect
+from parfocal.omero.credentials import Credentials
+from parfocal.omero.tls import fingerprint_of, trust_server
+
+PATIENCE_S = 30.0
+
+Connect = Callable[..., Connection]
+
+
+@pytest.fixture
+def address(server: RealServer) -> OmeroServer:
+    """The server, whose certificate is pinned."""
+    import ssl
+
+    found = OmeroServer(server.host, server.ssl)
+    pem = ssl.get_server_certificate((server.host, server.ssl))
+    trust_server(found, fingerprint_of(pem))
+    return found
+
+
+@pytest.fixture
+def open_connection(server: RealServer, address: OmeroServer) -> Iterator[Connect]:
+    """Connect as a user, by name and password."""
+    opened: list[Connection] = []
+
+    def start(user: str = "alice", patience_s: float = PATIENCE_S) -> Connection:
+        login = Credentials(user, server.password(user), "the test")
+        opened.append(Connection(address, login, patience_s=patience_s))
+        return opened[-1]
+
+    yield start
+    for connection in opened:
+        connection.close()
+
+
+def who(gateway: Any) -> str:
+    """Return who the server takes the user for: a call that goes to it."""
+    return str(gateway.c.sf.getAdminService().getEventContext().userName)
+
+
+def keys(faults: Control) -> set[str]:
+    return {each["session"] for each in faults.sessions()}
+
+
+def test_a_connection_knows_who_and_where_it_is(open_connection: Connect) -> None:
+    connection = open_connection()
+    assert connection.user_name == "alice"
+    context = connection.gateway.c.sf.getAdminService().getEventContext()
+    assert (connection.user_id, connection.group_id) == (context.userId, context.groupId)
+    assert connection.session.group_name == "annotate"
+    assert connection.session.trust.how == "pin"
+
+
+def test_one_that_a_password_opened_is_ended_when_closed(
+    open_connection: Connect, faults: Control
+) -> None:
+    connection = open_connection()
+    key = connection.session.key
+    assert key in keys(faults)
+    connection.close()
+    assert key not in keys(faults)
+    connection.close()
+    assert connection.user_name == "alice"  # it is opened again when it is used again
+
+
+def test_one_that_was_joined_goes_on_when_closed(
+    open_connection: Connect, address: OmeroServer, faults: Control
+) -> None:
+    owner = open_connection()
+    for _ in range(2):
+        with Connection(address, Credentials(None, owner.session.key, "the test")) as joined:
+            assert joined.user_name == "alice"
+            assert joined.session.key == owner.session.key
+        assert owner.session.key in keys(faults)
+    assert owner.call(who) == "alice"
+
+
+@pytest.mark.parametrize(
+    "broken", ["session", "connection", "restart", "away"], ids=lambda name: name
+)
+def test_a_loss_is_outlived(
+    broken: str, open_connection: Connect, own_server: OwnServer, faults: Control
+) -> None:
+    connection = open_connection()
+    before = connection.session.key
+    calls: list[int] = []
+
+    def work(gateway: Any) -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            if broken == "session":
+                faults.kill(session=before)
+            elif broken == "connection":
+                faults.drop("IAdmin", "getEventContext")
+            elif broken == "restart":
+                own_server.restart()
+            else:
+                faults.be_away(3)
+        return who(gateway)
+
+    assert connection.call(work) == "alice"
+    assert len(calls) == 2
+    assert connection.session.key != before
+
+
+def test_a_server_that_is_busy_is_asked_again(open_connection: Connect, faults: Control) -> None:
+    connection = open_connection()
+    key = connection.session.key
+    rule = faults.refuse("IAdmin", "getEventContext", "TryAgain", times=2)
+    assert connection.call(who) == "alice"
+    assert faults.seen(rule) == 3
+    assert connection.session.key == key
+
+
+def test_patience_ends(own_server: OwnServer, open_connection: Connect) -> None:
+    connection = open_connection(patience_s=2)
+    assert connection.call(who) == "alice"
+    own_server.stop()
+    try:
+        start = time.monotonic()
+        with pytest.raises(RemoteError, match="does not answer") as caught:
+            connection.call(who)
+        assert time.monotonic() - start >= 2
+        assert own_server.uri in str(caught.value)
+        assert caught.value.__cause__ is None
+    finally:
+        own_server.start()
+    assert connection.call(who) == "alice"
+
+
+def test_a_server_that_hangs_is_given_up(
+    open_connection: Connect, faults: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CALL_TIMEOUT_S", 2)
+    connection = open_connection(patience_s=20)
+    connection.call(who)
+    rule = faults.delay("IAdmin", "getEventContext", 6)
+    assert connection.call(who) == "alice"
+    assert faults.seen(rule) > 1
+
+
+def test_a_write_is_not_repeated(open_connection: Connect, faults: Control) -> None:
+    connection = open_connection()
+    connection.call(who)
+    calls: list[int] = []
+
+    def work(gateway: Any) -> str:
+        calls.append(1)
+        return who(gateway)
+
+    faults.drop("IAdmin", "getEventContext", when="after")
+    with pytest.raises(RemoteError, match="broke off"):
+        connection.once(work)
+    assert len(calls) == 1
+    assert connection.once(work) == "alice"  # over another connection
+
+
+def test_before_a_write_a_lost_session_is_found_out(
+    open_connection: Connect, faults: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parfocal.omero.connection._STALE_S", 0.0)
+    connection = open_connection()
+    faults.kill(session=connection.session.key)
+    assert connection.once(who) == "alice"
+
+
+def test_an_error_of_the_work_is_not_repeated(open_connection: Connect, faults: Control) -> None:
+    connection = open_connection()
+    calls: list[int] = []
+
+    def work(gateway: Any) -> None:
+        calls.append(1)
+        gateway.getQueryService().get("Image", 99_999_999, gateway.SERVICE_OPTS)
+
+    with pytest.raises(InputError, match="no such object"):
+        connection.call(work)
+    assert len(calls) == 1
+
+    def own(gateway: Any) -> None:
+        calls.append(2)
+        raise FileNotFoundError("of the disk")
+
+    with pytest.raises(FileNotFoundError):
+        connection.call(own)
+    assert calls == [1, 2]
+
+
+def test_a_wrong_password_is_told_at_once_and_not_repeated(
+    address: OmeroServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(address, Credentials("alice", "hunter2", "the test"))
+    with connection, pytest.raises(ConfigurationError, match="user and password") as caught:
+        connection.call(who)
+    assert caught.value.exit_code == 2
+    assert "hunter2" not in str(caught.value) + caplog.text
+
+
+def test_an_expired_session_is_told_without_its_key(
+    open_connection: Connect, address: OmeroServer, faults: Control
+) -> None:
+    key = open_connection().session.key
+    faults.kill(session=key)
+    connection = Connection(address, Credentials(None, key, "OMERO_SESSION"))
+    with connection, pytest.raises(ConfigurationError, match="has expired") as caught:
+        connection.call(who)
+    assert key not in str(caught.value)
+    assert "OMERO_SESSION" in str(caught.value)
+
+
+def test_a_session_that_ends_in_mid_work_is_told_where_nobody_can_log_in_again(
+    open_connection: Connect, address: OmeroServer, faults: Control
+) -> None:
+    key = open_connection().session.key
+    with Connection(address, Credentials(None, key, "OMERO_SESSION")) as connection:
+        assert connection.call(who) == "alice"
+        faults.kill(session=key)
+        with pytest.raises(ConfigurationError, match="has expired"):
+            connection.call(who)
+
+
+def test_idle_sessions_are_kept_alive(
+    open_connection: Connect, faults: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "KEEP_ALIVE_S", 0.2)
+    open_connection().call(who)
+    since = faults.last()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if len(faults.journal(method="keepAlive", since=since)) >= 3:
+            return
+        time.sleep(0.1)
+    pytest.fail("nothing kept the session alive")
+
+
+def test_calls_are_made_in_the_group_of_the_block(open_connection: Connect) -> None:
+    connection = open_connection()
+    groups = {g.getName(): g.getId() for g in connection.gateway.getGroupsMemberOf()}
+
+    def group_of_new(gateway: Any) -> int:
+        from omero.gateway import TagAnnotationWrapper
+
+        tag = TagAnnotationWrapper(gateway)
+        tag.setValue("of the test")
+        tag.save()
+        found = gateway.getObject("TagAnnotation", tag.getId()).getDetails().group.id.val
+        gateway.deleteObjects("Annotation", [tag.getId()], wait=True)
+        return int(found)
+
+    seen: list[int] = []
+    for name in ("private", "write"):
+        with connection.in_group(groups[name]):
+            seen.append(connection.once(group_of_new))
+    assert seen == [groups["private"], groups["write"]]
+    assert connection.gateway.SERVICE_OPTS.getOmeroGroup() == "-1"
+
+
+def test_the_group_of_a_block_outlives_a_loss(open_connection: Connect, faults: Control) -> None:
+    connection = open_connection()
+    group = next(
+        g.getId() for g in connection.gateway.getGroupsMemberOf() if g.getName() == "private"
+    )
+
+    def group_now(gateway: Any) -> int:
+        return int(gateway.c.sf.getAdminService().getEventContext().groupId)
+
+    with connection.in_group(group):
+        assert connection.call(group_now) == group
+        faults.kill(session=connection.session.key)
+        assert connection.call(group_now) == group
+        with pytest.raises(ZeroDivisionError), connection.in_group(-1):
+            raise ZeroDivisionError
+        assert connection.call(group_now) == group
+
+
+def test_threads_take_turns(open_connection: Connect) -> None:
+    connection = open_connection()
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(connection.call(who))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == ["alice"] * 8
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Return the exit code of a forked process that does `work`."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_forked_process_leaves_the_connection_alone_and_has_its_own(
+    open_connection: Connect, faults: Control
+) -> None:
+    connection = open_connection()
+    key = connection.session.key
+
+    def child() -> None:
+        assert connection.user_name == "alice"
+        assert connection.session.key != key
+        connection.close()
+
+    assert in_child(child) == 0
+
+    def ends_like_python() -> None:
+        import gc
+        import sys
+
+        gc.collect()
+        sys.exit(0)
+
+    in_child(ends_like_python)
+    assert keys(faults) >= {key}
+    assert connection.session.key == key
+    assert connection.call(who) == "alice"
+
+
+def test_a_process_shares_one_connection_and_ends_its_session_in_the_end(
+    server: RealServer, address: OmeroServer, faults: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parfocal.core.process_end import end_process
+
+    monkeypatch.setenv("OMERO_USER", "bob")
+    monkeypatch.setenv("OMERO_PASSWORD", server.password("bob"))
+    before = keys(faults)
+
+    def child() -> None:
+        assert connect(address) is connect(OmeroServer(address.host, address.port))
+        assert connect(address).user_name == "bob"
+        assert len(keys(faults) - before) == 1
+        end_process()
+
+    assert in_child(child) == 0
+    assert keys(faults) == before
+
+
+@pytest.mark.parametrize("transport", ["tcp", "wss"])
+def test_other_transports_work_too(own_server: OwnServer, transport: str) -> None:
+    port = {"tcp": own_server.tcp, "wss": own_server.wss}[transport]
+    address = OmeroServer(
+        own_server.host, port, transport, "/omero-ws" if transport == "wss" else ""
+    )
+    login = Credentials("alice", own_server.password("alice"), "the test")
+    if transport == "wss":
+        connection = Connection(address, login)
+        with connection, pytest.raises(RemoteError, match="not known here"):
+            connection.call(who)
+        pem = (own_server.folder / "certificate.pem").read_text()
+        trust_server(address, fingerprint_of(pem))
+    with Connection(address, login) as connection:
+        assert connection.call(who) == "alice"
+
+
+def test_an_unknown_host_is_told_at_once() -> None:
+    login = Credentials("alice", "x", "the test")
+    connection = Connection(OmeroServer("no-such-host.invalid"), login)
+    with connection, pytest.raises(RemoteError) as caught:
+        connection.call(who)
+    assert caught.value.exit_code == 3
+    assert "no-such-host.invalid" in str(caught.value)
+
+
+def test_patience_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARFOCAL_OMERO_PATIENCE_S", "long")
+    with pytest.raises(ConfigurationError, match="not a number"):
+        Connection(OmeroServer("a.org"))
+
+
+def test_no_secret_is_logged_or_told_in_an_error(
+    open_connection: Connect,
+    server: RealServer,
+    faults: Control,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    import traceback
+
+    loggers = [logging.getLogger(), *map(logging.getLogger, ("omero.gateway", "omero.client"))]
+    levels = [logger.level for logger in loggers]
+    connection = open_connection()
+    first = connection.session.key
+    told: list[str] = []
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    try:
+        connection.call(lambda gateway: list(gateway.getObjects("Project")))
+        faults.kill(session=first)
+        connection.call(lambda gateway: list(gateway.getObjects("Project")))
+        second = connection.session.key
+        faults.kill(session=second)
+        try:
+            connection.once(lambda gateway: list(gateway.getObjects("Project")))
+        except RemoteError:
+            told.append(traceback.format_exc())
+        connection.close()
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+    assert told
+    printed = capfd.readouterr()
+    everything = "\n".join([caplog.text, printed.out, printed.err, *told, repr(connection)])
+    assert "trying again" in everything
+    for secret in (first, second):
+        assert secret not in everything
