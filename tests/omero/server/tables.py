@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import Ice
+import IcePy
 import omero
 import omero.grid
 import omero.hdfstorageV2
@@ -114,7 +115,7 @@ def _spoilable(name: str) -> Any:
 
     @functools.wraps(original)
     def operation(self: _Table, *arguments: Any) -> Any:
-        if not arguments or not isinstance(arguments[-1], Ice.Current):
+        if not arguments or not isinstance(arguments[-1], IcePy.Current):
             return original(self, *arguments)  # a table calls itself
         *given, current = arguments
         server, session = self._server, self._session
