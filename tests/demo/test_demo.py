@@ -88,3 +88,10 @@ def test_a_second_run_has_nothing_to_do(output: str) -> None:
     before = sorted((RESULTS / "records").glob("*/*/*.json"))
     subprocess.run(["make", "demo"], cwd=ROOT, check=True, capture_output=True, timeout=300)
     assert sorted((RESULTS / "records").glob("*/*/*.json")) == before
+
+
+def test_what_would_go_back_to_omero_is_planned_and_shown(output: str) -> None:
+    plan = json.loads((RESULTS / "annotation-plan.json").read_text(encoding="utf-8"))
+    targets = [target["target"] for target in plan["targets"]]
+    assert targets == [f"omero://omero.example.org/image/{number}" for number in (1, 2, 3)]
+    assert targets[0] in (RESULTS / "report.html").read_text(encoding="utf-8")

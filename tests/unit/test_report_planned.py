@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parfocal.core.publish import write_json
+from parfocal.core.annotation_plan import write_plan
 from parfocal.core.step import Context
 from parfocal.models.annotation_entries import (
     FILE_NAMESPACE,
@@ -109,7 +109,7 @@ def page(built, tmp_path, monkeypatch):
         results, sheet = built
         inputs = {"results": results, "sheet": sheet}
         if given:
-            write_json(tmp_path / "plan.json", given.model_dump(mode="json"))
+            write_plan(tmp_path / "plan.json", given)
             inputs["plan"] = tmp_path / "plan.json"
         context = Context(scratch=tmp_path)
         params = STEP.params(max_pictures=0)

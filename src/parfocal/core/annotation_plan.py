@@ -7,12 +7,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from parfocal.core.digest import digest_path, size_of
+from parfocal.core.publish import write_json
 from parfocal.errors import InputError
 from parfocal.models.annotation_entries import FileAttachment, KeyValues, PlannedEntry
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.models.base import explain_validation
 
-__all__ = ["complete_plan", "read_plan"]
+__all__ = ["complete_plan", "read_plan", "write_plan"]
 
 _REMEDY = "Make it again with 'parfocal plan-annotations'."
 
@@ -34,6 +35,11 @@ def read_plan(path: Path) -> AnnotationPlan:
         what = "The annotation plan is not valid"
         found = explain_validation(error)
         raise InputError(what, where=path, found=found, remedy=_REMEDY) from error
+
+
+def write_plan(path: Path, plan: AnnotationPlan) -> None:
+    """Write an annotation plan, whole or not at all; fields without a value are left out."""
+    write_json(path, plan.model_dump(mode="json", exclude_none=True))
 
 
 def complete_plan(plan: AnnotationPlan, results: Path) -> AnnotationPlan:

@@ -90,10 +90,13 @@ class ResultFile(Model):
 
     path: ResultPath = Field(description="Path relative to the results folder.")
     digest: str | None = Field(
-        description="Digest as in the records. Null for what is made after the plan because it "
-        "tells of the plan, the report and the run crate: it is taken when the plan is applied."
+        default=None,
+        description="Digest as in the records. None for what is made after the plan because it "
+        "tells of the plan, the report and the run crate: it is taken when the plan is applied.",
     )
-    size_bytes: int | None = Field(ge=0, description="Size of all its files; null like the digest.")
+    size_bytes: int | None = Field(
+        default=None, ge=0, description="Size of all its files; none without a digest."
+    )
 
 
 class Entry(Model):
@@ -143,7 +146,8 @@ class Entry(Model):
 
     def content_digest(self) -> str:
         """Return the digest of all that the entry says."""
-        return _digest(self.model_dump(mode="json", exclude={"entry_id", "content"}))
+        said = self.model_dump(mode="json", exclude={"entry_id", "content"}, exclude_none=True)
+        return _digest(said)
 
     def with_content(self, **changes: Any) -> Self:
         """Return the same annotation with other content."""
@@ -197,8 +201,9 @@ class Column(Model):
     name: Name
     type: Literal["long", "double", "string", "bool", "Image", "Roi", "Well"]
     source: str | None = Field(
-        description="Column of the file that the values come from. Null for references: Image is "
-        "the target, Well the well that it lies in, Roi the ROI of the row's object."
+        default=None,
+        description="Column of the file that the values come from. None for references: Image is "
+        "the target, Well the well that it lies in, Roi the ROI of the row's object.",
     )
     unit: str | None = None
     size_bytes: int | None = Field(
@@ -247,7 +252,7 @@ class LabelImage(Entry):
     name: Name
     labels: ResultFile
     dataset: TargetUri | None = Field(
-        default=None, description="Where it goes; null for the datasets of the image itself."
+        default=None, description="Where it goes; none for the datasets of the image itself."
     )
 
 

@@ -20,7 +20,9 @@ class Target(Model):
     """An object on the server, and what it is to be annotated with."""
 
     target: TargetUri
-    image_id: str | None = Field(description="Row of the sample sheet; null for a container.")
+    image_id: str | None = Field(
+        default=None, description="Row of the sample sheet; none for a container."
+    )
     annotations: tuple[PlannedEntry, ...]
 
     @model_validator(mode="after")

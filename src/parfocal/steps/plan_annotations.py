@@ -42,13 +42,13 @@ def run(
     InputError
         If a result is there and cannot be read.
     """
-    from parfocal.core.publish import write_json
+    from parfocal.core.annotation_plan import write_plan
 
     rows = read_sheet(inputs["sheet"])
     _check_columns(rows, params, inputs["sheet"])
     targets = _targets(rows, inputs["sheet"])
     plan = _Planner(inputs, rows, params, context).plan(targets)
-    write_json(outputs["plan"], plan.model_dump(mode="json"))
+    write_plan(outputs["plan"], plan)
     if not plan.targets:
         context.warn(
             "The annotation plan is empty: no image that is done is on an OMERO server. The column "
