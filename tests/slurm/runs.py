@@ -66,6 +66,15 @@ class SlurmRun(Run):
         write_discs(source, len(self.rows), edge_px)
         self.rows.append(Row(image_id=image_id, name=image_id, source=str(source)))
 
+    def add_square(self, image_id: str) -> None:
+        """Make an image of a single object, which needs 800 MB when it is divided; and its row."""
+        source = self.folder / f"in/{image_id}.tif"
+        image = np.random.default_rng(0).poisson(40, (3700, 3700)).astype(np.uint16)
+        image[50:-50, 50:-50] += 400
+        source.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(source, image)
+        self.rows.append(Row(image_id=image_id, name=image_id, source=str(source)))
+
     def copy_to(self, folder: Path, **changes: object) -> SlurmRun:
         """Return the same run in another folder, with the same images and all that is done."""
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("in"))

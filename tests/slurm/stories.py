@@ -18,6 +18,7 @@ from slurm.cluster import wait_until
 from slurm.runs import SEGMENT, SlurmRun, Undisturbed, finish, slowed
 
 TARGET = "results/outcomes/segment_objects/0.json"
+MEASURED = "results/outcomes/measure_objects/0.json"
 STORY_TIMEOUT_S = 540
 
 
@@ -108,6 +109,18 @@ def out_of_memory(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     return ended(run, first_code, run.wrong(undisturbed.digests))
 
 
+def never_enough(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
+    """Add an image that needs more memory than any attempt has; the others go on without it."""
+    run.add_square("huge")
+    done = run.snakemake("--until", "convert_image")
+    assert done.returncode == 0, done.stderr
+    code = finish(run.begin(MEASURED))
+    others = dict.fromkeys("abcdef", "done")
+    assert run.outcomes(SEGMENT) == others | {"huge": "failed"}, run.told
+    assert run.outcomes("measure_objects") == others | {"huge": "skipped"}, run.told
+    return Ended(run, code, code, run.wrong(undisturbed.digests), run.told, run.jobs())
+
+
 def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     """Kill the slurmd of a node whose job lives on, while Slurm gives it to another node."""
     process, worker = begin(run)
@@ -166,11 +179,15 @@ FRAGILE = ("--set-resources", "segment_objects:slurm_partition=fragile")
 LITTLE = ("--set-resources", "segment_objects:mem_mb=250*attempt")
 """Too little for the first attempt; the next have more, as by default they would."""
 
+SAME = ("--set-resources", "segment_objects:mem_mb=700", "--retries", "2")
+"""Enough for all images but one, in all attempts."""
+
 STORIES: dict[str, tuple[Story, tuple[str, ...]]] = {
     "node_lost": (node_lost, FRAGILE),
     "daemon_killed": (daemon_killed, FRAGILE),
     "out_of_time": (out_of_time, ()),
     "out_of_memory": (out_of_memory, LITTLE),
+    "never_enough": (never_enough, SAME),
     "snakemake_killed": (snakemake_killed, ()),
     "worker_killed": (worker_killed, ()),
     "job_cancelled": (job_cancelled, ()),

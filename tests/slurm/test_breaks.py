@@ -35,6 +35,7 @@ CAUSES = {
     "daemon_killed": ["Waiting for another writer"],
     "out_of_time": ["TIMEOUT"],
     "out_of_memory": ["OUT_OF_MEMORY"],
+    "never_enough": ["because memory ran out", "leaves out huge, for the others"],
     "snakemake_killed": ["Waiting for another writer"],
     "worker_killed": ["was killed (SIGKILL)"],
     "job_cancelled": ["CANCELLED"],
