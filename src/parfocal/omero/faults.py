@@ -217,7 +217,8 @@ def _said(error: Exception) -> str:
     text = _text_of(error)
     if code is not None and _is_of_ice(error):
         text = _resolver_text(code) if "DNS" in name else os.strerror(code) if code else ""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])  # of Ice, a heading and its text
     line = without_keys(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...")
     return f"{name}: {line}" if line else name
 
