@@ -34,6 +34,7 @@ class Web:
         self.crowd = 0  # answers to requests for chunks wait until so many were under way at once
         self.url = ""
         self.closing = threading.Event()
+        self.stop: Callable[[], None] = lambda: None
 
     def asked(self, path: str) -> list[str | None]:
         return [part for asked, part in self.requests if asked == path]
@@ -121,20 +122,25 @@ LAST_MODIFIED = formatdate(1_700_000_000, usegmt=True)
 
 
 @contextmanager
-def serve(root: Path):
-    """Serve `root` on a free port of 127.0.0.1."""
+def serve(root: Path, port: int = 0):
+    """Serve `root` on 127.0.0.1, on a free port if none is given, until the end or ``stop()``."""
     web = Web(root)
     handler = type("Handler", (_Handler,), {"web": web})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # clients that hang up
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     web.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield web
-    finally:
+
+    def stop():
         web.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()
+
+    web.stop = stop
+    try:
+        yield web
+    finally:
+        stop()

@@ -27,6 +27,7 @@ from tests.benchmarks.analysis import (
     measure_pipeline,
 )
 from tests.benchmarks.conversion import measure_conversion, measure_ome_tiff
+from tests.benchmarks.fetching import measure_fetch
 from tests.benchmarks.resources import measure_resources
 from tests.benchmarks.slurm_overhead import measure_slurm
 from tests.benchmarks.stack import write_stack
@@ -118,6 +119,7 @@ PARTS = {
     "memory": measure_memory,
     "conversion": measure_conversion,
     "ome-tiff": measure_ome_tiff,
+    "fetch": measure_fetch,
     "slurm": measure_slurm,
     "resources": measure_resources,
     "label": measure_label,

@@ -24,19 +24,28 @@ def ours(url: str, count: int, folder: Path) -> None:
     assert fetched.keys == count
 
 
+def _keys(count: int) -> list[str]:
+    """Return the keys of chunks, 4 x 4 a plane."""
+    return [f"0/c/{number // 16}/{number // 4 % 4}/{number % 4}" for number in range(count)]
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
 def sequential(url: str, count: int, folder: Path) -> None:
     """Fetch one chunk after the other on one connection."""
     import requests
 
     with requests.Session() as session:
-        for number in range(count):
-            answer = session.get(f"{url}/0/c/{number}/0/0", timeout=60)
+        for key in _keys(count):
+            answer = session.get(f"{url}/{key}", timeout=60)
             answer.raise_for_status()
-            (folder / str(number)).write_bytes(answer.content)
+            _write(folder / key, answer.content)
 
 
-def obstore_alone(url: str, count: int, folder: Path) -> None:
-    """Let obstore get all chunks into memory, and do nothing with them."""
+def _obstore(url: str, count: int, take: Callable[[str, bytes], None]) -> None:
     import obstore
     from obstore.store import HTTPStore
 
@@ -45,20 +54,31 @@ def obstore_alone(url: str, count: int, folder: Path) -> None:
     async def work() -> None:
         slots = asyncio.Semaphore(IN_FLIGHT)
 
-        async def get(number: int) -> int:
+        async def get(key: str) -> None:
             async with slots:
-                answer = await obstore.get_async(store, f"0/c/{number}/0/0")
-                return len(await answer.bytes_async())
+                answer = await obstore.get_async(store, key)
+                take(key, await answer.bytes_async())
 
-        assert all(await asyncio.gather(*(get(number) for number in range(count))))
+        await asyncio.gather(*(get(key) for key in _keys(count)))
 
     asyncio.run(work())
+
+
+def obstore_alone(url: str, count: int, folder: Path) -> None:
+    """Let obstore get all chunks into memory, and do nothing with them."""
+    _obstore(url, count, lambda _key, _data: None)
+
+
+def obstore_to_files(url: str, count: int, folder: Path) -> None:
+    """Let obstore get all chunks, and write them to files."""
+    _obstore(url, count, lambda key, data: _write(folder / key, data))
 
 
 CONTENDERS: dict[str, Callable[[str, int, Path], None]] = {
     "ours": ours,
     "sequential": sequential,
     "obstore": obstore_alone,
+    "obstore to files": obstore_to_files,
 }
 
 

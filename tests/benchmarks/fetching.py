@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.fetch_contenders import IN_FLIGHT
+from tests.benchmarks.fetch_contenders import CONTENDERS, IN_FLIGHT
 from tests.benchmarks.race import Entrant, race
 
 CHUNKS = 2000
@@ -25,7 +25,7 @@ def measure_fetch(folder: Path) -> None:
     (folder / "chunk").write_bytes(os.urandom(CHUNK_BYTES))
     _write_image(folder / "many.zarr", CHUNKS)
     with _served(folder) as url:
-        counts = {"ours": CHUNKS, "obstore": CHUNKS, "sequential": FEW_CHUNKS}
+        counts = dict.fromkeys(CONTENDERS, CHUNKS) | {"sequential": FEW_CHUNKS}
         entrants = {
             name: _entrant(name, f"{url}/many.zarr", count, folder / name)
             for name, count in counts.items()
@@ -35,9 +35,9 @@ def measure_fetch(folder: Path) -> None:
     what = f"Fetch chunks of 230 kB, each 40 ms away, {IN_FLIGHT} in flight"
     text = f"{rates['ours']:.0f} a second, {rates['ours'] / rates['sequential']:.0f} x sequential"
     print(f"| {what} | {text} | >= 25 x |", flush=True)
-    share = rates["ours"] / rates["obstore"]
-    text = f"{share:.0%} of its {rates['obstore']:.0f} a second"
-    print(f"| The same beside obstore, which keeps nothing | {text} | >= 90 % |", flush=True)
+    for other, does in {"obstore to files": "writes files too", "obstore": "keeps nothing"}.items():
+        text = f"{rates['ours'] / rates[other]:.0%} of its {rates[other]:.0f} a second"
+        print(f"| The same beside obstore alone, which {does} | {text} | >= 90 % |", flush=True)
 
 
 def _entrant(name: str, url: str, count: int, target: Path) -> Entrant:
@@ -52,7 +52,7 @@ def _write_image(path: Path, chunks: int) -> None:
     group = {"attributes": {"ome": {"version": "0.5", "multiscales": [multiscale]}}}
     array = {
         "node_type": "array",
-        "shape": [chunks, 512, 512],
+        "shape": [chunks // 16, 2048, 2048],
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 512, 512]}},
         "chunk_key_encoding": {"name": "default"},
     }

@@ -1,18 +1,24 @@
 """Files over http: whole, resumed, retried, refused; never half, never a secret told."""
 
+import asyncio
 import errno
 import hashlib
 import os
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from parfocal.errors import RemoteError
-from parfocal.models.source import parse_source
-from parfocal.remote import stores
+from parfocal.errors import ConfigurationError, RemoteError
+from parfocal.models.source import HttpSource, parse_source
+from parfocal.remote import limits, stores
+from parfocal.remote import site as site_module
 from parfocal.remote.fetch import fetch
+from parfocal.remote.limits import Limits
 from parfocal.remote.partial import Partial
-from parfocal.remote.site import Retry
+from parfocal.remote.site import Retry, Site
 from webserver import LAST_MODIFIED, serve
 
 DATA = bytes(range(256)) * 20_000  # 5 MB: several blocks
@@ -203,3 +209,107 @@ def test_waits_double_up_to_a_bound():
     waits = [Retry(6, 0.5, 4.0).wait_s(attempt) for attempt in range(1, 8)]
     for wait, longest in zip(waits, [0.5, 1, 2, 4, 4, 4, 4], strict=True):
         assert longest / 2 <= wait <= longest
+
+
+def test_a_server_that_was_there_is_waited_for_longer(web, folder, monkeypatch):
+    monkeypatch.setattr(Retry, "wait_s", lambda *_: 0.01)
+    site = Site(HttpSource(web.url), Retry(attempts=2, more=3))
+    web.faults[IMAGE] = [503] * 2
+
+    async def work():
+        with pytest.raises(RemoteError, match="tried 2 times"):
+            await site.read("image.tif")
+        assert await site.read("image.tif") == DATA
+        web.faults[IMAGE] = [503] * 4
+        assert await site.read("image.tif") == DATA
+        web.faults[IMAGE] = [503] * 9
+        with pytest.raises(RemoteError, match="tried 5 times"):
+            await site.read("image.tif")
+
+    asyncio.run(work())
+
+
+def test_a_server_that_is_gone_for_a_while_is_taken_up_again(tmp_path, folder, monkeypatch):
+    root = tmp_path / "site"
+    root.mkdir()
+    (root / "image.tif").write_bytes(DATA)
+    waits = []
+    with serve(root) as first:
+        url, port = first.url, int(first.url.rsplit(":", 1)[1])
+        first.faults[IMAGE] = ["drop"]
+
+        def wait_s(self, attempt):
+            waits.append(attempt)
+            if len(waits) == 1:
+                first.stop()
+            if len(waits) == 3:
+                later.append(back.enter_context(serve(root, port)))
+            return 0.01
+
+        later, back = [], ExitStack()
+        monkeypatch.setattr(Retry, "wait_s", wait_s)
+        with back:
+            check(fetch(parse_source(f"{url}/image.tif"), folder, lambda *_: None, QUICK))
+            assert later[0].asked(IMAGE)[0].startswith("bytes=")
+    assert waits == [1, 2, 3]
+
+
+def test_progress_is_told_in_bytes(web, folder):
+    ticks = []
+    fetch(parse_source(f"{web.url}/image.tif"), folder, lambda *tick: ticks.append(tick), QUICK)
+    assert ticks == sorted(ticks)
+    assert ticks[-1] == (len(DATA), len(DATA))
+    assert len(ticks) > 2
+
+
+def test_the_rate_is_told_now_and_then(web, folder, monkeypatch, caplog):
+    monkeypatch.setattr(site_module, "_TELL_EVERY_S", 0.0)
+    with caplog.at_level("INFO", "parfocal"):
+        get(web, folder)
+    assert any("MB/s" in record.getMessage() for record in caplog.records)
+
+
+def test_the_bandwidth_is_limited(web, folder, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(limits.asyncio, "sleep", sleep)
+    monkeypatch.setenv(limits.RATE_VARIABLE, "0.5")
+    monkeypatch.setattr(limits.time, "monotonic", lambda: 100.0)
+    check(get(web, folder))
+    # The clock stands still, so each block waits for all before it, too.
+    assert max(slept) == pytest.approx(len(DATA) / 0.5e6, rel=0.01)
+
+
+def test_requests_at_once_are_limited(web, folder, monkeypatch):
+    monkeypatch.setenv(limits.IN_FLIGHT_VARIABLE, "3")
+    assert Site(HttpSource(web.url)).in_flight == 3
+
+
+@pytest.mark.parametrize("value", ["0", "many", "-1", "1e9", "nan"])
+@pytest.mark.parametrize("variable", [limits.IN_FLIGHT_VARIABLE, limits.RATE_VARIABLE])
+def test_limits_that_are_none_are_told(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=variable):
+        Limits.from_environment()
+
+
+@given(st.lists(st.integers(1, 10**7), min_size=1, max_size=20), st.floats(1e3, 1e9))
+def test_no_more_than_the_rate_comes_whatever_the_blocks(sizes, rate):
+    now = [0.0]
+
+    async def sleep(seconds):
+        now[0] += seconds
+
+    async def work():
+        limit = Limits(1, rate)
+        for size in sizes:
+            await limit.take(size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits.asyncio, "sleep", sleep)
+        patch.setattr(limits.time, "monotonic", lambda: now[0])
+        asyncio.run(work())
+    assert now[0] == pytest.approx(sum(sizes) / rate)

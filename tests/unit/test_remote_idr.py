@@ -12,6 +12,7 @@ from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.images import ZarrOptions, open_image, write_ome_zarr
 from parfocal.models.image import ImageMetadata
 from parfocal.models.manifest import read_manifest
+from parfocal.models.naming import well_name
 from parfocal.models.sheet import Row, read_sheet
 from parfocal.remote import bia, idr, idr_places
 from parfocal.steps import fetch_image, list_images
@@ -332,4 +333,4 @@ def test_a_passing_fault_is_tried_again_and_a_web_page_is_none(resource, tmp_pat
     ("row", "column", "name"), [(0, 0, "A01"), (25, 9, "Z10"), (26, 0, "AA01")]
 )
 def test_wells_are_called_by_letters_and_numbers(row, column, name):
-    assert idr.well_name(row, column) == name
+    assert well_name(row, column) == name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ T = TypeVar("T")
 
 _BLOCK = 1 << 20
 _SMALL = 4 << 20
+_TELL_EVERY_S = 10.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT_KEY = "parfocal-asks-for-a-key-that-is-not-there"
 
@@ -106,6 +108,7 @@ class Site:
         self._store = open_store(source)
         self._forbids_absent: bool | None = None
         self._has_delivered = False
+        self._told, self._told_at = 0, time.monotonic()
         self.received = 0
         self.taken_as_absent = 0
 
@@ -236,7 +239,16 @@ class Site:
 
     async def _count(self, size: int) -> None:
         self.received += size
+        self._tell_rate()
         await self._limits.take(size)
+
+    def _tell_rate(self) -> None:
+        now = time.monotonic()
+        since_s = now - self._told_at
+        if since_s > _TELL_EVERY_S:
+            rate = (self.received - self._told) / since_s / 1e6
+            logger.info("%s: %.0f MB, %.1f MB/s", self.url, self.received / 1e6, rate)
+            self._told, self._told_at = self.received, now
 
     def _refuse_web_page(self, key: str, kind: str | None) -> None:
         if kind and kind.split(";")[0].strip().lower() == "text/html":
