@@ -131,7 +131,7 @@ def open_session(server: OmeroServer, credentials: Credentials) -> OmeroSession:
     """
     omero = load_omero()
     trust = check_server(server)
-    client = omero.client(id=_initialization(server, trust))
+    client = _client(omero, _initialization(server, trust))
     try:
         _check_peer(client, server, trust)
         _log_in(client, server, credentials)
@@ -142,6 +142,18 @@ def open_session(server: OmeroServer, credentials: Credentials) -> OmeroSession:
         _drop(client)
         raise
     return session
+
+
+def _client(omero: Any, properties: Any) -> Any:
+    """Return a client of omero-py, without the handler that it gives the root logger.
+
+    With that, all messages of a program that has its own handlers elsewhere are told twice.
+    """
+    before = list(logging.root.handlers)
+    client = omero.client(id=properties)
+    for handler in set(logging.root.handlers) - set(before):
+        logging.root.removeHandler(handler)
+    return client
 
 
 def _initialization(server: OmeroServer, trust: Trust) -> Any:
