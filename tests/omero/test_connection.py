@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +11,10 @@ from tests.omero.server.control import Control
 
 from omero_process import OwnServer, RealServer
 from parfocal.errors import ConfigurationError, InputError, RemoteError
-from parfocal.models.omero_server import OmeroServer
+from parfocal.models.omero_server import OmeroServer, parse_omero_server
 from parfocal.omero import session as session_module
-from parfocal.omero.connection import Connection, connect
+from parfocal.omero.connection import Connection
 from parfocal.omero.credentials import Credentials
-from parfocal.omero.tls import fingerprint_of, trust_server
 
 PATIENCE_S = 30.0
 
@@ -27,14 +22,9 @@ Connect = Callable[..., Connection]
 
 
 @pytest.fixture
-def address(server: RealServer) -> OmeroServer:
+def address(logged_in: str) -> OmeroServer:
     """The server, whose certificate is pinned."""
-    import ssl
-
-    found = OmeroServer(server.host, server.ssl)
-    pem = ssl.get_server_certificate((server.host, server.ssl))
-    trust_server(found, fingerprint_of(pem))
-    return found
+    return parse_omero_server(logged_in)
 
 
 @pytest.fixture
@@ -251,134 +241,6 @@ def test_idle_sessions_are_kept_alive(
     pytest.fail("nothing kept the session alive")
 
 
-def test_calls_are_made_in_the_group_of_the_block(open_connection: Connect) -> None:
-    connection = open_connection()
-    groups = {g.getName(): g.getId() for g in connection.gateway.getGroupsMemberOf()}
-
-    def group_of_new(gateway: Any) -> int:
-        from omero.gateway import TagAnnotationWrapper
-
-        tag = TagAnnotationWrapper(gateway)
-        tag.setValue("of the test")
-        tag.save()
-        found = gateway.getObject("TagAnnotation", tag.getId()).getDetails().group.id.val
-        gateway.deleteObjects("Annotation", [tag.getId()], wait=True)
-        return int(found)
-
-    seen: list[int] = []
-    for name in ("private", "write"):
-        with connection.in_group(groups[name]):
-            seen.append(connection.once(group_of_new))
-    assert seen == [groups["private"], groups["write"]]
-    assert connection.gateway.SERVICE_OPTS.getOmeroGroup() == "-1"
-
-
-def test_the_group_of_a_block_outlives_a_loss(open_connection: Connect, faults: Control) -> None:
-    connection = open_connection()
-    group = next(
-        g.getId() for g in connection.gateway.getGroupsMemberOf() if g.getName() == "private"
-    )
-
-    def group_now(gateway: Any) -> int:
-        return int(gateway.c.sf.getAdminService().getEventContext().groupId)
-
-    with connection.in_group(group):
-        assert connection.call(group_now) == group
-        faults.kill(session=connection.session.key)
-        assert connection.call(group_now) == group
-        with pytest.raises(ZeroDivisionError), connection.in_group(-1):
-            raise ZeroDivisionError
-        assert connection.call(group_now) == group
-
-
-def test_threads_take_turns(open_connection: Connect) -> None:
-    connection = open_connection()
-    found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(connection.call(who))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert found == ["alice"] * 8
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Return the exit code of a forked process that does `work`."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def test_a_forked_process_leaves_the_connection_alone_and_has_its_own(
-    open_connection: Connect, faults: Control
-) -> None:
-    connection = open_connection()
-    key = connection.session.key
-
-    def child() -> None:
-        assert connection.user_name == "alice"
-        assert connection.session.key != key
-        connection.close()
-
-    assert in_child(child) == 0
-
-    def ends_like_python() -> None:
-        import gc
-        import sys
-
-        gc.collect()
-        sys.exit(0)
-
-    in_child(ends_like_python)
-    assert keys(faults) >= {key}
-    assert connection.session.key == key
-    assert connection.call(who) == "alice"
-
-
-def test_a_process_shares_one_connection_and_ends_its_session_in_the_end(
-    server: RealServer, address: OmeroServer, faults: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from parfocal.core.process_end import end_process
-
-    monkeypatch.setenv("OMERO_USER", "bob")
-    monkeypatch.setenv("OMERO_PASSWORD", server.password("bob"))
-    before = keys(faults)
-
-    def child() -> None:
-        assert connect(address) is connect(OmeroServer(address.host, address.port))
-        assert connect(address).user_name == "bob"
-        assert len(keys(faults) - before) == 1
-        end_process()
-
-    assert in_child(child) == 0
-    assert keys(faults) == before
-
-
-@pytest.mark.parametrize("transport", ["tcp", "wss"])
-def test_other_transports_work_too(own_server: OwnServer, transport: str) -> None:
-    port = {"tcp": own_server.tcp, "wss": own_server.wss}[transport]
-    address = OmeroServer(
-        own_server.host, port, transport, "/omero-ws" if transport == "wss" else ""
-    )
-    login = Credentials("alice", own_server.password("alice"), "the test")
-    if transport == "wss":
-        connection = Connection(address, login)
-        with connection, pytest.raises(RemoteError, match="not known here"):
-            connection.call(who)
-        pem = (own_server.folder / "certificate.pem").read_text()
-        trust_server(address, fingerprint_of(pem))
-    with Connection(address, login) as connection:
-        assert connection.call(who) == "alice"
-
-
 def test_an_unknown_host_is_told_at_once() -> None:
     login = Credentials("alice", "x", "the test")
     connection = Connection(OmeroServer("no-such-host.invalid"), login)
@@ -392,42 +254,3 @@ def test_patience_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARFOCAL_OMERO_PATIENCE_S", "long")
     with pytest.raises(ConfigurationError, match="not a number"):
         Connection(OmeroServer("a.org"))
-
-
-def test_no_secret_is_logged_or_told_in_an_error(
-    open_connection: Connect,
-    server: RealServer,
-    faults: Control,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
-    import traceback
-
-    loggers = [logging.getLogger(), *map(logging.getLogger, ("omero.gateway", "omero.client"))]
-    levels = [logger.level for logger in loggers]
-    connection = open_connection()
-    first = connection.session.key
-    told: list[str] = []
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-    try:
-        connection.call(lambda gateway: list(gateway.getObjects("Project")))
-        faults.kill(session=first)
-        connection.call(lambda gateway: list(gateway.getObjects("Project")))
-        second = connection.session.key
-        faults.kill(session=second)
-        try:
-            connection.once(lambda gateway: list(gateway.getObjects("Project")))
-        except RemoteError:
-            told.append(traceback.format_exc())
-        connection.close()
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-    assert told
-    printed = capfd.readouterr()
-    everything = "\n".join([caplog.text, printed.out, printed.err, *told, repr(connection)])
-    assert "trying again" in everything
-    for secret in (first, second):
-        assert secret not in everything
