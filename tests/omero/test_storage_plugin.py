@@ -226,7 +226,7 @@ def test_a_workflow_reads_images_and_stores_its_result(
     np.testing.assert_array_equal(pixels_of(fetched), pixels)
     assert (
         "INFO:snakemake" not in done.stderr
-    )  # omero-py has all of Snakemake's messages told twice
+    )  # nothing is told twice
 
     again = snakemake(tmp_path, **config)
     assert "Nothing to be done" in again.stderr, again.stderr
