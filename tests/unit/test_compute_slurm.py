@@ -13,7 +13,7 @@ import pytest
 
 from fake_slurm import put_on_path
 from parfocal.compute import taking_part, watch
-from parfocal.compute.run_folder import RunFolder, remove_dead_folders
+from parfocal.compute.run_folder import RunFolder
 from parfocal.compute.slurm import sbatch_options, worker_memory_mib
 from parfocal.compute.slurm_queue import (
     cancel_jobs,
@@ -167,7 +167,7 @@ def plant(shared: Path, name: str, *, age_s: float = 0.0, **changes: object) -> 
     own.remove()
     path = shared / name
     path.mkdir()
-    (path / "owner.json").write_text(json.dumps(owner | {"jobs": name} | changes))
+    (path / "owner.json").write_text(json.dumps(owner | {"folder": name} | changes))
     os.utime(path / "owner.json", (time.time() - age_s,) * 2)
     return path
 
@@ -177,11 +177,11 @@ def test_only_dead_owners_are_cleaned_up_after(shared: Path) -> None:
     dead = plant(shared, "parfocal-dead", process_start="1")
     far = plant(shared, "parfocal-far", machine="elsewhere", age_s=DEAD_AFTER_S - 20)
     lost = plant(shared, "parfocal-lost", machine="elsewhere", age_s=DEAD_AFTER_S + 5)
-    other = plant(shared, "parfocal-other", process_start="1", jobs="somebody-else")
+    other = plant(shared, "parfocal-other", process_start="1", folder="somebody-else")
     (shared / "parfocal-notes").mkdir()
     cancelled: list[str] = []
     own = RunFolder(shared)
-    remove_dead_folders(own, cancelled.append)
+    own.remove_dead(cancelled.append)
     assert cancelled == ["parfocal-dead", "parfocal-lost"]
     kept = {alive, far, other, own.path, shared / "parfocal-notes"}
     assert set(shared.iterdir()) == kept
@@ -194,10 +194,10 @@ def test_a_folder_stays_while_its_jobs_cannot_be_cancelled(slurm: Path, shared: 
     dead = plant(shared, "parfocal-dead", process_start="1")
     own = RunFolder(shared)
     (slurm / "scancel.fails").write_text("Unable to contact slurm controller\n")
-    remove_dead_folders(own, cancel_jobs)
+    own.remove_dead(cancel_jobs)
     assert dead.exists()
     (slurm / "scancel.fails").unlink()
-    remove_dead_folders(own, cancel_jobs)
+    own.remove_dead(cancel_jobs)
     assert not dead.exists()
     own.remove()
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from parfocal.compute.cluster import SCHEDULER, NoWorkers, Opened, connect
+from parfocal.core.owned_folder import OwnedFolder
 from parfocal.models.compute import LocalProcesses
 
 __all__ = ["open_processes"]
@@ -32,21 +33,22 @@ def open_processes(config: LocalProcesses, threads: int) -> Iterator[Opened]:
     from parfocal.compute.keys import make_keys
 
     workers = config.workers or threads
-    scratch = os.environ.get("PARFOCAL_SCRATCH")
+    scratch = os.environ.get("PARFOCAL_SCRATCH") or tempfile.gettempdir()
     with (
-        tempfile.TemporaryDirectory(prefix="parfocal-", dir=scratch) as folder,
+        OwnedFolder(Path(scratch)) as folder,
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             protocol="tls://",
-            security=make_keys(Path(folder)),
+            security=make_keys(folder.path),
             memory_limit=0,
-            local_directory=folder,
+            local_directory=str(folder.path),
             scheduler_kwargs=SCHEDULER,
             silence_logs=logging.CRITICAL,
         ) as cluster,
         connect(cluster) as client,
     ):
+        folder.remove_dead()
         yield Opened(client, workers, check=NoWorkers(client))

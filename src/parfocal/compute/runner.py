@@ -27,7 +27,7 @@ from parfocal.compute.cluster import (
     import_jobqueue,
     silence_logs,
 )
-from parfocal.compute.run_folder import RunFolder, check_shared_folder, remove_dead_folders
+from parfocal.compute.run_folder import RunFolder, check_shared_folder
 from parfocal.compute.slurm_queue import cancel_jobs
 from parfocal.core.processes import is_dead, this_process
 from parfocal.core.publish import write_json
@@ -147,7 +147,7 @@ def _hand_out(config: SlurmRunner, path: Path) -> None:
 
     folder = RunFolder(path.parent, path.name.removeprefix("parfocal-"))
     try:
-        remove_dead_folders(folder, cancel_jobs)
+        folder.remove_dead(cancel_jobs)
         options = SCHEDULER | {
             "protocol": "tls://",
             "security": make_keys(folder.path),

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from parfocal.compute.cluster import SCHEDULER, Opened, connect, import_jobqueue
-from parfocal.compute.run_folder import RunFolder, check_shared_folder, remove_dead_folders
+from parfocal.compute.run_folder import RunFolder, check_shared_folder
 from parfocal.compute.slurm_queue import (
     cancel_jobs,
     check_commands,
@@ -137,7 +137,7 @@ def open_slurm(config: SlurmJobs) -> Iterator[Opened]:
         folder = RunFolder(shared)
         stack.callback(folder.remove)
         stack.enter_context(_surely(lambda: _cancel(folder.jobs)))
-        remove_dead_folders(folder, cancel_jobs)
+        folder.remove_dead(cancel_jobs)
         cluster, refusals = _start(config, folder)
         stack.callback(_close, cluster)
         _submit_first(cluster, config, refusals)

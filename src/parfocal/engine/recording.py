@@ -15,11 +15,13 @@ from typing import Any, Self
 
 from parfocal import __version__
 from parfocal.core.digest import digest_path
+from parfocal.core.memory import reset_peak
+from parfocal.core.owned_folder import OwnedFolder
 from parfocal.core.publish import remove_tree
 from parfocal.core.step import Context
 from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
-from parfocal.engine.usage import cpu_s, peak_memory_bytes, reset_peak_memory
+from parfocal.engine.usage import cpu_s, peak_memory_bytes
 from parfocal.errors import RemoteError, StorageError
 from parfocal.models.record import Record
 from parfocal.models.source import without_secret
@@ -75,7 +77,8 @@ class Attempt:
                 self._path, attempt = claim_attempt(job.results, job.step.folder, job.image_id)
         ports = [port for port in job.step.inputs if port.name in digests]
         artifacts = [job.artifact(p, job.inputs[p.name], digests[p.name]) for p in ports]
-        reset_peak_memory()
+        reset_peak()
+        job.compute.take_peak_memory()
         self._cpu_before_s = self._cpu_s()
         record = base_record(job, attempt)
         self._record = record.model_copy(update={"key": key, "inputs": tuple(artifacts)})
@@ -88,10 +91,11 @@ class Attempt:
             self._partials.append(partial.parent)
             partial.parent.mkdir(parents=True, exist_ok=True)
         distributed = job.compute.scheduler()
-        base = job.compute.scratch(self._partials[0], os.environ.get("PARFOCAL_SCRATCH"))
-        with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as scratch:
+        chosen = os.environ.get("PARFOCAL_SCRATCH")
+        base = job.compute.scratch(self._partials[0], chosen)
+        with _scratch_folder(Path(base), owned=base == chosen) as scratch:
             self._context = Context(
-                Path(scratch),
+                scratch,
                 image_id=job.image_id,
                 row=job.row,
                 threads=job.threads,
@@ -151,7 +155,8 @@ class Attempt:
             return
         told = {"warnings": tuple(context.warnings), "details": context.details} if context else {}
         ended = {"ended": datetime.now(UTC), "cpu_s": round(self._cpu_s() - self._cpu_before_s, 3)}
-        memory = {"peak_memory_bytes": peak_memory_bytes()}
+        peak = max(peak_memory_bytes(), self._job.compute.take_peak_memory())
+        memory = {"peak_memory_bytes": peak}
         self._record = record.model_copy(update=told | ended | memory | changes)
         self._write()
 
@@ -169,6 +174,18 @@ def _may_go_on(error: BaseException | None) -> bool:
     """Tell whether the same attempt may end well another time: it was stopped, or lacked room."""
     stopped = error is not None and not isinstance(error, Exception)
     return stopped or isinstance(error, (StorageError, RemoteError))
+
+
+@contextmanager
+def _scratch_folder(base: Path, *, owned: bool) -> Iterator[Path]:
+    """Make an empty folder; beside an output, a partial takes it along when it is removed."""
+    if not owned:
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as folder:
+            yield Path(folder)
+        return
+    with OwnedFolder(base, parts=("scratch",)) as own:
+        own.remove_dead()
+        yield own.path / "scratch"
 
 
 @contextmanager
