@@ -84,15 +84,17 @@ def _farthest(
     counts = upper - lower  # the lower end is taken along, so that no part is empty
     offsets = np.cumsum(counts) - counts
     places = np.arange(int(counts.sum())) + np.repeat(lower - offsets, counts)
-    ends = np.repeat(points[upper], counts, axis=0)
-    inner = points[places] - np.repeat(points[lower], counts, axis=0)
-    rest = points[places] - ends
-    side = inner - rest
-    along = inner[:, 0] * side[:, 0] + inner[:, 1] * side[:, 1]
-    square = side[:, 0] ** 2 + side[:, 1] ** 2
-    across = inner[:, 0] * side[:, 1] - inner[:, 1] * side[:, 0]
-    from_line = across.astype(float) ** 2 / np.maximum(square, 1)
-    from_end = np.minimum((inner**2).sum(axis=1), (rest**2).sum(axis=1))
+    x_all, y_all = points.T
+    x = x_all[places] - np.repeat(x_all[lower], counts)
+    y = y_all[places] - np.repeat(y_all[lower], counts)
+    x_side = np.repeat(x_all[upper] - x_all[lower], counts)
+    y_side = np.repeat(y_all[upper] - y_all[lower], counts)
+    along = x * x_side + y * y_side
+    square = x_side * x_side + y_side * y_side
+    across = (x * y_side - y * x_side).astype(float)
+    from_line = across * across / np.maximum(square, 1)
+    from_start = x * x + y * y
+    from_end = np.minimum(from_start, from_start - 2 * along + square)
     off = np.where((along > 0) & (along < square), from_line, from_end)
     most = np.maximum.reduceat(off, offsets)
     candidates = np.flatnonzero(off == np.repeat(most, counts))
