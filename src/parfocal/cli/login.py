@@ -64,10 +64,11 @@ def login(argv: Sequence[str]) -> int:
     if options.trust:
         _trust(server, options.trust)
     session = _open(server, options)
-    try:
-        sys.stdout.write(_report(server, session))
-    finally:
-        session.close()
+    if session:
+        try:
+            sys.stdout.write(_report(server, session))
+        finally:
+            session.close()
     return 0
 
 
@@ -93,26 +94,32 @@ def _trust(server: OmeroServer, given: str) -> None:
     sys.stdout.write(f"trusted      {server.address}, as {path} says\n")
 
 
-def _open(server: OmeroServer, options: Namespace) -> OmeroSession:
-    """Return a session; one that is opened with a typed password goes on afterwards."""
+def _open(server: OmeroServer, options: Namespace) -> OmeroSession | None:
+    """Return a session, or None where only a certificate was to be pinned."""
     from parfocal.omero.credentials import find_credentials
 
     asks = sys.stdin.isatty() and sys.stderr.isatty()
-    if not options.user:
-        try:
-            return _session(server, find_credentials(server))
-        except ConfigurationError as error:
-            if not asks:
-                raise
-            sys.stderr.write(f"{error.what}. What to log in with is asked for instead.\n")
-    elif not asks:
-        what = "A password is asked for on a terminal only, and there is none"
-        remedy = "Set OMERO_USER and OMERO_PASSWORD, or OMERO_SESSION, in the environment."
-        raise ConfigurationError(what, where="--user", remedy=remedy)
-    return _open_by_asking(server, options.user)
+    if options.user:
+        if not asks:
+            what = "A password is asked for on a terminal only, and there is none"
+            remedy = "Set OMERO_USER and OMERO_PASSWORD, or OMERO_SESSION, in the environment."
+            raise ConfigurationError(what, where="--user", remedy=remedy)
+        return _open_by_asking(server, options.user)
+    credentials = None
+    try:
+        credentials = find_credentials(server)
+        return _session(server, credentials)
+    except ConfigurationError as error:
+        if not asks:
+            if credentials is None and options.trust:
+                return None
+            raise
+        sys.stderr.write(f"{error.what}. What to log in with is asked for instead.\n")
+    return _open_by_asking(server, None)
 
 
 def _open_by_asking(server: OmeroServer, user: str | None) -> OmeroSession:
+    """Return a session that goes on when it is closed here."""
     import getpass
 
     from parfocal.omero.credentials import Credentials, store_session
