@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import pickle
 import socket
 import uuid
@@ -10,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import Ice
-import omero
-import omero.columns
-import omero.ObjectFactoryRegistrar
-import omero.rtypes
 
 from . import tables
 from .factory import ServiceFactory
 from .faults import Faults
+from .incoming import register_factories
 from .original_files import OriginalFiles
 from .pixel_files import PixelFiles
 from .router import Router
@@ -103,14 +101,14 @@ class Server:
         }.items():
             data.properties.setProperty(name, value)
         communicator = Ice.initialize(data)
-        omero.ObjectFactoryRegistrar.registerObjectFactory(communicator, None)
-        for factories in (omero.rtypes.ObjectFactories, omero.columns.ObjectFactories):
-            for factory in factories.values():
-                factory.register(communicator)
+        register_factories(communicator)
         return communicator
 
     def start(self) -> None:
         """Listen."""
+        # Rows live long: looking through them again and again would be most of the work.
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)
         self.adapter.add(self.router, Ice.Identity("router", "OMERO.Glacier2"))
         self.adapter.activate()
 

@@ -46,7 +46,7 @@ def _plain(field: Field, value: Any) -> Any:
     if value is None:
         return None
     if field.form == "scalar":
-        return unwrap(value)
+        return value._val
     if field.form == "quantity":
         return _quantity(value, field.wire)
     if field.wire == "NamedValueList":
@@ -119,20 +119,16 @@ class Merger:
             refuse(f"{kind} {value!r} is a System-type")
         return found
 
-    def _value(self, field: Field, incoming: Any) -> Any:
-        value = getattr(incoming, "_" + field.name)
-        if field.form != "entity":
-            return _plain(field, value)
-        if value is None:
-            return None
-        merged = self._merge(value)
-        if value._loaded:
-            self.fetched.loaded.add(merged)
-        return merged
-
     def _values(self, incoming: Any, entity: Entity) -> dict[str, Any]:
-        fields = entity.kind.fields.values()
-        return {f.name: self._value(f, incoming) for f in fields if f.form != "collection"}
+        members = incoming.__dict__
+        values = {f.name: _plain(f, members["_" + f.name]) for f in entity.kind.plain}
+        for name in entity.kind.entities:
+            value = members["_" + name]
+            merged = None if value is None else self._merge(value)
+            if merged is not None and value._loaded:
+                self.fetched.loaded.add(merged)
+            values[name] = merged
+        return values
 
     def _create(self, incoming: Any) -> Entity:
         entity = self._remember(incoming, Entity(kind_of(incoming)))

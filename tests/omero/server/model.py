@@ -118,6 +118,12 @@ class Kind:
         return self.is_enumeration or self.name in _SYSTEM
 
     @functools.cached_property
+    def plain(self) -> tuple[Field, ...]:
+        """The fields that hold neither another object nor several."""
+        fields = self.fields.values()
+        return tuple(f for f in fields if f.form not in {"entity", "collection"})
+
+    @functools.cached_property
     def entities(self) -> tuple[str, ...]:
         """The names of its fields that point at another object."""
         return tuple(f.name for f in self.fields.values() if f.form == "entity")
@@ -222,12 +228,6 @@ KINDS = _kinds()
 _BY_LOWER = {name.lower(): kind for name, kind in KINDS.items()}
 
 
-@functools.cache
-def _named(name: str) -> Kind | None:
-    short = name.rpartition(".")[2]
-    return _BY_LOWER.get(short.lower()) or _BY_LOWER.get(short.removesuffix("I").lower())
-
-
 def kind_of(of: Any) -> Kind:
     """Return the kind of a name, a class or an object.
 
@@ -236,9 +236,15 @@ def kind_of(of: Any) -> Kind:
     KeyError
         The model has no such class.
     """
-    if not isinstance(of, str):
-        of = of.__name__ if inspect.isclass(of) else type(of).__name__
-    kind = _named(of)
-    if kind is None:
-        raise KeyError(of)
-    return kind
+    return _named(of) if isinstance(of, str) else _of_class(of if inspect.isclass(of) else type(of))
+
+
+@functools.cache
+def _named(name: str) -> Kind:
+    short = name.rpartition(".")[2].lower()
+    return _BY_LOWER[short] if short in _BY_LOWER else _BY_LOWER[short.removesuffix("i")]
+
+
+@functools.cache
+def _of_class(python: type) -> Kind:
+    return _named(python.__name__)

@@ -6,6 +6,7 @@ fetched is null. An object that was fetched anywhere is loaded wherever it appea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from omero.rtypes import rbool, rdouble, rint, rlong, rstring, rtime
 
 from .calls import Call
 from .entities import Entity, Quantity
+from .model import Kind
 from .original_files import is_restricted
 from .permissions import rendered
 from .store import Store
@@ -84,25 +86,49 @@ def _raw(wire: str, value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _members(kind: Kind, loaded: bool) -> dict[str, Any]:
+    """Return the members of an object of omero.model that has no values yet."""
+    made = kind.python(1, loaded)
+    if loaded:
+        made.unloadCollections()
+    return vars(made)
+
+
 class _Renderer:
     def __init__(self, call: Call, fetched: Fetched) -> None:
         self._call = call
         self._fetched = fetched
         self._done: dict[Entity, Any] = {}
+        self._unloaded: dict[Entity, Any] = {}
+        self._permissions: dict[Any, omero.model.PermissionsI] = {}
+
+    def _make(self, entity: Entity, loaded: bool) -> Any:
+        """Return an object with its id, faster than its class would make it."""
+        python = entity.kind.python
+        made = python.__new__(python)
+        made.__dict__.update(_members(entity.kind, loaded))
+        made.__dict__["_id"] = rlong(entity.id)
+        return made
 
     def whole(self, entity: Entity) -> Any:
         """Return an object with its values."""
         if entity in self._done:
             return self._done[entity]
-        made = self._done[entity] = entity.kind.python(entity.id, True)
+        made = self._done[entity] = self._make(entity, loaded=True)
+        members = made.__dict__
         if entity.version is not None:
-            made._version = rint(entity.version)
-        for name, of in entity.kind.fields.items():
-            if of.form == "collection":
-                self._collection(made, entity, name)
-            else:
-                setattr(made, "_" + name, self._value(of.form, of.wire, entity[name]))
-        made._details = self._details(entity)
+            members["_version"] = rint(entity.version)
+        for name, value in entity.values.items():
+            if value is not None and name in entity.kind.fields:
+                of = entity.kind.fields[name]
+                members["_" + name] = self._value(of.form, of.wire, value)
+        for name in entity.kind.collections:
+            elements = self._fetched.collections.get((entity, name))
+            if elements is not None:
+                members[f"_{name}Seq"] = [self.reference(element) for element in elements]
+                members[f"_{name}Loaded"] = True
+        members["_details"] = self._details(entity)
         return made
 
     def reference(self, entity: Entity | None) -> Any:
@@ -111,31 +137,42 @@ class _Renderer:
             return None
         if entity in self._fetched.loaded:
             return self.whole(entity)
-        return entity.kind.python(entity.id, False)
+        if entity not in self._unloaded:
+            self._unloaded[entity] = self._make(entity, loaded=False)
+        return self._unloaded[entity]
 
     def _value(self, form: str, wire: str, value: Any) -> Any:
-        if value is None:
-            return None
         if form == "scalar":
             return _SCALARS[wire](value)
         if form == "entity":
             return self.reference(value)
         return quantity(value) if form == "quantity" else _raw(wire, value)
 
-    def _collection(self, made: Any, entity: Entity, name: str) -> None:
-        elements = self._fetched.collections.get((entity, name))
-        sent = [] if elements is None else [self.reference(element) for element in elements]
-        setattr(made, f"_{name}Seq", sent)
-        setattr(made, f"_{name}Loaded", elements is not None)
-
     def _details(self, entity: Entity) -> Any:
-        details = omero.model.DetailsI()
-        for name, own in _DETAILS.items():
-            setattr(details, "_" + name, self.reference(getattr(entity.details, own)))
-        details._permissions = rendered(self._call, entity)
-        if is_restricted(self._call, entity, self._call.store.policy):
-            details._permissions._extendedRestrictions = [BINARYACCESS]
-        return details
+        made = omero.model.DetailsI()
+        own = entity.details
+        made.__dict__.update(
+            _owner=self.reference(own.owner),
+            _group=self.reference(own.group),
+            _creationEvent=self.reference(own.created),
+            _updateEvent=self.reference(own.updated),
+            _externalInfo=self.reference(own.external),
+            _permissions=self._rendered(entity),
+        )
+        return made
+
+    def _rendered(self, entity: Entity) -> omero.model.PermissionsI:
+        """Return the permissions of an object; those that are alike are one object."""
+        restricted = is_restricted(self._call, entity, self._call.store.policy)
+        details = entity.details
+        alike = (restricted, details.owner, details.group)
+        key = entity if entity.kind.is_system or details.group is None else alike
+        found = self._permissions.get(key)
+        if found is None:
+            found = self._permissions[key] = rendered(self._call, entity)
+            if restricted:
+                found._extendedRestrictions = [BINARYACCESS]
+        return found
 
 
 def render(call: Call, entities: Iterable[Entity], fetched: Fetched | None = None) -> list[Any]:
