@@ -52,7 +52,7 @@ def compare(model: ResourceModel, observations: Sequence[Observation]) -> tuple[
     """Return the median relative error of memory, and the largest used over predicted."""
     shares = []
     for one in observations:
-        found = predict(model, one.step, one.size, one.threads, one.chosen)
+        found = predict(model, one.step, one.size, one.threads, one.chosen, spread=one.spread)
         shares.append(one.memory_mb / (found.memory_bytes / 1e6))
     return statistics.median(abs(1 / share - 1) for share in shares), max(shares)
 

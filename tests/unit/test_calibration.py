@@ -88,9 +88,12 @@ def test_methods_are_found_in_parameters_and_in_records() -> None:
     params = load_step("segment-objects").params()
     expected = ("seeds.method=combined", "threshold.method=li")
     assert variants(params) == variants(params.model_dump(mode="json")) == expected
+    assert variants(load_step("project-image").params(method="std")) == ("method=std",)
 
 
-def leave_run(folder: Path, images: int, step: str = "assess-quality") -> Path:
+def leave_run(
+    folder: Path, images: int, step: str = "assess-quality", **told: dict[str, object]
+) -> Path:
     """Leave the records, images, outcome and benchmark file of a batch."""
     results = folder / "results"
     start = datetime.now(UTC)
@@ -115,10 +118,10 @@ def leave_run(folder: Path, images: int, step: str = "assess-quality") -> Path:
             pid=1,
             engine=Engine(name="shell"),
         )
-        write_record(path, record)
+        write_record(path, record.model_copy(update=told))
     outcomes = tuple(ImageOutcome(image_id=f"i{n}", status="done") for n in range(images))
-    told = Outcome(step=step, images=outcomes).model_dump(mode="json")
-    write_json(results / "outcomes" / step.replace("-", "_") / "0.json", told)
+    outcome = Outcome(step=step, images=outcomes).model_dump(mode="json")
+    write_json(results / "outcomes" / step.replace("-", "_") / "0.json", outcome)
     benchmark = results / "benchmarks" / step.replace("-", "_") / "0.jsonl"
     benchmark.parent.mkdir(parents=True)
     used = {"max_rss": 700 * 1e6 / 2**20, "s": 2.0 * images + 700}
@@ -164,6 +167,22 @@ def test_the_command_writes_a_model_that_workflows_read(tmp_path, capsys) -> Non
     assert model.job.memory_mb == pytest.approx(500)
     assert model.job.time_s == pytest.approx(700)
     assert model.steps["convert-image"] == read_model().steps["convert-image"]
+
+
+def test_what_processes_take_besides_is_fitted_by_itself(tmp_path) -> None:
+    in_threads = leave_run(tmp_path / "threads", FEWEST)
+    spread = {"threads": 4, "peak_memory_bytes": 330_000_000}
+    details = {"compute": {"engine": "processes", "workers": 4}}
+    in_processes = leave_run(tmp_path / "processes", FEWEST, details=details, **spread)
+    assert {(one.threads, one.spread) for one in observe(in_processes)} == {(1, True)}
+    without = calibrate([in_threads], read_model())
+    assert without.job.process_mb == read_model().job.process_mb
+    model = calibrate([in_threads, in_processes], read_model())
+    assert model.steps == without.steps
+    assert model.job.process_mb == pytest.approx(100, abs=1)
+    size = ImageSize(shape=(1, 1, 1, 64, 64), dtype="uint16")
+    found = predict(model, "assess-quality", size, 1, (), spread=True)
+    assert found.memory_bytes == pytest.approx(330e6, rel=0.01)
 
 
 def test_too_few_runs_are_refused(tmp_path) -> None:

@@ -58,6 +58,23 @@ def test_a_hundred_thousand_small_items_go_in_few_batches(
     assert scheduler.cpu_s > 0
 
 
+def test_the_memory_of_the_largest_worker_is_told_once(
+    scheduler: DaskScheduler, compute: Compute
+) -> None:
+    assert list(scheduler.map(work.double, range(3))) == [0, 2, 4]
+    before = compute.take_peak_memory()
+    assert before > 30e6
+    list(scheduler.map(work.zeros, [80_000]))
+    assert compute.take_peak_memory() > before + 60e6
+    assert compute.take_peak_memory() == 0
+    for _ in range(100):  # until the worker has let go of the result
+        list(scheduler.map(work.double, range(3)))
+        if compute.take_peak_memory() < before + 60e6:
+            break
+    else:
+        pytest.fail("the peak of work that is over counts on")
+
+
 def test_items_are_taken_as_they_are_needed(scheduler: DaskScheduler) -> None:
     taken = []
 

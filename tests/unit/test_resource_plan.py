@@ -131,6 +131,19 @@ def test_sizes_are_read_and_kept_beside_the_sheet(tmp_path, monkeypatch) -> None
     assert read_predictions(resources_path(sheet), STEP) == {}
 
 
+def test_each_of_several_processes_is_given_what_they_take_besides(tmp_path) -> None:
+    rows = [write(tmp_path / "a.tif", 500, 400)]
+    sheets = (tmp_path / "one.tsv", tmp_path / "several.tsv")
+    one, several = (
+        plan_resources(sheet, rows, tmp_path / "results", PARAMS, 1, model(), spread=spread)
+        .sizes[0]
+        .steps[STEP]
+        for sheet, spread in zip(sheets, (False, True), strict=True)
+    )
+    assert several.memory_bytes - one.memory_bytes == model().job.process_mb * 1e6
+    assert several.time_s == one.time_s
+
+
 def test_sizes_are_not_read_again_while_sources_stay(tmp_path, monkeypatch) -> None:
     rows = [write(tmp_path / "a.tif", 50, 40), write(tmp_path / "b.tif", 50, 40)]
     sheet = tmp_path / "samples.tsv"

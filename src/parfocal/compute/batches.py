@@ -12,6 +12,7 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin
 
+from parfocal.core.memory import peak_resident_bytes, reset_peak
 from parfocal.core.worker import WORKER
 
 __all__ = ["Batch", "Done", "Work", "run_batch"]
@@ -60,6 +61,7 @@ class Work(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
     def setup(self, worker: Worker) -> None:
         """Keep the work; it is unpickled when it is needed, in the thread that needs it."""
         WORKER.threads = worker.state.nthreads
+        reset_peak()
         _HELD.setdefault(self.name, _Held(self._pickled))
 
     async def teardown(self, worker: Worker) -> None:
@@ -99,11 +101,14 @@ class Done:
         arrays arrive as they would from a thread, writable.
     wall_s, cpu_s : float
         Time of the batch, and of the thread that worked on it.
+    peak_bytes : int
+        Largest resident set of the worker since the work was brought to it.
     """
 
     pickled: bytes
     wall_s: float
     cpu_s: float
+    peak_bytes: int
 
     def __sizeof__(self) -> int:
         """Return the size that the worker's memory is counted by."""
@@ -130,7 +135,8 @@ def run_batch(batch: Batch) -> Done:
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
         work = held.unpickled()
         pickled = pickle.dumps([work(item) for item in batch.items], protocol=5)
-        return Done(pickled, time.perf_counter() - wall_s, time.thread_time() - cpu_s)
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.thread_time() - cpu_s
+        return Done(pickled, wall_s, cpu_s, peak_resident_bytes())
     finally:
         with held.lock:
             held.running -= 1

@@ -60,6 +60,7 @@ class DaskScheduler:
         self._workers = workers
         self._check = check
         self.cpu_s = 0.0
+        self.peak_bytes = 0
 
     @property
     def local(self) -> bool:
@@ -122,6 +123,7 @@ class DaskScheduler:
                 return
             done = self._result(waiting.popleft())
             self.cpu_s += done.cpu_s
+            self.peak_bytes = max(self.peak_bytes, done.peak_bytes)
             results = done.results()
             size = _next_size(done, len(results))
             yield from results

@@ -189,6 +189,13 @@ class Compute:
         """CPU time of the workers so far, in seconds."""
         return self._scheduler.cpu_s if self._scheduler else 0.0
 
+    def take_peak_memory(self) -> int:
+        """Return the largest resident set of a worker, in bytes, since this was asked last."""
+        if self._scheduler is None:
+            return 0
+        peak, self._scheduler.peak_bytes = self._scheduler.peak_bytes, 0
+        return peak
+
     def _open(self) -> DaskScheduler:
         from parfocal.compute.cluster import silence_logs
         from parfocal.compute.dask_scheduler import DaskScheduler

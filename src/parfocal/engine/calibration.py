@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.core.outcomes import read_outcome
-from parfocal.engine.resource_model import memory_features, time_features, variants
+from parfocal.engine.resource_model import memory_features, predict, time_features, variants
 from parfocal.errors import InputError
-from parfocal.models.record import Record
 from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
 from parfocal.provenance.records import iter_records
 
@@ -44,11 +43,13 @@ class Observation:
     size : ImageSize
         The image, as it was converted.
     threads : int
-        How many the step might use.
+        How many the step might use, or each of its processes.
     chosen : tuple of str
         Its methods; see `variants`.
     memory_mb, time_s : float
-        Peak memory (10^6 bytes) and wall time.
+        Peak memory (10^6 bytes), that of the largest process, and wall time.
+    spread : bool
+        Whether it was worked on in processes.
     """
 
     step: str
@@ -57,6 +58,7 @@ class Observation:
     chosen: tuple[str, ...]
     memory_mb: float
     time_s: float
+    spread: bool = False
 
 
 def observe(results: Path) -> Iterator[Observation]:
@@ -83,20 +85,17 @@ def observe(results: Path) -> Iterator[Observation]:
         used = record.peak_memory_bytes
         if size is None or used is None or record.ended is None or record.threads is None:
             continue
-        if record.status == "done" and _in_threads(record):
+        engine = record.details.get("compute", {}).get("engine", "threads")
+        if record.status == "done" and engine in ("threads", "processes"):
             yield Observation(
                 step=record.step,
                 size=size,
-                threads=record.threads,
+                threads=record.threads if engine == "threads" else 1,
                 chosen=variants(record.parameters),
                 memory_mb=used / 1e6,
                 time_s=max((record.ended - record.started).total_seconds(), 0.001),
+                spread=engine == "processes",
             )
-
-
-def _in_threads(record: Record) -> bool:
-    compute = record.details.get("compute")
-    return compute is None or compute.get("engine") == "threads"
 
 
 def _size(path: Path) -> ImageSize | None:
@@ -131,7 +130,7 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
             raise InputError(what, where=folder, expected="a folder records", remedy=remedy)
     observations = [one for folder in folders for one in observe(folder)]
     by_step: dict[str, list[Observation]] = {}
-    for one in observations:
+    for one in (one for one in observations if not one.spread):
         by_step.setdefault(one.step, []).append(one)
     fits = {step: fit_step(found) for step, found in by_step.items() if len(found) >= FEWEST}
     if not fits:
@@ -144,13 +143,27 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
     for step in sorted(set(by_step) - set(fits)):
         logger.warning("%s ran on %d images only, and keeps its fit", step, len(by_step[step]))
     images = max(fit.runs for fit in fits.values())
-    return base.model_copy(
+    model = base.model_copy(
         update={
             "provenance": f"fitted to {', '.join(sorted(fits))} on up to {images} images",
             "steps": base.steps | fits,
-            "job": job_costs(folders, base.job),
         }
     )
+    job = job_costs(folders, base.job)
+    process_mb = _process_mb(model, [one for one in observations if one.spread])
+    return model.model_copy(update={"job": job.model_copy(update={"process_mb": process_mb})})
+
+
+def _process_mb(model: ResourceModel, spread: Sequence[Observation]) -> float:
+    """Return what processes took besides what a step takes in one thread."""
+    if len(spread) < FEWEST:
+        return model.job.process_mb
+    beyond = [
+        one.memory_mb
+        - predict(model, one.step, one.size, one.threads, one.chosen).memory_bytes / 1e6
+        for one in spread
+    ]
+    return max(0.0, round(float(np.quantile(beyond, _MEMORY_QUANTILE)), 1))
 
 
 def fit_step(observations: Sequence[Observation]) -> Fit:
@@ -224,7 +237,9 @@ def job_costs(folders: Iterable[Path], base: JobCost) -> JobCost:
                     memory.append(job["max_rss"] * 2**20 / 1e6 - most / 1e6)
                     worked = sum((r.ended - r.started).total_seconds() for r in own if r.ended)
                     time_s.append(job["s"] - worked)
-    return JobCost(memory_mb=round(max(memory), 1), time_s=round(max(time_s), 1))
+    return base.model_copy(
+        update={"memory_mb": round(max(memory), 1), "time_s": round(max(time_s), 1)}
+    )
 
 
 def _benchmarks(path: Path) -> Iterator[dict[str, Any]]:

@@ -85,22 +85,30 @@ def _item_bytes(dtype: str) -> int:
 def variants(params: Mapping[str, object] | Parameters) -> tuple[str, ...]:
     """Return the methods that parameters choose, such as ``filter.method=median``.
 
+    That of the step itself is called ``method``.
+
     Parameters
     ----------
     params : Parameters or mapping
         As a step takes them, or as a record tells them.
     """
     values = params.model_dump(mode="json") if isinstance(params, Parameters) else params
-    nested = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    nested = {f"{key}.": value for key, value in values.items() if isinstance(value, Mapping)}
     return tuple(
-        f"{key}.method={value['method']}"
-        for key, value in sorted(nested.items())
-        if "method" in value
+        f"{prefix}method={within['method']}"
+        for prefix, within in sorted(({"": values} | nested).items())
+        if "method" in within
     )
 
 
 def predict(
-    model: ResourceModel, step: str, size: ImageSize | None, threads: int, chosen: tuple[str, ...]
+    model: ResourceModel,
+    step: str,
+    size: ImageSize | None,
+    threads: int,
+    chosen: tuple[str, ...],
+    *,
+    spread: bool = False,
 ) -> Prediction:
     """Return what a step is expected to take for an image.
 
@@ -114,11 +122,15 @@ def predict(
         None where it is not known; the model then says what is assumed.
     threads, chosen
         As for `memory_features`.
+    spread : bool
+        Whether the image is worked on by several processes, of which each has so many threads;
+        memory is then that of the largest one.
     """
     size = size or model.assumed
     fit = model.steps.get(step, model.other)
     fits = [fit] if set(chosen) <= set(fit.variants) else [fit, model.other]
     memory = max(_sum(one.memory_mb, memory_features(size, threads, chosen)) for one in fits)
+    memory += model.job.process_mb if spread else 0.0
     time_s = max(_sum(one.time_s, time_features(size, chosen)) for one in fits)
     return Prediction(memory_bytes=round(memory * 1e6), time_s=round(time_s, 3))
 

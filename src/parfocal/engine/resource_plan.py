@@ -46,6 +46,8 @@ def plan_resources(
     steps: Mapping[str, Parameters],
     threads: int,
     model: ResourceModel,
+    *,
+    spread: bool = False,
 ) -> Resources:
     """Return what steps are expected to take for the images of a sheet, and keep it beside that.
 
@@ -64,9 +66,11 @@ def plan_resources(
     steps : mapping of str to Parameters
         The parameters of the steps, by their names.
     threads : int
-        How many threads a job has.
+        How many threads a process has that works on images.
     model : ResourceModel
         What tells it.
+    spread : bool
+        Whether several processes work on an image.
     """
     path, run = resources_path(sheet), os.environ.get(RUN_VARIABLE)
     known = _read(path)
@@ -80,7 +84,7 @@ def plan_resources(
         run=run,
         states=states,
         images={row.image_id: distinct.index(sizes.get(row.image_id)) for row in rows},
-        sizes=tuple(_predict_all(model, steps, size, threads) for size in distinct),
+        sizes=tuple(_predict_all(model, steps, size, threads, spread=spread) for size in distinct),
     )
     if resources != known:
         _write(path, resources)
@@ -96,10 +100,15 @@ def _kept_sizes(known: Resources | None, states: Mapping[str, str]) -> dict[str,
 
 
 def _predict_all(
-    model: ResourceModel, steps: Mapping[str, Parameters], size: ImageSize | None, threads: int
+    model: ResourceModel,
+    steps: Mapping[str, Parameters],
+    size: ImageSize | None,
+    threads: int,
+    *,
+    spread: bool,
 ) -> SizeResources:
     predicted = {
-        name: predict(model, name, size, threads, variants(params))
+        name: predict(model, name, size, threads, variants(params), spread=spread)
         for name, params in steps.items()
     }
     return SizeResources(size=size or model.assumed, assumed=size is None, steps=predicted)

@@ -30,7 +30,7 @@ from parfocal.engine.resource_model import read_model
 from parfocal.engine.resource_plan import allot, plan_resources, resources_path
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
-from parfocal.models.compute import LocalProcesses, LocalThreads
+from parfocal.models.compute import LocalProcesses, LocalThreads, SlurmJobs
 from parfocal.models.naming import image_id_of
 from parfocal.models.resources import ResourceModel, Resources
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
@@ -191,8 +191,9 @@ class Plan:
                 for name, step in self.steps.items()
                 if step.scope == "image" and self.has(name)
             },
-            self.threads,
+            self._worker_threads,
             self.model,
+            spread=not isinstance(self.config.compute, LocalThreads),
         )
 
     def allotment(self, name: str, batch: str | int, attempt: int) -> dict[str, int]:
@@ -228,6 +229,13 @@ class Plan:
         for name, step in self.steps.items():
             if step.scope == "image" and self.has(name):
                 check_step(step, self._params(name), self.rows, self.results, self.config.sheet)
+
+    @property
+    def _worker_threads(self) -> int:
+        compute = self.config.compute
+        if isinstance(compute, LocalProcesses):
+            return 1
+        return compute.cores if isinstance(compute, SlurmJobs) else self.threads
 
     @property
     def _processes(self) -> int:

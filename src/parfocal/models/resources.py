@@ -35,6 +35,9 @@ class JobCost(Model):
 
     memory_mb: float = Field(default=300.0, ge=0, description="Supervisor and engine.")
     time_s: float = Field(default=600.0, ge=0, description="Start of programs, waiting for disks.")
+    process_mb: float = Field(
+        default=80.0, ge=0, description="What a process takes besides that works for others."
+    )
 
 
 class ResourceModel(Model):
