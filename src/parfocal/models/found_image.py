@@ -11,7 +11,9 @@ __all__ = ["FoundImage", "columns_of"]
 
 _TAGS = "tags"
 _JOINT = "; "
-_OTHERS = (*COLUMNS, _TAGS, "size_bytes", "md5", "sha256")
+# Nobody elsewhere names files here, or what on a server is to be annotated.
+_OF_USERS = ("ground_truth", "flat_field", "dark_field", "omero", "omero_container")
+_OTHERS = (*COLUMNS, *_OF_USERS, _TAGS, "size_bytes", "md5", "sha256")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ __all__ = ["STEP", "PlanAnnotationsParams"]
 
 TARGET_COLUMN, CONTAINER_COLUMN = "omero", "omero_container"
 """Columns of the sheet: where an image is on a server, and where the files of the run go."""
-CONTAINERS = ("dataset", "project", "plate", "screen")
+CONTAINERS = ("dataset", "project", "well", "plate", "screen")
 
 
 def run(

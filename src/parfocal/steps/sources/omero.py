@@ -63,6 +63,8 @@ def _found(listed: ListedImage, source: OmeroSource) -> FoundImage:
     told = columns_of(listed.pairs, listed.tags)
     columns = columns_of((key, value) for key, value in known.items() if value)
     columns |= {f"key:{key}" if key in known else key: value for key, value in told.items()}
+    if source.kind != "image":
+        columns["omero_container"] = source.uri
     place = OmeroSource(source.server, "image", image.id)
     name = " ".join(image.name.split())
     return FoundImage(place.uri, name, listed.plate, listed.well, listed.field, columns)
