@@ -186,6 +186,13 @@ def test_several_requests_are_all_done_or_none(alice: Any) -> None:
     assert not there(alice, "Image", image)
 
 
+def test_objects_are_deleted_from_another_group_than_the_calls(alice: Any, gateway: Any) -> None:
+    private = gateway("alice", group="private")
+    image = image_in(private)
+    delete(alice, Image=[image])
+    assert not there(private, "Image", image)
+
+
 def test_images_move_to_a_group_with_what_is_theirs(alice: Any, gateway: Any) -> None:
     dataset = ezomero.post_dataset(alice, "stays")
     image, other = image_in(alice, dataset), image_in(alice)
@@ -202,6 +209,15 @@ def test_images_move_to_a_group_with_what_is_theirs(alice: Any, gateway: Any) ->
     assert not list(moved.getObject("Image", image).getParent() or [])
     assert not there(alice, "Image", image)
     assert there(alice, "TagAnnotation", shared)
+
+
+def test_images_move_into_a_container_of_the_other_group(alice: Any, gateway: Any) -> None:
+    image = image_in(alice)
+    write = gateway("alice", group="write")
+    dataset = ezomero.post_dataset(write, "waits")
+    handle = alice.chgrpObjects("Image", [image], write.getGroupFromContext().getId(), dataset)
+    alice._waitOnCmd(handle, loops=60, closehandle=True).close(True)
+    assert ezomero.get_image_ids(write, dataset=dataset) == [image]
 
 
 def test_nothing_moves_to_a_group_that_one_is_not_in(alice: Any) -> None:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import Ice
 import omero
+import omero.api
 import omero.cmd
 from omero.rtypes import rlong
 
-from .calls import Call, entering
+from .calls import ALL_GROUPS, Call, current_call, entering
 from .entities import Entity
 from .graphs import Graph, GraphError, by_class, java_name, targets
+from .merge import Merger
 from .model import KINDS, kind_of
 from .permissions import Right
+from .render import render
 from .servants import call_for
 
 if TYPE_CHECKING:
@@ -32,10 +35,14 @@ _CONTAINED_BY = ("fileset", "image", "pixels", "plate", "plateAcquisition", "roi
 
 
 class _Work:
-    """One command, and what is to be done when its changes are kept."""
+    """One command, and what is to be done when its changes are kept.
 
-    def __init__(self, server: Server, session: Session, call: Call) -> None:
-        self.server, self.session, self.call = server, session, call
+    Requests about graphs look into all groups of the user, whatever the call's group is.
+    """
+
+    def __init__(self, server: Server, session: Session) -> None:
+        self.server = server
+        self.call = Call(server.store, session, ALL_GROUPS)
         self.store = server.store
         self.afterwards: list[Callable[[], None]] = []
 
@@ -56,6 +63,12 @@ class _Work:
         response.responses = [self.do(one) for one in request.requests]
         response.status = [_status(found) for found in response.responses]
         return response
+
+    def _Save(self, request: Any) -> Any:
+        call = current_call()
+        merger = Merger(call)
+        saved = merger.save_all([request.obj])
+        return omero.api.SaveRsp(render(call, saved, merger.fetched)[0])
 
     def _graph(self, request: Any, right: Right) -> Graph:
         graph = Graph(self.call, right, request.childOptions)
@@ -222,7 +235,7 @@ class _Handle(omero.cmd.Handle):
         """Do the work, then tell everyone who wants to know."""
         name = type(self._request).__name__
         faults, key = self._server.faults, self._session.uuid
-        work = _Work(self._server, self._session, call)
+        work = _Work(self._server, self._session)
         try:
             faults.before("Command", name, key, self._current)
             with entering(call), self._server.store.transaction():
