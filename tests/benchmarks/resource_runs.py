@@ -167,6 +167,6 @@ def run_case(case: Case, folder: Path, seed: int = 0) -> Path:
         for name in after:
             command += ["--after", results / "outcomes" / name / "0.json"]
         command += ["--outcome", results / "outcomes" / step.replace("-", "_") / "0.json"]
-        subprocess.run([str(part) for part in command], check=True)
+        subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
     source.unlink()
     return results
