@@ -37,6 +37,10 @@ demo: demo-images ## Run the main job on real images; ends with the report and t
 test: dev-env ## Run all tests; a suite whose component cannot be had is named in the summary
 	pytest -n $(CORES) --dist loadfile tests
 
+.PHONY: test-live
+test-live: dev-env ## Ask the real IDR and BioImage Archive; needs a network, and no other target runs it
+	pytest -o python_files='live_*.py' tests/live
+
 .PHONY: check
 check: lint ## The quick tier: lint, types, unit and contract tests
 	pytest -n $(CORES) --dist loadfile tests/unit tests/contract

@@ -132,5 +132,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for suite in selected(config):
         state = f"NOT RUN: {missing[suite]}" if suite in missing else f"{RAN[suite]} run"
         terminalreporter.line(f"{suite}: {state}", red=suite in missing)
+    if len(selected(config)) == len(suites()):
+        terminalreporter.line("live: NOT RUN: asks archives on the internet; run 'make test-live'")
     for problem in problems(config):
         terminalreporter.line(problem, red=True)
