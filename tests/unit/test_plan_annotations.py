@@ -82,9 +82,11 @@ def test_each_image_on_a_server_gets_pairs_rois_a_table_and_the_crate(built, tmp
     assert [(one.image_id, one.reason) for one in plan.left_out] == [
         ("broken", f"failed in convert-image: {REASON}")
     ]
+    assert list(plan.notes) == context.warnings
     assert context.warnings == [
         "segment-objects is done for slide, but its result is not there: labels/nuclei.ome.zarr",
         "1 images on an OMERO server are not done and left out: broken",
+        "1 images have no objects: their tables are empty: slide",
         "1 images get no ROIs, see max_objects: slide (no label image)",
     ]
 

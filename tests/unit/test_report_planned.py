@@ -59,7 +59,10 @@ def target(number: int, shape=None) -> Target:
 
 def plan(*targets: Target, left_out: int = 0) -> AnnotationPlan:
     left = tuple(LeftOut(image_id=str(n), reason="failed") for n in range(left_out))
-    return AnnotationPlan(run_id="the-run", made_by="p", targets=targets, left_out=left)
+    notes = ("a < b",)
+    return AnnotationPlan(
+        run_id="the-run", made_by="p", targets=targets, left_out=left, notes=notes
+    )
 
 
 def test_each_kind_is_counted_with_what_is_in_it() -> None:
@@ -125,6 +128,7 @@ def test_the_page_shows_the_plan(page) -> None:
     assert "13 targets of the run <code>the-run</code>; 1 image gets nothing." in text
     assert "Key-value pairs: &lt;b&gt;, b, c" in text
     assert "3 more targets are in the plan." in text
+    assert "<li><bdi>a &lt; b</bdi></li>" in text
 
 
 def test_an_empty_plan_and_no_plan_are_told_apart(page) -> None:

@@ -68,6 +68,7 @@ class AnnotationPlan(Model):
     made_by: str = Field(description="Name and version of what made the plan.")
     targets: tuple[Target, ...]
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="What the user should know of it.")
 
     @model_validator(mode="after")
     def _each_target_once(self) -> Self:

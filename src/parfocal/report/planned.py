@@ -88,6 +88,8 @@ class PlanSummary:
         The first targets.
     left_out : int
         How many images get nothing.
+    notes : tuple of str
+        What the user should know.
     """
 
     run_id: str
@@ -95,6 +97,7 @@ class PlanSummary:
     kinds: tuple[PlannedKind, ...]
     first: tuple[PlannedTarget, ...]
     left_out: int
+    notes: tuple[str, ...]
 
 
 def summarise_plan(plan: AnnotationPlan) -> PlanSummary:
@@ -119,7 +122,14 @@ def summarise_plan(plan: AnnotationPlan) -> PlanSummary:
         PlannedTarget(one.target, one.image_id, tuple(_line(entry) for entry in one.annotations))
         for one in plan.targets[:MOST_TARGETS]
     )
-    return PlanSummary(plan.run_id, len(plan.targets), tuple(kinds), first, len(plan.left_out))
+    return PlanSummary(
+        run_id=plan.run_id,
+        targets=len(plan.targets),
+        kinds=tuple(kinds),
+        first=first,
+        left_out=len(plan.left_out),
+        notes=plan.notes,
+    )
 
 
 def _amount(entry: PlannedEntry) -> tuple[int, str]:

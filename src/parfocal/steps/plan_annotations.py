@@ -48,12 +48,12 @@ def run(
     _check_columns(rows, params, inputs["sheet"])
     targets = _targets(rows, inputs["sheet"])
     plan = _Planner(inputs, rows, params, context).plan(targets)
-    write_plan(outputs["plan"], plan)
     if not plan.targets:
         context.warn(
             "The annotation plan is empty: no image that is done is on an OMERO server. The column "
             f"'{TARGET_COLUMN}' of the sheet says where images of other sources are"
         )
+    write_plan(outputs["plan"], plan.model_copy(update={"notes": tuple(context.warnings)}))
     context.details |= {
         "targets": len(plan.targets),
         "annotations": sum(len(target.annotations) for target in plan.targets),
@@ -117,6 +117,7 @@ class _Tally:
 
     unfinished: list[str] = field(default_factory=list)
     without_table: list[str] = field(default_factory=list)
+    without_objects: list[str] = field(default_factory=list)
     without_rois: list[str] = field(default_factory=list)
     types: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -125,6 +126,8 @@ class _Tally:
         name, labels = image.row.image_id, image.labels
         if params.tables and image.table is None:
             self.without_table.append(name)
+        if params.tables and image.table is not None and image.table[1].rows == 0:
+            self.without_objects.append(name)
         if params.rois and image.drawn(params.rois) is None:
             why = "no label image" if labels is None else f"{labels.objects} objects"
             self.without_rois.append(f"{name} ({why})")
@@ -135,6 +138,7 @@ class _Tally:
         """Warn of it."""
         context.warn_of("images on an OMERO server are not done and left out", self.unfinished)
         context.warn_of("images have no table of objects to write", self.without_table)
+        context.warn_of("images have no objects: their tables are empty", self.without_objects)
         context.warn_of("images get no ROIs, see max_objects", self.without_rois)
         changing = [
             f"{name} ({', '.join(f'{kind} in {image}' for kind, image in kinds.items())})"
