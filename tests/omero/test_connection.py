@@ -250,7 +250,8 @@ def test_an_unknown_host_is_told_at_once() -> None:
     assert "no-such-host.invalid" in str(caught.value)
 
 
-def test_patience_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PARFOCAL_OMERO_PATIENCE_S", "long")
+@pytest.mark.parametrize("text", ["long", "nan", "-1", "inf"])
+def test_patience_is_a_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARFOCAL_OMERO_PATIENCE_S", text)
     with pytest.raises(ConfigurationError, match="not a number"):
         Connection(OmeroServer("a.org"))

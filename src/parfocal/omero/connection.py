@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from parfocal.core.closing import Closing
@@ -260,8 +261,8 @@ def _pinged(session: OmeroSession) -> OmeroSession:
 
 def _patience_s() -> float:
     text = os.environ.get(PATIENCE_VARIABLE, str(_PATIENCE_S))
-    try:
-        return float(text)
-    except ValueError:
-        what = "This is not a number of seconds"
-        raise ConfigurationError(what, where=PATIENCE_VARIABLE, found=repr(text)) from None
+    with suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    what = "This is not a number of seconds"
+    raise ConfigurationError(what, where=PATIENCE_VARIABLE, found=repr(text))
