@@ -29,6 +29,7 @@ __all__ = [
     "S3Source",
     "Source",
     "is_uri",
+    "link_of",
     "parse_source",
     "secret_in",
     "source_key",
@@ -130,6 +131,28 @@ def parse_source(text: str) -> Source:
     what = f"The scheme '{scheme}' of a source is not known"
     remedy = "Download the image first, and name its path."
     raise ConfigurationError(what, where=f"{scheme}: source", expected=_SUPPORTED, remedy=remedy)
+
+
+def link_of(text: str, inner: str = "") -> str:
+    """Return a source as a well-formed URI for links, or that of a file that came with it.
+
+    Parameters
+    ----------
+    text : str
+        A URI of the sample sheet.
+    inner : str
+        Path of the other file, which lies beside what `text` names. What comes with an image that
+        goes by its number is named by a fragment.
+    """
+    source = parse_source(text)
+    if isinstance(source, S3Source | BiaSource):
+        scheme, _, rest = source.uri.partition(":")
+        text = f"{scheme}:{quote(rest)}"
+    if not inner:
+        return text
+    if isinstance(source, OmeroSource | IdrSource):
+        return f"{text}#{quote(inner)}"
+    return posixpath.join(posixpath.dirname(text), quote(inner))
 
 
 def secret_in(text: str) -> str | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from parfocal.core.digest import digest_path
 from parfocal.errors import InputError
 from parfocal.models.manifest import Manifest, ManifestFile, read_manifest
 from parfocal.models.record import Artifact, Record
+from parfocal.models.source import link_of
 
 __all__ = ["with_sources"]
 
@@ -58,6 +57,4 @@ def _sources(manifest: Manifest) -> list[Artifact]:
 def _address(manifest: Manifest, file: ManifestFile) -> str:
     if Path(file.path).is_absolute():
         return file.path
-    if file.path == manifest.primary:
-        return manifest.source
-    return posixpath.join(posixpath.dirname(manifest.source), quote(file.path))
+    return link_of(manifest.source, "" if file.path == manifest.primary else file.path)
