@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +335,49 @@ def test_annotations_are_loaded_by_what_carries_them(alice: Any) -> None:
     assert not service.loadSpecifiedAnnotationsLinkedTo(
         "MapAnnotation", [], ["some.ns"], "Dataset", [dataset], None
     )
+
+
+def test_several_clients_read_while_another_saves(gateway: Any, alice: Any) -> None:
+    sent = counted((1, 1, 4, 256, 256), "uint16")
+    pixels_id = upload(alice, sent).getPixelsId()
+    readers = [gateway("bob") for _ in range(4)]
+    saved: list[int] = []
+
+    def read(reader: Any) -> bool:
+        store = raw_store(reader, pixels_id)
+        tiles = [(z, store.getTile(z, 0, 0, x, 64, 128, 64)) for z in range(4) for x in (0, 128)]
+        store.close()
+        return all(
+            tile in (sent[0, 0, z, 64:128, x : x + 128].astype(">u2").tobytes() for x in (0, 128))
+            for z, tile in tiles
+        )
+
+    def save() -> bool:
+        saved.extend(ezomero.post_dataset(alice, f"dataset {n}") for n in range(20))
+        return len(set(saved)) == 20
+
+    with ThreadPoolExecutor(5) as pool:
+        work = [pool.submit(read, reader) for reader in readers for _ in range(3)]
+        work.append(pool.submit(save))
+        assert all(one.result(timeout=60) for one in work)
+
+
+def test_pixels_stay_on_disk(alice: Any, own_server: Any) -> None:
+    def private_mb() -> int:
+        status = Path(f"/proc/{own_server.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) // 1024
+
+    image = new_image(alice, (11_000, 11_000, 1, 1, 1), "float", "half a gigabyte")
+    before = private_mb()
+    store = raw_store(alice, image.getPixelsId())
+    row = np.arange(11_000, dtype=">f4").tobytes()
+    store.setRow(row, 10_999, 0, 0, 0)
+    for y in range(0, 11_000, 500):
+        store.getTile(0, 0, 0, 0, y, 11_000, 100)
+    assert store.getRow(10_999, 0, 0, 0) == row
+    store.close()
+    assert private_mb() - before < 100
+    path = own_server.folder / "Pixels" / str(image.getPixelsId())
+    assert path.stat().st_size == 4 * 11_000**2
+    alice.deleteObjects("Image", [image.getId()], wait=True)
+    assert not path.exists()
