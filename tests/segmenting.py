@@ -53,6 +53,9 @@ class Volume(MemoryImage):
     def read(self, region: Region) -> NDArray[Any]:
         return super().read(region).copy()
 
+    def close(self) -> None:
+        self.pixels = self.pixels[:0]
+
 
 def make_volume(shape: Shape, dtype: Any, _: Shape) -> Volume:
     """Return empty storage."""

@@ -98,6 +98,26 @@ def test_scratch_storage_does_not_grow_with_the_number_of_planes(tmp_path):
     assert made[0] == made[1]
 
 
+def test_planes_are_seen_while_those_before_them_are_joined(tmp_path):
+    options = OnnxModel(path=str(components(tmp_path / "model.onnx", steps=4)), output="labels")
+    asked = []
+
+    class Counting(Threads):
+        """Counts what it is asked to do at a time."""
+
+        def map(self, work, items):
+            items = list(items)
+            asked.append(len(items))
+            return super().map(work, items)
+
+    stack = np.stack([discs(20, 24, radius=2, seed=seed) for seed in range(5)])
+    told = []
+    given = dataclasses.replace(run_of(Counting(2)), progress=lambda *done: told.append(done))
+    prepared(options, stack).labels(SizeLimits(1, None), given)
+    assert asked[0] == 5  # one tile a plane
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
 def test_objects_larger_than_the_halo_are_joined_and_counted(tmp_path):
     image = np.full((40, 150), 20, np.uint16)
     image[10:16, 5:140] = 220

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from memory_images import save
+from parfocal import images
 from parfocal.analysis import objects, thick_blocks
 from parfocal.core.blocks import whole
 from parfocal.core.digest import digest_path
@@ -362,3 +363,17 @@ def test_it_is_told_where_brightness_is_rounded_beside_the_threshold(tmp_path, b
     threshold = {"method": "manual", "value": 0.5}
     context, _ = run(tmp_path, image, threshold=threshold, smoothing_px=0)
     assert sum("coarse beside the threshold" in line for line in context.warnings) == told
+
+
+def test_scratch_storage_is_given_back_before_the_labels_are_written(tmp_path, monkeypatch):
+    write, left = images.write_ome_zarr, []
+
+    def look(*args, **kwargs):
+        left.append(len(list(tmp_path.glob("scratch*/*.raw"))))
+        write(*args, **kwargs)
+
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX")
+    monkeypatch.setattr(images, "write_ome_zarr", look)
+    run(tmp_path, image)
+    run(tmp_path, image, seeds={"method": "none"}, edge_fraction=None)
+    assert left == [1, 1]

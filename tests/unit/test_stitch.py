@@ -253,14 +253,6 @@ def test_nothing_but_background_or_one_object(value):
     assert found.merged == (value > 0)
 
 
-def test_progress_is_told_for_each_tile():
-    calls = []
-    tiling = Tiling((1, 10, 10), (1, 4, 4), (0, 0, 0))
-    mask = np.zeros(tiling.shape, bool)
-    run(components_of(mask), tiling, advance=lambda: calls.append(1))
-    assert len(calls) == len(tiling) == 9
-
-
 @pytest.mark.parametrize(
     "labels", [np.zeros((1, 3, 3), int), np.full((1, 4, 6), -1)], ids=["shape", "negative"]
 )

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+import segmenting
 from memory_images import five
 from parfocal.analysis import thick_blocks
 from parfocal.analysis.components import Components
@@ -55,6 +56,30 @@ def test_objects_of_windows_are_those_of_the_whole(name):
     ious = (overlap / (sums - overlap))[1:, 1:].max(1)
     assert (ious > 0.9).all()
     assert windowed.ambiguous == 0
+
+
+def test_scratch_storage_of_windows_is_given_back_component_by_component(monkeypatch):
+    base, (image, _), most = CROWDS["plane"]
+    both = five(np.concatenate([image.pixels, np.full((1, 1, 1, 90, 9), 20), image.pixels], -1))
+    opened = []
+
+    class Counting(segmenting.Volume):
+        def __init__(self, pixels):
+            super().__init__(pixels)
+            opened.append(1)
+
+        def close(self):
+            super().close()
+            opened.append(-1)
+
+    def make(shape, dtype, block):
+        kind = Counting if dtype == np.int32 else segmenting.Volume
+        return kind(np.zeros(shape, dtype))
+
+    monkeypatch.setattr(segmenting, "make_volume", make)
+    found, _ = run(both, replace(base, windows=Windows(most * BYTES)))
+    assert len(found.table.windowed) == 2
+    assert opened == [1, -1, 1, -1]
 
 
 @pytest.mark.parametrize("name", CROWDS)

@@ -6,7 +6,7 @@ tile writes them, is told in ``docs/explanation/segmentation.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,16 +17,16 @@ from parfocal.analysis.groups import Grouping
 from parfocal.analysis.label_blocks import find_runs
 from parfocal.analysis.tile_labels import Infer, TileLabels, TileWork, matches
 from parfocal.analysis.tiling import Box, Tiling, common, inside, sizes
-from parfocal.core.blocks import Readable, Shape, Writable
+from parfocal.core.blocks import Readable, Scratch, Shape, Writable
 from parfocal.core.scheduler import Scheduler, Threads
 
-__all__ = ["Keep", "MakeVolume", "Stitched", "Tiling", "Write", "stitch"]
+__all__ = ["Keep", "MakeVolume", "Stitched", "Tiling", "Write", "join_tiles", "stitch"]
 
 Integers = NDArray[np.int64]
 Write = Callable[[Box, Integers], None]
 """``write(box, labels)`` stores the final labels (Z, Y, X) of a box."""
 
-MakeVolume = Callable[[Shape, Any, Shape], Writable]
+MakeVolume = Callable[[Shape, Any, Shape], Scratch]
 """``make_volume(shape5, dtype, block5)`` returns scratch storage."""
 
 _COLUMNS = {"complete": bool, "anchored": bool, "spills": bool, "counts": np.int64}
@@ -81,19 +81,58 @@ def stitch(
     scheduler: Scheduler,
     min_iou: float = 0.5,
     keep: Keep | None = None,
-    advance: Callable[[], None] | None = None,
 ) -> Stitched:
     """Find objects tile by tile, and write them as those of one volume.
-
-    Neither the numbers nor the pixels depend on the scheduler, or on how `infer` numbers what it
-    sees. In memory are a few tiles, a row for each object, and a pair for each two pieces of
-    objects that several tiles see.
 
     Parameters
     ----------
     infer : callable
         ``infer(box)`` returns the labels (Z, Y, X) of what it sees in a box: any integers, 0 for
         background. It is called once a tile, where the scheduler works.
+    tiling, write, make_volume, scheduler, min_iou, keep
+        See `join_tiles`.
+
+    Returns
+    -------
+    Stitched
+        See `join_tiles`.
+
+    Raises
+    ------
+    ValueError
+        If what `infer` returns does not fit the box, or is negative.
+    """
+    return join_tiles(
+        scheduler.map(TileWork(infer, tiling), range(len(tiling))),
+        tiling,
+        write,
+        make_volume=make_volume,
+        scheduler=scheduler,
+        min_iou=min_iou,
+        keep=keep,
+    )
+
+
+def join_tiles(
+    tiles: Iterable[TileLabels],
+    tiling: Tiling,
+    write: Write,
+    *,
+    make_volume: MakeVolume,
+    scheduler: Scheduler,
+    min_iou: float,
+    keep: Keep | None = None,
+) -> Stitched:
+    """Write the objects of tiles as those of one volume.
+
+    Neither the numbers nor the pixels depend on the scheduler, or on how the objects of tiles are
+    numbered. In memory are a few tiles, a row for each object, and a pair for each two pieces of
+    objects that several tiles see.
+
+    Parameters
+    ----------
+    tiles : iterable of TileLabels
+        What `TileWork` returns for each tile, in their order.
     tiling : Tiling
         The tiles. Objects whose extent is at most the halo along each axis are never merged
         from pieces: the tile with their first pixel sees them whole.
@@ -103,29 +142,20 @@ def stitch(
     make_volume : callable
         ``make_volume(shape5, dtype, block5)`` makes scratch storage for the labels of all tiles.
     scheduler : Scheduler
-        Where tiles are worked on.
+        Where tiles are put together, if in this process.
     min_iou : float
         Least intersection over union of two pieces, where both tiles see them, to be one object.
     keep : callable, optional
         ``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept.
-    advance : callable, optional
-        Called whenever a tile is done.
 
     Returns
     -------
     Stitched
         Of the objects that are kept, numbered from 1 by their first pixel in the order Z, Y, X.
-
-    Raises
-    ------
-    ValueError
-        If what `infer` returns does not fit the box, or is negative.
     """
     pile = _Pile(tiling, _storage(tiling, make_volume), min_iou)
-    for tile, found in enumerate(scheduler.map(TileWork(infer, tiling), range(len(tiling)))):
+    for tile, found in enumerate(tiles):
         pile.add(tile, found)
-        if advance is not None:
-            advance()
     joined = pile.joined()
     local = scheduler if scheduler.local else Threads(1)
     census = _Census(len(joined.owners), tiling.shape)

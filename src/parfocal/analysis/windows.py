@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import math
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from parfocal.analysis.cutting import ComponentSource
 from parfocal.analysis.stitch import Keep, MakeVolume, Stitched, Write, stitch
 from parfocal.analysis.tiling import Box, Tiling, sizes
 from parfocal.analysis.watershed import SplitSettings, split_component
+from parfocal.core.blocks import Scratch, Shape
 from parfocal.core.scheduler import Scheduler, Threads
 
 __all__ = ["Windows", "divide_in_windows", "needed_bytes", "plan_windows"]
@@ -155,7 +158,7 @@ def divide_in_windows(
     keep : callable
         ``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept.
     make_volume : callable
-        Makes scratch volumes.
+        Makes scratch volumes, which are given back as soon as the component is divided.
     scheduler : Scheduler
         Where windows are worked on.
 
@@ -169,11 +172,16 @@ def divide_in_windows(
     def put(window: Box, labels: NDArray[np.int64]) -> None:
         write(_within(box, window), labels)
 
-    return stitch(
-        _Window(source, number, box, settings),
-        tiling,
-        put,
-        make_volume=make_volume,
-        scheduler=Threads(1) if scheduler.local else scheduler,
-        keep=keep,
-    )
+    with ExitStack() as stack:
+
+        def make(shape: Shape, dtype: Any, block: Shape) -> Scratch:
+            return stack.enter_context(closing(make_volume(shape, dtype, block)))
+
+        return stitch(
+            _Window(source, number, box, settings),
+            tiling,
+            put,
+            make_volume=make,
+            scheduler=Threads(1) if scheduler.local else scheduler,
+            keep=keep,
+        )

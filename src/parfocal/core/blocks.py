@@ -60,6 +60,13 @@ class Writable(Readable, Protocol):
         """Store `block` (T, C, Z, Y, X) at `region`."""
 
 
+class Scratch(Writable, Protocol):
+    """Storage for a while."""
+
+    def close(self) -> None:
+        """Give it back; it is not read any more."""
+
+
 def whole(shape: Shape) -> Region:
     """Return the region that covers all of `shape`."""
     t, c, z, y, x = (slice(0, size) for size in shape)

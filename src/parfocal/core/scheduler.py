@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,9 @@ class Scheduler(Protocol):
     def workers(self) -> int:
         """How many items are worked on at once."""
 
-    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
         """Yield ``work(item)`` for all `items` in their order.
 
         Items are taken as they are needed, and few results wait, so that memory is bounded.
@@ -50,6 +52,8 @@ class Threads:
         """True."""
         return True
 
-    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
         """Yield ``work(item)`` for all `items` in their order."""
         return in_order(work, items, self.workers)

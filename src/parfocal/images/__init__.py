@@ -2,7 +2,7 @@
 
 from parfocal.images.image import Image, ImageEntry
 from parfocal.images.opening import list_images, open_image, other_files
-from parfocal.images.scratch import ScratchVolume
+from parfocal.images.scratch import ScratchVolume, ScratchVolumes
 from parfocal.images.writers.ome_zarr import write_ome_zarr
 from parfocal.models.zarr_options import ZarrOptions
 
@@ -10,6 +10,7 @@ __all__ = [
     "Image",
     "ImageEntry",
     "ScratchVolume",
+    "ScratchVolumes",
     "ZarrOptions",
     "list_images",
     "open_image",

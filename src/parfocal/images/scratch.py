@@ -16,7 +16,7 @@ from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape
 from parfocal.core.closing import Closing
 from parfocal.images.rawfile import RawFile
 
-__all__ = ["ScratchVolume"]
+__all__ = ["ScratchVolume", "ScratchVolumes"]
 
 _PAGE = 4096
 
@@ -146,3 +146,33 @@ class ScratchVolume(Closing):
             (length, base + sum(i * s for i, s in zip(lead, strides, strict=False)))
             for lead in itertools.product(*inner[:axis])
         ]
+
+
+class ScratchVolumes(Closing):
+    """Makes volumes in a folder, and removes them in the end, if not before.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: list[ScratchVolume] = []
+
+    def __call__(self, shape5: Shape, dtype: Any, block5: Shape) -> ScratchVolume:
+        """Make a volume; see `ScratchVolume`."""
+        volume = ScratchVolume(self._folder, shape5, dtype, block5)
+        self._made.append(volume)
+        return volume
+
+    def keep_only(self, kept: object) -> None:
+        """Remove all volumes but one."""
+        for volume in self._made:
+            if volume is not kept:
+                volume.close()
+
+    def close(self) -> None:
+        """Remove all volumes."""
+        self.keep_only(None)

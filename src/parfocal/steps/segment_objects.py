@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parfocal.core.step import Context, Port, Step
 from parfocal.models.image import ImageMetadata
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from parfocal.analysis.findings import Findings
     from parfocal.analysis.models.segment import Prepared
     from parfocal.analysis.segment import Segmentation
-    from parfocal.analysis.stitch import MakeVolume
     from parfocal.analysis.tiling import Tiling
-    from parfocal.core.blocks import Readable, Shape, Writable
-    from parfocal.images import Image
+    from parfocal.core.blocks import Readable
+    from parfocal.images import Image, ScratchVolumes
 
 __all__ = ["STEP", "SegmentObjectsParams"]
 
@@ -42,18 +40,13 @@ def run(
         pixel size, the image falls into too many pieces, or a model cannot be used.
     """
     from parfocal.core.digest import digest_path
-    from parfocal.images import ScratchVolume, ZarrOptions, open_image, write_ome_zarr
+    from parfocal.images import ScratchVolumes, ZarrOptions, open_image, write_ome_zarr
 
-    with ExitStack() as stack:
-        image = stack.enter_context(open_image(inputs["image"]))
-
-        def make_volume(shape: Shape, dtype: Any, block: Shape) -> Writable:
-            return stack.enter_context(ScratchVolume(context.scratch, shape, dtype, block))
-
+    with open_image(inputs["image"]) as image, ScratchVolumes(context.scratch) as volumes:
         if params.model is None:
-            labels = _by_threshold(image, params, make_volume, context)
+            labels = _by_threshold(image, params, volumes, context)
         else:
-            labels = _by_model(image, params, params.model, make_volume, context)
+            labels = _by_model(image, params, params.model, volumes, context)
         write_ome_zarr(
             outputs["labels"],
             _label_metadata(image.metadata, params.label_name, labels.dtype.name),
@@ -67,7 +60,7 @@ def run(
 
 
 def _by_threshold(
-    image: Image, params: SegmentObjectsParams, make_volume: MakeVolume, context: Context
+    image: Image, params: SegmentObjectsParams, volumes: ScratchVolumes, context: Context
 ) -> Readable:
     from parfocal.analysis.channels import find_channel
     from parfocal.analysis.objects import label_dtype
@@ -81,11 +74,12 @@ def _by_threshold(
         channel,
         settings_of(params, image.metadata),
         block5=image.block5,
-        make_volume=make_volume,
+        make_volume=volumes,
         scheduler=context.scheduler,
         progress=context.progress,
     )
     _tell(_findings(found, params), context)
+    volumes.keep_only(found.table.labels)
     return found.table.image(label_dtype(len(found.table)))
 
 
@@ -93,7 +87,7 @@ def _by_model(
     image: Image,
     params: SegmentObjectsParams,
     model: LearnedModel,
-    make_volume: MakeVolume,
+    volumes: ScratchVolumes,
     context: Context,
 ) -> Readable:
     from parfocal.analysis.channels import find_channel
@@ -120,18 +114,19 @@ def _by_model(
         context.warn(warning)
     if prepared.signature.labels:
         limits = limits_of(params, image.metadata, planar=prepared.planar)
-        run = ModelRun(make_volume, context.scheduler, context.progress)
+        run = ModelRun(volumes, context.scheduler, context.progress)
         labels, counts = prepared.labels(limits, run)
         _tell(of_labels(counts, params.label_name), context)
+        volumes.keep_only(labels)
         return labels
-    return _by_probability(prepared, image.metadata, params, make_volume, context)
+    return _by_probability(prepared, image.metadata, params, volumes, context)
 
 
 def _by_probability(
     prepared: Prepared,
     metadata: ImageMetadata,
     params: SegmentObjectsParams,
-    make_volume: MakeVolume,
+    volumes: ScratchVolumes,
     context: Context,
 ) -> Readable:
     from parfocal.analysis.models.segment import ModelRun
@@ -145,7 +140,7 @@ def _by_probability(
     def dividing(done: int, total: int) -> None:
         context.progress(total + done, 2 * total)
 
-    run = ModelRun(make_volume, context.scheduler, predicting)
+    run = ModelRun(volumes, context.scheduler, predicting)
     volume, block = prepared.probability(run)
     as_image = {
         "polarity": "bright",
@@ -158,11 +153,12 @@ def _by_probability(
         0,
         settings_of(params.model_copy(update=as_image), metadata),
         block5=block,
-        make_volume=make_volume,
+        make_volume=volumes,
         scheduler=context.scheduler,
         progress=dividing,
     )
     _tell(_findings(found, params, prepared.borders), context)
+    volumes.keep_only(found.table.labels)
     return found.table.image(label_dtype(len(found.table)))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +15,10 @@ from parfocal.analysis.models.loading import ModelHandle
 from parfocal.analysis.models.predictor import refuse
 from parfocal.analysis.models.tiles import Tiles, View
 from parfocal.analysis.objects import SizeLimits
-from parfocal.analysis.stitch import MakeVolume, Stitched, stitch
+from parfocal.analysis.stitch import MakeVolume, Stitched, join_tiles
+from parfocal.analysis.tile_labels import TileLabels, TileWork
 from parfocal.analysis.tiling import Box, Tiling, sizes
-from parfocal.core.blocks import Shape, Writable
+from parfocal.core.blocks import Scratch, Shape, Writable
 from parfocal.core.scheduler import Scheduler
 from parfocal.models.model_options import NetworkModel
 
@@ -90,12 +93,6 @@ def find_labels(
     tiling = Tiling((1 if planar else depth, y, x), tiles.core, tiles.halo)
     counts = LabelCounts()
     places = [(time, z) for time in range(t) for z in range(depth if planar else 1)]
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, len(places) * len(tiling))
 
     def keep(pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
         small = pixels < limits.least
@@ -106,19 +103,45 @@ def find_labels(
         return kept
 
     once = _Once(make_volume)
-    for time, z in places:
-        found = stitch(
-            _Infer(handle, view, tiles, time, z),
-            tiling,
-            _Write(target, time, z, counts.objects),
-            make_volume=once,
-            scheduler=scheduler,
-            min_iou=handle.options.min_iou,
-            keep=keep,
-            advance=advance,
-        )
-        counts.add(found)
+    # Of all planes at once: while those of one are joined, the next are seen already.
+    items = ((time, z, tile) for time, z in places for tile in range(len(tiling)))
+    with closing(scheduler.map(_Tile(handle, view, tiles, tiling), items)) as seen:
+        told = _telling(seen, len(places) * len(tiling), progress)
+        for time, z in places:
+            found = join_tiles(
+                itertools.islice(told, len(tiling)),
+                tiling,
+                _Write(target, time, z, counts.objects),
+                make_volume=once,
+                scheduler=scheduler,
+                min_iou=handle.options.min_iou,
+                keep=keep,
+            )
+            counts.add(found)
     return counts
+
+
+def _telling(
+    seen: Iterable[TileLabels], total: int, progress: Callable[[int, int], None]
+) -> Iterator[TileLabels]:
+    for done, found in enumerate(seen, 1):
+        progress(done, total)
+        yield found
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Called with a time point, a first plane and a tile, it returns what the model sees there."""
+
+    handle: ModelHandle
+    view: View
+    tiles: Tiles
+    tiling: Tiling
+
+    def __call__(self, item: tuple[int, int, int]) -> TileLabels:
+        time, first, tile = item
+        infer = _Infer(self.handle, self.view, self.tiles, time, first)
+        return TileWork(infer, self.tiling)(tile)
 
 
 class _Once:
@@ -126,9 +149,9 @@ class _Once:
 
     def __init__(self, make_volume: MakeVolume) -> None:
         self._make_volume = make_volume
-        self._made: dict[tuple[Any, ...], Writable] = {}
+        self._made: dict[tuple[Any, ...], Scratch] = {}
 
-    def __call__(self, shape: Shape, dtype: Any, block: Shape) -> Writable:
+    def __call__(self, shape: Shape, dtype: Any, block: Shape) -> Scratch:
         key = (shape, np.dtype(dtype), block)
         if key not in self._made:
             self._made[key] = self._make_volume(shape, dtype, block)
