@@ -32,6 +32,9 @@ SUMMARIES = {
     "plan-annotations": "Plan what of the results is to be written to OMERO",
     "render-report": "Show the results of a run in one HTML file that needs no network",
     "record-run": "Write the record of a run as one RO-Crate",
+    "apply-annotations": "Bring OMERO to what an annotation plan says",
+    "verify-annotations": "Read back from OMERO what a plan says, and compare",
+    "revert-annotations": "Take back from OMERO what a run added",
 }
 
 

@@ -1,0 +1,271 @@
+"""Apply a plan: make on the server what it says, and take away what it no longer says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from parfocal.core.step import Context
+from parfocal.errors import ConfigurationError, ParfocalError, RemoteError
+from parfocal.models.annotation_entries import PlannedEntry, Rois, Table, Tag
+from parfocal.models.annotation_plan import AnnotationPlan, Target
+from parfocal.omero.annotate.deletion import delete_owned
+from parfocal.omero.annotate.journal import Journal, Owned, new_token
+from parfocal.omero.annotate.making import Maker, effective_content
+from parfocal.omero.annotate.materials import Materials
+from parfocal.omero.annotate.state import edited, find_lost, undo
+from parfocal.omero.annotate.targets import Place, find_places
+from parfocal.omero.annotate.texts import tag_links, tags_called
+from parfocal.omero.connection import Connection
+
+__all__ = ["Applied", "apply_plan"]
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+
+
+@dataclass
+class Applied:
+    """What became of one target.
+
+    Attributes
+    ----------
+    made, kept, removed : int
+        Numbers of entries that were written, that were there already, and that are no longer.
+    """
+
+    made: int = 0
+    kept: int = 0
+    removed: int = 0
+
+
+@dataclass
+class _Work:
+    """What is to be done on a target."""
+
+    make: list[PlannedEntry] = field(default_factory=list)
+    drop: list[Owned] = field(default_factory=list)
+    undo: list[Owned] = field(default_factory=list)
+    kept: int = 0
+
+
+def apply_plan(
+    connection: Connection,
+    plan: AnnotationPlan,
+    journal: Journal,
+    materials: Materials,
+    context: Context,
+    *,
+    overwrite_edited: bool = False,
+) -> dict[str, Applied]:
+    """Bring a server to what a plan says, target by target.
+
+    All targets are looked up, and all files compared with their digests, before anything is
+    written. Of a target all is written or nothing, as far as OMERO allows: large things come
+    first and are undone when a later one fails, links and texts are one transaction, and what
+    they replace goes last. A target that is as it should be is not touched.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server of all targets.
+    plan : AnnotationPlan
+        What is to be there.
+    journal : Journal
+        What is there of earlier plans.
+    materials : Materials
+        The results.
+    context : Context
+        For progress, warnings and temporary files.
+    overwrite_edited : bool
+        Whether to replace annotations that somebody edited on the server.
+
+    Returns
+    -------
+    dict of str to Applied
+        By target.
+
+    Raises
+    ------
+    InputError
+        If a target or a file is missing, something may not be written, or would overwrite what
+        somebody edited.
+    RemoteError
+        If the server fails, or does not answer for as long as the connection is patient.
+    """
+    places = find_places(connection, [target.target for target in plan.targets])
+    contents = _contents(plan, materials)
+    owned = {target.target: journal.of(target.target) for target in plan.targets}
+    finished = [each for several in owned.values() for each in several if each.finished]
+    lost = find_lost(connection, finished)
+    changed = edited(connection, [each for each in finished if each.token not in lost])
+    works = {
+        target.target: _plan_work(target, owned[target.target], contents, lost)
+        for target in plan.targets
+    }
+    _respect(works, changed, context, overwrite=overwrite_edited)
+    writer = _Writer(connection, journal, materials, plan.run_id, context)
+    done: dict[str, Applied] = {}
+    for number, target in enumerate(plan.targets, 1):
+        place = places[target.target]
+        done[target.target] = writer.write(target, place, works[target.target], contents)
+        context.progress(number, len(plan.targets))
+    return done
+
+
+def _contents(plan: AnnotationPlan, materials: Materials) -> dict[str, str]:
+    """Return what each entry says by its entry_id; look at all files first."""
+    contents: dict[str, str] = {}
+    for target in plan.targets:
+        for entry in target.annotations:
+            file = getattr(entry, "file", None) or getattr(entry, "labels", None)
+            if file is not None:
+                materials.path(file)
+            contents[entry.entry_id] = effective_content(entry, materials)
+    return contents
+
+
+def _plan_work(
+    target: Target, owned: Sequence[Owned], contents: Mapping[str, str], lost: set[str]
+) -> _Work:
+    work = _Work(undo=[each for each in owned if not each.finished])
+    finished = [each for each in owned if each.finished]
+    # The last of two is the new one: the other was about to be removed.
+    newest = {each.entry_id: each for each in finished}
+    good = {
+        each.entry_id
+        for each in newest.values()
+        if each.token not in lost
+        # A tag that is there stays as it is, whatever is said of it.
+        and (each.kind == "tag" or contents.get(each.entry_id) == each.content)
+    }
+    make = {entry.entry_id for entry in target.annotations} - good
+    make |= _bound_to(target, make)
+    work.make = [entry for entry in target.annotations if entry.entry_id in make]
+    work.kept = len(target.annotations) - len(work.make)
+    kept = {entry.entry_id for entry in target.annotations} - make
+    work.drop = [
+        each
+        for each in finished
+        if each.entry_id not in kept or newest[each.entry_id].token != each.token
+    ]
+    return work
+
+
+def _bound_to(target: Target, make: set[str]) -> set[str]:
+    """Return the ROIs of tables that are made anew, and the tables of ROIs that are."""
+    rois = {entry.name: entry.entry_id for entry in target.annotations if isinstance(entry, Rois)}
+    bound: set[str] = set()
+    for entry in target.annotations:
+        if isinstance(entry, Table) and entry.rois is not None:
+            pair = {entry.entry_id, rois[entry.rois]}
+            bound |= pair if pair & make else set()
+    # Other tables of the same ROIs follow.
+    return bound if bound <= make else bound | _bound_to(target, make | bound)
+
+
+def _respect(
+    works: Mapping[str, _Work], changed: Mapping[str, str], context: Context, *, overwrite: bool
+) -> None:
+    """Refuse to overwrite what somebody edited, and tell of what stays edited."""
+    dropped = {each.token for work in works.values() for each in work.drop}
+    hit = [
+        f"{changed[each.token]} of {target}"
+        for target, work in works.items()
+        for each in work.drop
+        if each.token in changed
+    ]
+    stays = [kind for token, kind in changed.items() if token not in dropped]
+    context.warn_of("annotation(s) were edited on the server since, and stay so", stays)
+    if hit and not overwrite:
+        what = "Annotations that would be replaced were edited on the server since"
+        remedy = "Set overwrite_edited to replace them, or delete them there. Nothing was written."
+        raise ConfigurationError(what, where=", ".join(hit[:5]), remedy=remedy)
+
+
+class _Writer:
+    """Writes targets, one after the other."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        journal: Journal,
+        materials: Materials,
+        run_id: str,
+        context: Context,
+    ) -> None:
+        self._connection = connection
+        self._journal = journal
+        self._run_id = run_id
+        self._maker = Maker(connection, materials, context.scratch, {}, _our_tags(journal))
+
+    def write(
+        self, target: Target, place: Place, work: _Work, contents: Mapping[str, str]
+    ) -> Applied:
+        """Bring one target to what the plan says."""
+        with self._connection.in_group(place.group_id):
+            if work.undo:
+                undo(self._connection, self._journal, work.undo, place)
+            if work.make:
+                self._make(target, place, work.make, contents)
+            for owned in work.drop:
+                delete_owned(self._connection, owned.objects)
+            self._journal.forget([owned.token for owned in work.drop])
+        wanted = {entry.entry_id for entry in target.annotations}
+        removed = {owned.entry_id for owned in work.drop} - wanted
+        return Applied(len(work.make), work.kept, len(removed))
+
+    def _make(
+        self,
+        target: Target,
+        place: Place,
+        entries: Sequence[PlannedEntry],
+        contents: Mapping[str, str],
+    ) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            begun = {new_token(): entry for entry in entries}
+            owned = [
+                self._begin(token, entry, target, place, contents) for token, entry in begun.items()
+            ]
+            self._journal.begin(owned)
+            try:
+                made = self._maker.make(begun, place)
+            except ParfocalError as error:
+                with suppress(ParfocalError):  # what is left is undone by the next call
+                    undo(self._connection, self._journal, owned, place)
+                if not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
+                    raise
+                logger.warning("%s: %s; made anew", target.target, error)
+            else:
+                self._journal.finish(made.objects, made.said)
+                self._maker.remember(begun, place, made)
+                return
+
+    def _begin(
+        self,
+        token: str,
+        entry: PlannedEntry,
+        target: Target,
+        place: Place,
+        contents: Mapping[str, str],
+    ) -> Owned:
+        owned = Owned(
+            token,
+            target.target,
+            entry.entry_id,
+            entry.kind,
+            contents[entry.entry_id],
+            self._run_id,
+        )
+        if not isinstance(entry, Tag):
+            return owned
+        links = [link for link, _ in tag_links(self._connection, entry.name, place)]
+        tags = tags_called(self._connection, entry.name, place.group_id)
+        return replace(owned, tag=entry.name, links=tuple(links), tags=tuple(tags))
+
+
+def _our_tags(journal: Journal) -> set[int]:
+    return {tag for owned in journal.all() for tag in owned.objects.get("TagAnnotation", ())}

@@ -1,0 +1,137 @@
+"""The objects on a server that a plan annotates: whether they are there and may be annotated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from parfocal.errors import InputError, ParfocalError
+from parfocal.models.source import OmeroSource, parse_source
+from parfocal.omero.connection import Connection
+from parfocal.omero.queries import find_all, in_parts, project
+
+__all__ = ["Place", "find_places", "kind_name", "link_name"]
+
+_TOLD = 5
+_OBJECTS = "select o from {} o join fetch o.details.group where o.id in (:ids)"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A target on the server.
+
+    Attributes
+    ----------
+    source : OmeroSource
+        Which object.
+    group_id : int
+        Its group, which all that is written goes to.
+    well_id : int or None
+        Of an image: the well that it lies in.
+    """
+
+    source: OmeroSource
+    group_id: int
+    well_id: int | None = None
+
+
+def kind_name(source: OmeroSource) -> str:
+    """Return the name of the class of an object on the server, such as ``Image``."""
+    return source.kind.capitalize()
+
+
+def link_name(source: OmeroSource) -> str:
+    """Return the name of the class of links from it to annotations."""
+    return f"{kind_name(source)}AnnotationLink"
+
+
+def parse_target(uri: str) -> OmeroSource:
+    """Return what the URI of a target names.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not of the form of an object on an OMERO server.
+    """
+    source = parse_source(uri)
+    if not isinstance(source, OmeroSource):
+        msg = f"{uri} is not on an OMERO server, which the model of plans excludes"
+        raise AssertionError(msg)  # noqa: TRY004
+    return source
+
+
+def find_places(connection: Connection, targets: Iterable[str]) -> dict[str, Place]:
+    """Find all targets before anything is written.
+
+    Parameters
+    ----------
+    connection : Connection
+        To their server.
+    targets : iterable of str
+        Their URIs.
+
+    Returns
+    -------
+    dict of str to Place
+        In the order of `targets`.
+
+    Raises
+    ------
+    InputError
+        If one is not there, or the user may not annotate it; it tells of all.
+    RemoteError
+        If the server fails.
+    """
+    sources = {uri: parse_target(uri) for uri in targets}
+    places: dict[str, Place] = {}
+    missing, refused = [], []
+    for kind in dict.fromkeys(source.kind for source in sources.values()):
+        here = {uri: source for uri, source in sources.items() if source.kind == kind}
+        known = _read(connection, kind_name(next(iter(here.values()))), here.values())
+        wells = _wells(connection, here.values()) if kind == "image" else {}
+        for uri, source in here.items():
+            if source.id not in known:
+                missing.append(uri)
+            elif not known[source.id][1]:
+                refused.append(uri)
+            else:
+                places[uri] = Place(source, known[source.id][0], wells.get(source.id))
+    if missing:
+        what = "Targets are not on the OMERO server, or this user may not see them"
+        raise _error(what, missing)
+    if refused:
+        what = "This user may not annotate all targets"
+        raise _error(what, refused)
+    return {uri: places[uri] for uri in sources}
+
+
+def _read(
+    connection: Connection, kind: str, sources: Iterable[OmeroSource]
+) -> dict[int, tuple[int, bool]]:
+    """Return group, and whether it may be annotated, of the objects that are there."""
+    query = _OBJECTS.format(kind)
+    found: dict[int, tuple[int, bool]] = {}
+    for part in in_parts([source.id for source in sources]):
+        for one in connection.call(partial(find_all, query=query, ids=part)):
+            details = one.details
+            found[one.id.val] = (details.group.id.val, details.permissions.canAnnotate())
+    return found
+
+
+def _wells(connection: Connection, sources: Iterable[OmeroSource]) -> dict[int, int]:
+    query = "select s.image.id, s.well.id from WellSample s where s.image.id in (:ids)"
+    found: dict[int, int] = {}
+    for part in in_parts([source.id for source in sources]):
+        for image, well in connection.call(partial(project, query=query, ids=part)):
+            found.setdefault(image, well)
+    return found
+
+
+def _error(what: str, uris: Sequence[str]) -> ParfocalError:
+    more = f" and {len(uris) - _TOLD} more" if len(uris) > _TOLD else ""
+    remedy = (
+        "Check the ids, and whether the user is in the groups of the objects with the right to "
+        "annotate; or take them out of the plan. Nothing was written."
+    )
+    return InputError(what, where=", ".join(uris[:_TOLD]) + more, remedy=remedy)

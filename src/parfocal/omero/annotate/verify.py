@@ -1,0 +1,287 @@
+"""Read back from a server all that a plan says, and compare."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parfocal.core.blocks import Region
+from parfocal.core.step import Context
+from parfocal.models.annotation_entries import (
+    Comment,
+    FileAttachment,
+    KeyValues,
+    LabelImage,
+    PlannedEntry,
+    Rating,
+    Rois,
+    Table,
+    Tag,
+)
+from parfocal.models.annotation_plan import AnnotationPlan
+from parfocal.omero.annotate.attached import pack_folder, sha1_of
+from parfocal.omero.annotate.journal import Journal, Owned
+from parfocal.omero.annotate.making import effective_content, pairs_of
+from parfocal.omero.annotate.materials import Drawn, Materials
+from parfocal.omero.annotate.regions import points_text
+from parfocal.omero.annotate.state import plain_value
+from parfocal.omero.annotate.tables import open_table, table_parts
+from parfocal.omero.annotate.targets import Place, find_places
+from parfocal.omero.annotate.texts import tag_links
+from parfocal.omero.connection import Connection
+from parfocal.omero.images import read_image
+from parfocal.omero.pixels import OmeroPixels
+from parfocal.omero.queries import find_all, in_parts, project
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
+
+__all__ = ["verify_plan"]
+
+_ROIS = "select r from Roi r left outer join fetch r.shapes where r.id in (:ids)"
+_FILES = (
+    "select f.id, f.name, f.size, f.hash from FileAnnotation a join a.file f where a.id in (:ids)"
+)
+_ANNOTATION = "select a from {} a where a.id in (:ids)"
+_STRIP_PIXELS = 1 << 22
+_TEXTS = {
+    KeyValues: ("MapAnnotation", "mapValue"),
+    Rating: ("LongAnnotation", "longValue"),
+    Comment: ("CommentAnnotation", "textValue"),
+}
+
+
+def verify_plan(
+    connection: Connection,
+    plan: AnnotationPlan,
+    journal: Journal,
+    materials: Materials,
+    context: Context,
+) -> list[str]:
+    """Return how a server differs from a plan; nothing where it is as the plan says.
+
+    Parameters
+    ----------
+    connection, plan, journal, materials, context
+        As for `apply_plan`.
+
+    Raises
+    ------
+    InputError
+        If a target or a file of the results is missing.
+    RemoteError
+        If the server fails.
+    """
+    places = find_places(connection, [target.target for target in plan.targets])
+    found: list[str] = []
+    for number, target in enumerate(plan.targets, 1):
+        owned = {each.entry_id: each for each in journal.of(target.target) if each.finished}
+        check = _Check(connection, materials, places[target.target], owned, context.scratch)
+        check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
+        for entry in target.annotations:
+            name = " ".join(filter(None, (entry.kind, getattr(entry, "name", ""))))
+            found += [f"{target.target}, {name}: {text}" for text in check.differences(entry)]
+        found += [
+            f"{target.target}: a {each.kind} was begun and not finished"
+            for each in journal.of(target.target)
+            if not each.finished
+        ]
+        context.progress(number, len(plan.targets))
+    return found
+
+
+class _Check:
+    """Compares the entries of one target."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        materials: Materials,
+        place: Place,
+        owned: dict[str, Owned],
+        scratch: Path,
+    ) -> None:
+        self._connection = connection
+        self._materials = materials
+        self._place = place
+        self._owned = owned
+        self._scratch = scratch
+        self.rois: list[Rois] = []
+        self._ways: dict[type, Callable[[Any, Owned], Iterator[str]]] = {
+            **dict.fromkeys(_TEXTS, self._text),
+            Tag: self._tag,
+            FileAttachment: self._file,
+            Table: self._table,
+            Rois: self._rois,
+            LabelImage: self._labels,
+        }
+
+    def differences(self, entry: PlannedEntry) -> Iterator[str]:
+        """Yield how what is on the server differs from an entry."""
+        owned = self._owned.get(entry.entry_id)
+        if owned is None:
+            yield "it was not applied"
+        elif owned.content != effective_content(entry, self._materials) and owned.kind != "tag":
+            yield "another version of it was applied"
+        else:
+            yield from self._ways[type(entry)](entry, owned)
+
+    def _text(self, entry: KeyValues | Rating | Comment, owned: Owned) -> Iterator[str]:
+        kind, attribute = _TEXTS[type(entry)]
+        ids = owned.objects.get(kind, ())
+        query = _ANNOTATION.format(kind)
+        there = self._connection.call(partial(find_all, query=query, ids=ids))
+        if not there:
+            yield "it is gone from the server"
+            return
+        found = plain_value(getattr(there[0], attribute))
+        pairs = [list(pair) for pair in pairs_of(entry, self._materials)]
+        expected: Any = pairs
+        if isinstance(entry, Rating):
+            expected = entry.stars
+        elif isinstance(entry, Comment):
+            expected = entry.text
+        if found != expected:
+            yield f"it is {_short(found)} on the server, and {_short(expected)} in the plan"
+
+    def _tag(self, entry: Tag, owned: Owned) -> Iterator[str]:  # noqa: ARG002
+        if not tag_links(self._connection, entry.name, self._place):
+            yield "the tag is no longer on the object"
+
+    def _file(self, entry: FileAttachment, owned: Owned) -> Iterator[str]:
+        path = self._materials.path(entry.file)
+        if entry.packed:
+            packed = self._scratch / f"{owned.token}.zip"
+            pack_folder(path, packed)
+            path = packed
+        expected = (entry.name, path.stat().st_size, sha1_of(path))
+        ids = owned.objects.get("FileAnnotation", ())
+        rows = self._connection.call(partial(project, query=_FILES, ids=ids))
+        if not rows:
+            yield "it is gone from the server"
+        elif rows[0][1:] != expected:
+            yield f"it is {rows[0][1:]} on the server, and {expected} here"
+
+    def _table(self, entry: Table, owned: Owned) -> Iterator[str]:
+        ids = owned.objects.get("FileAnnotation", ())
+        rows = self._connection.call(partial(project, query=_FILES, ids=ids))
+        if not rows:
+            yield "it is gone from the server"
+            return
+        yield from self._connection.call(
+            partial(self._compare_table, entry=entry, file_id=int(rows[0][0]))
+        )
+
+    def _compare_table(self, gateway: BlitzGateway, entry: Table, file_id: int) -> list[str]:
+        rois = self._roi_ids(entry)
+        path = self._materials.path(entry.file)
+        with open_table(gateway, file_id) as table:
+            headers = [(each.name, type(each).__name__) for each in table.getHeaders()]
+            wanted = [(each.name, f"{each.type.capitalize()}Column") for each in entry.columns]
+            if headers != wanted:
+                return [f"its columns are {headers} on the server, and {wanted} in the plan"]
+            if table.getNumberOfRows() != entry.rows:
+                return [f"it has {table.getNumberOfRows()} rows, and {entry.rows} in the plan"]
+            start = 0
+            for part in table_parts(entry, path, self._place, rois):
+                stop = start + len(part[0].values)
+                there = table.read(list(range(len(part))), start, stop).columns if part else []
+                for here, remote in zip(part, there, strict=True):
+                    if not _same(here.values, remote.values):
+                        return [f"column {here.name} differs in rows {start} to {stop}"]
+                start = stop
+        return []
+
+    def _roi_ids(self, entry: Table) -> dict[tuple[int, int], int]:
+        for rois in self.rois:
+            if rois.name == entry.rois and rois.entry_id in self._owned:
+                ids = self._owned[rois.entry_id].objects.get("Roi", ())
+                pairs = zip(self._materials.outlines(rois), ids, strict=False)
+                return {(each.t, each.label): number for each, number in pairs}
+        return {}
+
+    def _rois(self, entry: Rois, owned: Owned) -> Iterator[str]:
+        ids = list(owned.objects.get("Roi", ()))
+        drawn = self._materials.outlines(entry)
+        count = 0
+        for part in in_parts(ids):
+            there = self._connection.call(partial(find_all, query=_ROIS, ids=part))
+            known = {one.id.val: one for one in there}
+            for number, each in zip(part, itertools.islice(drawn, len(part)), strict=False):
+                count += 1
+                if number not in known:
+                    yield f"ROI {number} is gone from the server"
+                elif told := _roi_difference(known[number], each, entry):
+                    yield f"ROI {number} of object {each.label}: {told}"
+        more = sum(1 for _ in drawn)
+        if more or count != len(ids):
+            yield f"there are {len(ids)} ROIs on the server, and {count + more} objects here"
+
+    def _labels(self, entry: LabelImage, owned: Owned) -> Iterator[str]:
+        ids = owned.objects.get("Image", ())
+        rows = self._connection.call(
+            partial(project, query="select i.id from Image i where i.id in (:ids)", ids=ids)
+        )
+        if not rows:
+            yield "it is gone from the server"
+            return
+        image = read_image(self._connection, int(ids[0]))
+        with (
+            self._materials.labels(entry) as labels,
+            OmeroPixels(self._connection.server, image) as pixels,
+        ):
+            if pixels.shape5 != labels.shape5:
+                yield f"it is {pixels.shape5} on the server, and {labels.shape5} here"
+                return
+            for region in _strips(labels.shape5):
+                if not np.array_equal(pixels.read(region), labels.read(region)):
+                    yield f"its pixels differ at T {region[0].start}, Z {region[2].start}"
+                    return
+
+
+def _strips(shape5: Sequence[int]) -> Iterator[Region]:
+    times, _, depth, height, width = shape5
+    rows = max(1, _STRIP_PIXELS // width)
+    for t, z, start in itertools.product(range(times), range(depth), range(0, height, rows)):
+        stop = min(start + rows, height)
+        yield slice(t, t + 1), slice(0, 1), slice(z, z + 1), slice(start, stop), slice(0, width)
+
+
+def _roi_difference(roi: Any, drawn: Drawn, entry: Rois) -> str | None:
+    shapes = [shape for shape in roi.copyShapes() if shape is not None]
+    found = sorted(_shape_key(shape) for shape in shapes)
+    expected = sorted(_drawn_key(shape, drawn, entry) for shape in drawn.shapes)
+    return None if found == expected else "its shapes are not those of the object"
+
+
+def _shape_key(shape: Any) -> tuple[Any, ...]:
+    place = tuple(-1 if each is None else each.val for each in (shape.theT, shape.theZ))
+    if hasattr(shape, "points"):
+        return (*place, shape.points.val)
+    box = (shape.y.val, shape.x.val, shape.height.val, shape.width.val)
+    return (*place, *box, bytes(shape.bytes))
+
+
+def _drawn_key(shape: Any, drawn: Drawn, entry: Rois) -> tuple[Any, ...]:
+    place = (-1 if entry.all_times else drawn.t, -1 if entry.all_planes else shape.z)
+    if hasattr(shape, "points"):
+        return (*place, points_text(shape.points))
+    return (*place, shape.y, shape.x, shape.height, shape.width, shape.bits)
+
+
+def _same(here: Sequence[Any], there: Sequence[Any]) -> bool:
+    return len(here) == len(there) and all(
+        one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
+        for one, other in zip(here, there, strict=True)
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."

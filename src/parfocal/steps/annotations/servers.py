@@ -1,0 +1,76 @@
+"""The servers that a plan is for, each with its journal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from parfocal.core.lease import Lease
+from parfocal.errors import InputError
+from parfocal.models.annotation_plan import AnnotationPlan
+from parfocal.models.base import explain_validation
+
+if TYPE_CHECKING:
+    from parfocal.models.omero_server import OmeroServer
+    from parfocal.omero.annotate.journal import Journal
+
+__all__ = ["open_journal", "plans_by_server", "read_plan"]
+
+FOLDER = "annotations"
+"""The folder of journals, in the results folder."""
+
+
+def read_plan(path: Path) -> AnnotationPlan:
+    """Read an annotation plan.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not valid.
+    """
+    remedy = "Make it with 'parfocal plan-annotations'."
+    try:
+        return AnnotationPlan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        what = f"The annotation plan is not valid: {explain_validation(error)}"
+        raise InputError(what, where=path, remedy=remedy) from error
+    except OSError as error:
+        what = "The annotation plan cannot be read"
+        raise InputError(what, where=path, found=error, remedy=remedy) from error
+
+
+def plans_by_server(plan: AnnotationPlan) -> dict[OmeroServer, AnnotationPlan]:
+    """Divide a plan by the servers of its targets."""
+    from parfocal.omero.annotate.targets import parse_target
+
+    servers = {target.target: parse_target(target.target).server for target in plan.targets}
+    return {
+        server: plan.model_copy(
+            update={"targets": tuple(t for t in plan.targets if servers[t.target] == server)}
+        )
+        for server in dict.fromkeys(servers.values())
+    }
+
+
+@contextmanager
+def open_journal(results: Path, server: OmeroServer) -> Iterator[Journal]:
+    """Open the journal of a server, for this process alone.
+
+    Raises
+    ------
+    StorageError
+        If another living process holds it, or the results folder cannot be written to.
+    InputError
+        If it is damaged.
+    """
+    from parfocal.omero.annotate.journal import Journal
+
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", server.address)
+    path = results / FOLDER / f"{name}.jsonl"
+    with Lease(path):
+        yield Journal(path)

@@ -1,0 +1,84 @@
+"""Step ``verify-annotations``: read back from OMERO what a plan says, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from parfocal.core.publish import write_json
+from parfocal.core.step import Context, Port, Step
+from parfocal.errors import VerificationError
+from parfocal.models.base import Parameters
+from parfocal.steps import SUMMARIES
+
+__all__ = ["STEP", "VerifyAnnotationsParams", "run"]
+
+_TOLD = 10
+
+
+class VerifyAnnotationsParams(Parameters):
+    """Parameters of verify-annotations: there are none."""
+
+
+def run(
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    params: VerifyAnnotationsParams,  # noqa: ARG001
+    context: Context,
+) -> None:
+    """Compare all that the plan says with the server: texts, files, tables, ROIs and pixels.
+
+    Raises
+    ------
+    VerificationError
+        If anything differs; it tells what.
+    InputError
+        If a target or a result is missing.
+    RemoteError
+        If a server fails.
+    """
+    from parfocal.omero.annotate.verify import verify_plan
+    from parfocal.omero.connection import connect
+    from parfocal.steps.annotations.materials import ResultMaterials
+    from parfocal.steps.annotations.servers import open_journal, plans_by_server, read_plan
+
+    results = inputs["results"]
+    plan = read_plan(inputs["plan"])
+    materials = ResultMaterials(results, context.threads)
+    found: list[str] = []
+    for server, part in plans_by_server(plan).items():
+        with open_journal(results, server) as journal:
+            found += verify_plan(connect(server), part, journal, materials, context)
+    if found:
+        what = f"The OMERO server differs from the annotation plan in {len(found)} places"
+        more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        remedy = "Apply the plan again with 'parfocal apply-annotations'."
+        told = "; ".join(found[:_TOLD]) + more
+        raise VerificationError(what, where=inputs["plan"], found=told, remedy=remedy)
+    count = sum(len(target.annotations) for target in plan.targets)
+    context.details |= {"targets": len(plan.targets), "annotations": count}
+    verdict = {
+        "format": "parfocal-annotation-verification-1",
+        "run_id": plan.run_id,
+        "targets": [target.target for target in plan.targets],
+        "annotations": count,
+        "verdict": "verified",
+    }
+    write_json(outputs["verification"], verdict)
+
+
+STEP = Step(
+    name="verify-annotations",
+    version="1",
+    summary=SUMMARIES["verify-annotations"],
+    params=VerifyAnnotationsParams,
+    inputs=(
+        Port("results", "folder", ".", "The results folder, which keeps the journal."),
+        Port("plan", "json", "annotation-plan.json", "What plan-annotations wrote."),
+    ),
+    outputs=(
+        Port("verification", "json", "annotation-verification.json", "That all is as planned."),
+    ),
+    run=run,
+    scope="run",
+)
