@@ -248,11 +248,11 @@ def test_a_manifest_that_is_none_is_an_input_error(tmp_path):
     [
         ("https://a.org/x/b.tif", "https://a.org/x/b.tif", "https://a.org/x/c%20d.xml"),
         ("s3://bucket/x/ä #1.tif", "s3://bucket/x/%C3%A4%20%231.tif", "s3://bucket/x/c%20d.xml"),
-        ("bia:S-BIAD1/x/a b.tif", "bia:S-BIAD1/x/a%20b.tif", "bia:S-BIAD1/x/c%20d.xml"),
+        ("bia:S-BIAD1/x/a b.tif", "bia:S-BIAD1/x/a b.tif", "bia:S-BIAD1/x/c d.xml"),
         ("idr:image/7", "idr:image/7", "idr:image/7#c%20d.xml"),
         ("omero://h/image/7", "omero://h/image/7", "omero://h/image/7#c%20d.xml"),
     ],
 )
-def test_links_are_well_formed(text, link, beside):
+def test_links_of_sources_and_of_what_comes_with_them(text, link, beside):
     assert link_of(text) == link
     assert link_of(text, "c d.xml") == beside

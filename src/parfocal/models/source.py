@@ -134,7 +134,7 @@ def parse_source(text: str) -> Source:
 
 
 def link_of(text: str, inner: str = "") -> str:
-    """Return a source as a well-formed URI for links, or that of a file that came with it.
+    """Return a source as run crates name it, or a file that came with it.
 
     Parameters
     ----------
@@ -145,9 +145,10 @@ def link_of(text: str, inner: str = "") -> str:
         goes by its number is named by a fragment.
     """
     source = parse_source(text)
-    if isinstance(source, S3Source | BiaSource):
-        scheme, _, rest = source.uri.partition(":")
-        text = f"{scheme}:{quote(rest)}"
+    if isinstance(source, BiaSource):  # no URL, and so not quoted
+        return posixpath.join(posixpath.dirname(text), inner) if inner else text
+    if isinstance(source, S3Source):
+        text = f"s3:{quote(source.uri.partition(':')[2])}"
     if not inner:
         return text
     if isinstance(source, OmeroSource | IdrSource):
