@@ -30,6 +30,7 @@ class Session:
     entity : its row
     user, group : who logged in, and the group that calls work in when they name none
     references : how many clients use it
+    inputs, outputs : values that its clients leave for each other
     """
 
     def __init__(self, entity: Entity, user: Entity, group: Entity) -> None:
@@ -38,6 +39,8 @@ class Session:
         self.user = user
         self.group = group
         self.references = 0
+        self.inputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
         self._started = self._used = time.monotonic()
 
     def touch(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import omero
 import omero.api
 from omero.rtypes import unwrap
+from tests.omero.server.checks import refuse
 from tests.omero.server.render import render, render_one
 from tests.omero.server.servants import Service
 from tests.omero.server.sessions import Session
@@ -19,11 +20,6 @@ class SessionService(Service):
 
     interface = omero.api.ISession
 
-    def __init__(self, server: Any, session: Session) -> None:
-        super().__init__(server, session)
-        self._input: dict[tuple[str, str], Any] = {}
-        self._output: dict[tuple[str, str], Any] = {}
-
     def _readable(self, key: str) -> Session:
         found = self.server.sessions.get(key)
         if found is None:
@@ -32,8 +28,7 @@ class SessionService(Service):
                 None, "ome.conditions.RemovedSessionException", message
             )
         if found.user is not self.call.user and not self.call.is_admin:
-            message = "Cannot read a session of another user"
-            raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)
+            refuse("Cannot read a session of another user")
         return found
 
     def getSession(self, key: str) -> Any:
@@ -69,8 +64,9 @@ class SessionService(Service):
     def createSessionWithTimeouts(self, principal: Any, live_ms: int, idle_ms: int) -> Any:
         person = self.store.find_by("Experimenter", "omeName", principal.name)
         if person is not self.call.user and not self.call.is_admin:
-            message = "Only administrators may open sessions of others"
-            raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)
+            refuse("Only administrators may open sessions of others")
+        if idle_ms == 0 and not self.call.is_admin:
+            refuse("Cannot disable timeToIdle. Value must be between 1 and 36000000")
         return self._open(live_ms, idle_ms, principal.group, person)
 
     def _open(self, live_ms: int, idle_ms: int, group: str, person: Any = None) -> Any:
@@ -83,25 +79,25 @@ class SessionService(Service):
         return render_one(self.call, session.entity, "owner")
 
     def getInput(self, key: str, name: str) -> Any:
-        return self._input.get((key, name))
+        return self._readable(key).inputs.get(name)
 
     def setInput(self, key: str, name: str, value: Any) -> None:
-        self._input[key, name] = value
+        self._readable(key).inputs[name] = value
 
     def getInputKeys(self, key: str) -> list[str]:
-        return [name for of, name in self._input if of == key]
+        return list(self._readable(key).inputs)
 
     def getInputs(self, key: str) -> dict[str, Any]:
-        return {name: value for (of, name), value in self._input.items() if of == key}
+        return self._readable(key).inputs
 
     def getOutput(self, key: str, name: str) -> Any:
-        return self._output.get((key, name))
+        return self._readable(key).outputs.get(name)
 
     def setOutput(self, key: str, name: str, value: Any) -> None:
-        self._output[key, name] = value
+        self._readable(key).outputs[name] = value
 
     def getOutputKeys(self, key: str) -> list[str]:
-        return [name for of, name in self._output if of == key]
+        return list(self._readable(key).outputs)
 
     def getOutputs(self, key: str) -> dict[str, Any]:
-        return {name: value for (of, name), value in self._output.items() if of == key}
+        return self._readable(key).outputs
