@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -146,6 +149,26 @@ def test_a_server_that_hangs_is_given_up(
     rule = faults.delay("IAdmin", "getEventContext", 6)
     assert connection.call(who) == "alice"
     assert faults.seen(rule) > 1
+
+
+def test_a_server_that_is_gone_without_a_word_is_found_out(
+    open_connection: Connect, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "KEEP_ALIVE_S", 0.3)
+    connection = open_connection(patience_s=60)
+    key = connection.session.key
+    calls: list[int] = []
+
+    def work(gateway: Any) -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            os.kill(own_server.pid, signal.SIGSTOP)
+            threading.Timer(8, os.kill, (own_server.pid, signal.SIGCONT)).start()
+        return who(gateway)
+
+    assert connection.call(work) == "alice"
+    assert len(calls) == 2
+    assert connection.session.key != key
 
 
 def test_a_write_is_not_repeated(open_connection: Connect, faults: Control) -> None:

@@ -32,6 +32,9 @@ KEEP_ALIVE_S = 60.0
 CALL_TIMEOUT_S = 900
 """How long one call may take; the server works on large saves and queries for minutes."""
 
+_MISSED = 3
+"""After how many signs of life that are not answered a connection is dead: four minutes."""
+
 _CLOSE_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 20
 
@@ -253,7 +256,10 @@ def _drop(client: Any) -> None:
 
 
 class _KeepAlive(threading.Thread):
-    """Tells the server regularly that the session is still used."""
+    """Tells the server regularly that the session is still used, and finds out when it is dead.
+
+    A call that waits for an answer would else wait in vain, for as long as a call may take.
+    """
 
     def __init__(self, client: Any) -> None:
         super().__init__(name="omero-keep-alive", daemon=True)
@@ -264,16 +270,31 @@ class _KeepAlive(threading.Thread):
         self._stopped.set()
 
     def run(self) -> None:
-        while not self._stopped.wait(KEEP_ALIVE_S):
+        missed = 0
+        while missed < _MISSED and not self._stopped.wait(KEEP_ALIVE_S):
             client = self._client()
             factory = client.getSession(blocking=False) if client else None
             if factory is None:
                 return
-            try:
-                factory.keepAlive(None)
-            except what_omero_raises() as error:
-                # The next call finds out, and opens another session.
-                logger.debug("keep-alive failed: %s", type(error).__name__)
+            missed = 0 if self._is_answered(factory) else missed + 1
+        client = self._client()
+        if client and not self._stopped.is_set():
+            logger.warning("The OMERO server has not answered for long; the connection is dropped")
+            with suppress(*what_omero_raises()):
+                client.getCommunicator().destroy()  # so that calls that wait fail, and are repeated
+
+    def _is_answered(self, factory: Any) -> bool:
+        """Return whether the server says anything at all."""
+        import Ice
+
+        try:
+            factory.ice_invocationTimeout(int(1000 * KEEP_ALIVE_S / 3)).keepAlive(None)
+        except Ice.TimeoutException:
+            return False
+        except what_omero_raises() as error:
+            # The next call finds out, and opens another session.
+            logger.debug("keep-alive failed: %s", type(error).__name__)
+        return True
 
 
 _LIVE: set[OmeroSession] = set()
