@@ -85,9 +85,9 @@ def test_each_image_on_a_server_gets_pairs_rois_a_table_and_the_crate(built, tmp
     assert list(plan.notes) == context.warnings
     assert context.warnings == [
         "segment-objects is done for slide, but its result is not there: labels/nuclei.ome.zarr",
-        "1 images on an OMERO server are not done and left out: broken",
-        "1 images have no objects: their tables are empty: slide",
-        "1 images get no ROIs, see max_objects: slide (no label image)",
+        "1 image(s) on an OMERO server are not done and left out: broken",
+        "1 image(s) have no objects: their tables are empty: slide",
+        "1 image(s) get no ROIs, see max_objects: slide (no label image)",
     ]
 
 
@@ -139,7 +139,7 @@ def test_images_with_too_many_objects_get_no_rois_and_no_column_for_them(built, 
     context, _, targets = plan_of(built, tmp_path, rois={"max_objects": 39})
     assert kinds(targets["cells"]) == ["key-values", "table", "file"]
     assert [c.name for c in entry(targets["cells"], "table").columns][:2] == ["Image", "image_id"]
-    assert "3 images get no ROIs, see max_objects: cells (40 objects)" in context.warnings[-1]
+    assert "3 image(s) get no ROIs, see max_objects: cells (40 objects)" in context.warnings[-1]
     context, _, targets = plan_of(built, tmp_path, rois=None)
     assert kinds(targets["cells"]) == ["key-values", "table", "file"]
     assert not [text for text in context.warnings if "ROIs" in text]
@@ -152,7 +152,7 @@ def test_without_a_table_the_record_tells_how_many_objects_there_are(built, tmp_
         shutil.rmtree(results / folder / "measure_objects")
     shutil.rmtree(results / "images/cells/tables")
     context, _, targets = plan_of(results, tmp_path)
-    assert "1 images have no table of objects to write: cells" in context.warnings
+    assert "1 image(s) have no table of objects to write: cells" in context.warnings
     assert kinds(targets["cells"]) == ["key-values", "file"]
     record = results / "records/segment_objects/cells/0001.json"
     record.write_text(record.read_text().replace('"details": {}', '"details": {"objects": 7}'))
@@ -317,7 +317,7 @@ def test_a_column_that_changes_its_type_between_images_is_told(built, tmp_path):
     context, _, targets = plan_of(results, tmp_path)
     assert [c.size_bytes for c in entry(targets["cells"], "table").columns if c.source] == [2]
     assert context.warnings[-1] == (
-        "1 columns differ in type between the tables of images: "
+        "1 column(s) differ in type between the tables of images: "
         "label (string in cells, long in stack)"
     )
 

@@ -136,16 +136,16 @@ class _Tally:
 
     def tell(self, context: Context) -> None:
         """Warn of it."""
-        context.warn_of("images on an OMERO server are not done and left out", self.unfinished)
-        context.warn_of("images have no table of objects to write", self.without_table)
-        context.warn_of("images have no objects: their tables are empty", self.without_objects)
-        context.warn_of("images get no ROIs, see max_objects", self.without_rois)
+        context.warn_of("image(s) on an OMERO server are not done and left out", self.unfinished)
+        context.warn_of("image(s) have no table of objects to write", self.without_table)
+        context.warn_of("image(s) have no objects: their tables are empty", self.without_objects)
+        context.warn_of("image(s) get no ROIs, see max_objects", self.without_rois)
         changing = [
             f"{name} ({', '.join(f'{kind} in {image}' for kind, image in kinds.items())})"
             for name, kinds in self.types.items()
             if len(kinds) > 1
         ]
-        context.warn_of("columns differ in type between the tables of images", changing)
+        context.warn_of("column(s) differ in type between the tables of images", changing)
 
 
 class _Planner:
