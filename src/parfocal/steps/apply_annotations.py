@@ -41,13 +41,14 @@ def run(
     RemoteError
         If a server fails. What was begun on a target is undone, then or by the next call.
     """
+    from parfocal.core.annotation_plan import complete_plan, read_plan
     from parfocal.omero.annotate.apply import apply_plan
     from parfocal.omero.connection import connect
     from parfocal.steps.annotations.materials import ResultMaterials
-    from parfocal.steps.annotations.servers import open_journal, plans_by_server, read_plan
+    from parfocal.steps.annotations.servers import open_journal, plans_by_server
 
     results = inputs["results"]
-    plan = read_plan(inputs["plan"])
+    plan = complete_plan(read_plan(inputs["plan"]), results)
     materials = ResultMaterials(results, context.threads)
     told: dict[str, dict[str, int]] = {}
     for server, part in plans_by_server(plan).items():

@@ -44,9 +44,10 @@ def run(
     RemoteError
         If a server fails; the next call goes on.
     """
+    from parfocal.core.annotation_plan import read_plan
     from parfocal.omero.annotate.revert import revert_plan
     from parfocal.omero.connection import connect
-    from parfocal.steps.annotations.servers import open_journal, plans_by_server, read_plan
+    from parfocal.steps.annotations.servers import open_journal, plans_by_server
 
     plan = read_plan(inputs["plan"])
     told: dict[str, dict[str, int]] = {}

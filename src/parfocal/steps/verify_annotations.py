@@ -37,13 +37,14 @@ def run(
     RemoteError
         If a server fails.
     """
+    from parfocal.core.annotation_plan import complete_plan, read_plan
     from parfocal.omero.annotate.verify import verify_plan
     from parfocal.omero.connection import connect
     from parfocal.steps.annotations.materials import ResultMaterials
-    from parfocal.steps.annotations.servers import open_journal, plans_by_server, read_plan
+    from parfocal.steps.annotations.servers import open_journal, plans_by_server
 
     results = inputs["results"]
-    plan = read_plan(inputs["plan"])
+    plan = complete_plan(read_plan(inputs["plan"]), results)
     materials = ResultMaterials(results, context.threads)
     found: list[str] = []
     for server, part in plans_by_server(plan).items():

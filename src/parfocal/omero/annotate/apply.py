@@ -13,7 +13,7 @@ from parfocal.models.annotation_entries import PlannedEntry, Rois, Table, Tag
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token
-from parfocal.omero.annotate.making import Maker, effective_content
+from parfocal.omero.annotate.making import Maker
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import edited, find_lost, undo
 from parfocal.omero.annotate.targets import Place, find_places
@@ -73,7 +73,7 @@ def apply_plan(
     connection : Connection
         To the server of all targets.
     plan : AnnotationPlan
-        What is to be there.
+        What is to be there; complete, so that each file has a digest.
     journal : Journal
         What is there of earlier plans.
     materials : Materials
@@ -97,40 +97,35 @@ def apply_plan(
         If the server fails, or does not answer for as long as the connection is patient.
     """
     places = find_places(connection, [target.target for target in plan.targets])
-    contents = _contents(plan, materials)
+    _check_files(plan, materials)
     owned = {target.target: journal.of(target.target) for target in plan.targets}
     finished = [each for several in owned.values() for each in several if each.finished]
     lost = find_lost(connection, finished)
     changed = edited(connection, [each for each in finished if each.token not in lost])
     works = {
-        target.target: _plan_work(target, owned[target.target], contents, lost)
-        for target in plan.targets
+        target.target: _plan_work(target, owned[target.target], lost) for target in plan.targets
     }
     _respect(works, changed, context, overwrite=overwrite_edited)
     writer = _Writer(connection, journal, materials, plan.run_id, context)
     done: dict[str, Applied] = {}
     for number, target in enumerate(plan.targets, 1):
         place = places[target.target]
-        done[target.target] = writer.write(target, place, works[target.target], contents)
+        done[target.target] = writer.write(target, place, works[target.target])
         context.progress(number, len(plan.targets))
     return done
 
 
-def _contents(plan: AnnotationPlan, materials: Materials) -> dict[str, str]:
-    """Return what each entry says by its entry_id; look at all files first."""
-    contents: dict[str, str] = {}
+def _check_files(plan: AnnotationPlan, materials: Materials) -> None:
+    """Compare all files of a plan with their digests."""
     for target in plan.targets:
         for entry in target.annotations:
             file = getattr(entry, "file", None) or getattr(entry, "labels", None)
             if file is not None:
                 materials.path(file)
-            contents[entry.entry_id] = effective_content(entry, materials)
-    return contents
 
 
-def _plan_work(
-    target: Target, owned: Sequence[Owned], contents: Mapping[str, str], lost: set[str]
-) -> _Work:
+def _plan_work(target: Target, owned: Sequence[Owned], lost: set[str]) -> _Work:
+    contents = {entry.entry_id: entry.content for entry in target.annotations}
     work = _Work(undo=[each for each in owned if not each.finished])
     finished = [each for each in owned if each.finished]
     # The last of two is the new one: the other was about to be removed.
@@ -202,15 +197,13 @@ class _Writer:
         self._run_id = run_id
         self._maker = Maker(connection, materials, context.scratch, {}, _our_tags(journal))
 
-    def write(
-        self, target: Target, place: Place, work: _Work, contents: Mapping[str, str]
-    ) -> Applied:
+    def write(self, target: Target, place: Place, work: _Work) -> Applied:
         """Bring one target to what the plan says."""
         with self._connection.in_group(place.group_id):
             if work.undo:
                 undo(self._connection, self._journal, work.undo, place)
             if work.make:
-                self._make(target, place, work.make, contents)
+                self._make(target.target, place, work.make)
             for owned in work.drop:
                 delete_owned(self._connection, owned.objects)
             self._journal.forget([owned.token for owned in work.drop])
@@ -218,18 +211,10 @@ class _Writer:
         removed = {owned.entry_id for owned in work.drop} - wanted
         return Applied(len(work.make), work.kept, len(removed))
 
-    def _make(
-        self,
-        target: Target,
-        place: Place,
-        entries: Sequence[PlannedEntry],
-        contents: Mapping[str, str],
-    ) -> None:
+    def _make(self, target: str, place: Place, entries: Sequence[PlannedEntry]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             begun = {new_token(): entry for entry in entries}
-            owned = [
-                self._begin(token, entry, target, place, contents) for token, entry in begun.items()
-            ]
+            owned = [self._begin(token, entry, target, place) for token, entry in begun.items()]
             self._journal.begin(owned)
             try:
                 made = self._maker.make(begun, place)
@@ -238,28 +223,14 @@ class _Writer:
                     undo(self._connection, self._journal, owned, place)
                 if not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
                     raise
-                logger.warning("%s: %s; made anew", target.target, error)
+                logger.warning("%s: %s; made anew", target, error)
             else:
                 self._journal.finish(made.objects, made.said)
                 self._maker.remember(begun, place, made)
                 return
 
-    def _begin(
-        self,
-        token: str,
-        entry: PlannedEntry,
-        target: Target,
-        place: Place,
-        contents: Mapping[str, str],
-    ) -> Owned:
-        owned = Owned(
-            token,
-            target.target,
-            entry.entry_id,
-            entry.kind,
-            contents[entry.entry_id],
-            self._run_id,
-        )
+    def _begin(self, token: str, entry: PlannedEntry, target: str, place: Place) -> Owned:
+        owned = Owned(token, target, entry.entry_id, entry.kind, entry.content, self._run_id)
         if not isinstance(entry, Tag):
             return owned
         links = [link for link, _ in tag_links(self._connection, entry.name, place)]

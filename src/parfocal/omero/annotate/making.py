@@ -34,7 +34,7 @@ from parfocal.omero.connection import Connection
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["Made", "Maker", "digest_of", "effective_content", "pairs_of", "said_by"]
+__all__ = ["Made", "Maker", "digest_of", "said_by"]
 
 _ORDER = (FileAttachment, Rois, Table, LabelImage, Tag, KeyValues, Rating, Comment)
 """ROIs exist before the tables that name them."""
@@ -74,7 +74,7 @@ class Maker:
     scratch : Path
         A folder for what is packed.
     files : dict
-        Annotations with files that several targets share, by effective content and group.
+        Annotations with files that several targets share, by content and group.
     our_tags : set of int
         Tags that were made for targets.
     """
@@ -147,9 +147,8 @@ class Maker:
         if isinstance(entry, Tag):
             return self._tag(token, entry, place)
         if isinstance(entry, KeyValues | Rating | Comment):
-            pairs = pairs_of(entry, self._materials)
-            made.said[token] = said_by(entry, pairs)
-            annotation = new_text(entry, token, pairs)
+            made.said[token] = said_by(entry)
+            annotation = new_text(entry, token)
             return [_Pending(token, new_link(place, annotation), type(annotation).__name__[:-1])]
         msg = f"entries of the kind {entry.kind} are made elsewhere"
         raise AssertionError(msg)
@@ -157,7 +156,7 @@ class Maker:
     def _file(self, token: str, entry: FileAttachment, place: Place) -> _Pending:
         import omero
 
-        key = (effective_content(entry, self._materials), place.group_id)
+        key = (entry.content, place.group_id)
         if key in self._files:
             shared = omero.model.FileAnnotationI(self._files[key], False)
             return _Pending(token, new_link(place, shared), "FileAnnotation")
@@ -196,7 +195,7 @@ class Maker:
         for token, entry in entries.items():
             objects = made.objects[token]
             if isinstance(entry, FileAttachment):
-                key = (effective_content(entry, self._materials), place.group_id)
+                key = (entry.content, place.group_id)
                 self._files[key] = objects["FileAnnotation"][0]
             self._our_tags |= set(objects.get("TagAnnotation", ()))
 
@@ -215,31 +214,13 @@ def _dataset_link(dataset: int, image: int) -> Any:
     return link
 
 
-def pairs_of(entry: PlannedEntry, materials: Materials) -> list[tuple[str, str]]:
-    """Return all key-value pairs of an entry, with those of digests that are taken now."""
-    if not isinstance(entry, KeyValues):
-        return []
-    taken = [(key, materials.digest(path)) for key, path in entry.digests]
-    return [*entry.pairs, *taken]
-
-
-def said_by(entry: PlannedEntry, pairs: Sequence[tuple[str, str]]) -> str:
+def said_by(entry: PlannedEntry) -> str:
     """Return the digest of what users can edit of an entry; empty where they cannot."""
     if isinstance(entry, KeyValues):
-        return digest_of([list(pair) for pair in pairs])
+        return digest_of([list(pair) for pair in entry.pairs])
     if isinstance(entry, Rating):
         return digest_of(entry.stars)
     return digest_of(entry.text) if isinstance(entry, Comment) else ""
-
-
-def effective_content(entry: PlannedEntry, materials: Materials) -> str:
-    """Return the digest of an entry with that of results which the plan could not know yet."""
-    taken = []
-    if isinstance(entry, FileAttachment) and entry.file.digest is None:
-        taken = [materials.digest(entry.file.path)]
-    elif isinstance(entry, KeyValues):
-        taken = [materials.digest(path) for _, path in entry.digests]
-    return digest_of([entry.content, *taken]) if taken else entry.content
 
 
 def digest_of(value: Any) -> str:

@@ -50,9 +50,6 @@ class Materials(Protocol):
             If it is not there, or not what it was when the plan was made.
         """
 
-    def digest(self, path: str) -> str:
-        """Return the digest of what lies at a path below the results folder."""
-
     def outlines(self, entry: Rois) -> Iterator[Drawn]:
         """Yield the outlines of all objects of a label image."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +44,7 @@ def new_link(place: Place, annotation: Any) -> Any:
     return link
 
 
-def new_text(
-    entry: KeyValues | Rating | Comment, token: str, pairs: Sequence[tuple[str, str]]
-) -> Any:
+def new_text(entry: KeyValues | Rating | Comment, token: str) -> Any:
     """Return a new annotation for an entry.
 
     Parameters
@@ -56,8 +53,6 @@ def new_text(
         What it says.
     token : str
         By which it can be found.
-    pairs : sequence of (key, value)
-        Of key-value pairs, with those that are known only when the plan is applied.
     """
     import omero
     from omero.rtypes import rlong, rstring
@@ -65,7 +60,7 @@ def new_text(
     annotation: Any
     if isinstance(entry, KeyValues):
         annotation = omero.model.MapAnnotationI()
-        annotation.mapValue = [omero.model.NamedValue(key, value) for key, value in pairs]
+        annotation.mapValue = [omero.model.NamedValue(key, value) for key, value in entry.pairs]
     elif isinstance(entry, Rating):
         annotation = omero.model.LongAnnotationI()
         annotation.longValue = rlong(entry.stars)

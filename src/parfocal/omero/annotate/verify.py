@@ -27,7 +27,6 @@ from parfocal.models.annotation_entries import (
 from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.attached import pack_folder, sha1_of
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.making import effective_content, pairs_of
 from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import points_text
 from parfocal.omero.annotate.state import plain_value
@@ -127,7 +126,7 @@ class _Check:
         owned = self._owned.get(entry.entry_id)
         if owned is None:
             yield "it was not applied"
-        elif owned.content != effective_content(entry, self._materials) and owned.kind != "tag":
+        elif owned.content != entry.content and owned.kind != "tag":
             yield "another version of it was applied"
         else:
             yield from self._ways[type(entry)](entry, owned)
@@ -141,12 +140,11 @@ class _Check:
             yield "it is gone from the server"
             return
         found = plain_value(getattr(there[0], attribute))
-        pairs = [list(pair) for pair in pairs_of(entry, self._materials)]
-        expected: Any = pairs
-        if isinstance(entry, Rating):
-            expected = entry.stars
-        elif isinstance(entry, Comment):
-            expected = entry.text
+        expected: Any
+        if isinstance(entry, KeyValues):
+            expected = [list(pair) for pair in entry.pairs]
+        else:
+            expected = entry.stars if isinstance(entry, Rating) else entry.text
         if found != expected:
             yield f"it is {_short(found)} on the server, and {_short(expected)} in the plan"
 

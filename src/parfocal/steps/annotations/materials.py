@@ -44,30 +44,18 @@ class ResultMaterials:
             If it is not there, or not what it was when the plan was made.
         """
         path = self._folder / file.path
-        found = self.digest(file.path)
-        if file.digest is not None and found != file.digest:
+        if not path.exists():
+            what = "A result that the annotation plan names is not there"
+            remedy = "Run the workflow to its end, or plan the annotations again."
+            raise InputError(what, where=path, remedy=remedy)
+        if path not in self._digests:
+            self._digests[path] = Stamp(path).digest() or digest_path(path, self._threads)
+        found = self._digests[path]
+        if found != file.digest:
             what = "A result is not what it was when the annotations were planned"
             remedy = "Plan them again with 'parfocal plan-annotations'."
             raise InputError(what, where=path, expected=file.digest, found=found, remedy=remedy)
         return path
-
-    def digest(self, path: str) -> str:
-        """Return the digest of what lies at a path below the results folder.
-
-        Raises
-        ------
-        InputError
-            If nothing does.
-        """
-        place = self._folder / path
-        if not place.exists():
-            what = "A result that the annotation plan names is not there"
-            remedy = "Run the workflow to its end, or plan the annotations again."
-            raise InputError(what, where=place, remedy=remedy)
-        if place not in self._digests:
-            stamped = Stamp(place).digest()
-            self._digests[place] = stamped or digest_path(place, self._threads)
-        return self._digests[place]
 
     def outlines(self, entry: Rois) -> Iterator[Outline]:
         """Yield the outlines of all objects of a label image."""

@@ -8,40 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from parfocal.core.lease import Lease
-from parfocal.errors import InputError
 from parfocal.models.annotation_plan import AnnotationPlan
-from parfocal.models.base import explain_validation
 
 if TYPE_CHECKING:
     from parfocal.models.omero_server import OmeroServer
     from parfocal.omero.annotate.journal import Journal
 
-__all__ = ["open_journal", "plans_by_server", "read_plan"]
+__all__ = ["open_journal", "plans_by_server"]
 
 FOLDER = "annotations"
 """The folder of journals, in the results folder."""
-
-
-def read_plan(path: Path) -> AnnotationPlan:
-    """Read an annotation plan.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is not valid.
-    """
-    remedy = "Make it with 'parfocal plan-annotations'."
-    try:
-        return AnnotationPlan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        what = f"The annotation plan is not valid: {explain_validation(error)}"
-        raise InputError(what, where=path, remedy=remedy) from error
-    except OSError as error:
-        what = "The annotation plan cannot be read"
-        raise InputError(what, where=path, found=error, remedy=remedy) from error
 
 
 def plans_by_server(plan: AnnotationPlan) -> dict[OmeroServer, AnnotationPlan]:
