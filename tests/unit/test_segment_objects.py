@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from memory_images import save
+from onnx_networks import blur
 from parfocal import images
 from parfocal.analysis import objects, thick_blocks
 from parfocal.core.blocks import whole
@@ -377,3 +378,34 @@ def test_scratch_storage_is_given_back_before_the_labels_are_written(tmp_path, m
     run(tmp_path, image)
     run(tmp_path, image, seeds={"method": "none"}, edge_fraction=None)
     assert left == [1, 1]
+
+
+def implausible(context):
+    words = ("background was taken", "noise may have been taken")
+    return [word for word in words if any(word in warning for warning in context.warnings)]
+
+
+def test_how_much_of_the_image_is_object_is_recorded(tmp_path):
+    image = save(tmp_path / "image.ome.zarr", discs(), "YX")
+    context, path = run(tmp_path, image)
+    assert context.details["object_share"] == np.count_nonzero(pixels(path)) / (80 * 90)
+    assert not implausible(context)
+
+
+def test_noise_that_is_taken_for_objects_is_warned_of(tmp_path):
+    noise = np.random.default_rng(0).poisson(100, (300, 300)).astype(np.uint16)
+    image = save(tmp_path / "image.ome.zarr", noise, "YX")
+    context, _ = run(tmp_path, image, threshold={"method": "manual", "value": 100})
+    assert implausible(context) == ["noise may have been taken"]
+    context, _ = run(tmp_path, image, threshold={"method": "manual", "value": 60})
+    assert implausible(context) == ["background was taken"]
+    assert not implausible(run(tmp_path, image)[0])  # by default nothing is found in noise
+
+
+def test_a_model_that_sees_objects_in_noise_is_warned_of(tmp_path):
+    noise = np.random.default_rng(0).poisson(100, (300, 300)).astype(np.uint16)
+    image = save(tmp_path / "image.ome.zarr", noise, "YX")
+    model = {"method": "onnx", "path": str(blur(tmp_path / "model.onnx")), "halo_px": 8}
+    assert implausible(run(tmp_path, image, model=model)[0]) == ["noise may have been taken"]
+    low = model | {"threshold": 0.1}
+    assert implausible(run(tmp_path, image, model=low)[0]) == ["background was taken"]

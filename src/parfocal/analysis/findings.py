@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,13 @@ from parfocal.analysis.stitch import Stitched
 from parfocal.analysis.tiling import Tiling
 
 __all__ = ["Findings", "of_labels", "of_segmentation"]
+
+
+MOST_SHARE = 0.9
+"""Objects that cover more of the image are rather its background."""
+
+MANY_SPECKS = 100
+"""So many dropped pieces, and more than there are objects, are rather noise."""
 
 
 @dataclass
@@ -37,6 +45,30 @@ class Findings:
             self.details["label_bits"] = 64
             self.warnings.append(
                 f"{objects} objects need labels of 64 bits, which some programs do not read"
+            )
+
+    def add_share(self, covered: int, pixels: int, label_name: str) -> None:
+        """Add how much of the image is object, and what speaks against that.
+
+        Parameters
+        ----------
+        covered, pixels : int
+            Pixels of all objects, and of the image.
+        label_name : str
+            What the objects are called.
+        """
+        share = self.details["object_share"] = covered / pixels
+        if share > MOST_SHARE:
+            self.warnings.append(
+                f"{100 * share:.0f} % of the image are {label_name}: if they do not touch each "
+                "other everywhere, background was taken for them; see to threshold and polarity"
+            )
+        objects, specks = self.details["objects"], self.details["dropped_too_small"]
+        if specks >= MANY_SPECKS and specks > objects:
+            self.warnings.append(
+                f"{specks} pieces were dropped as too small, more than the {objects} {label_name} "
+                "that were kept: noise may have been taken for objects; raise the threshold, or "
+                "smooth more"
             )
 
     def add_seams(self, volumes: Sequence[Sequence[TiledObjects]], borders: str) -> None:
@@ -125,6 +157,7 @@ def of_segmentation(
         }
     )
     findings.add_width(len(table))
+    findings.add_share(table.boxes.pixels, math.prod(table.labels.shape5), label_name)
     tell = findings.warnings.append
     if found.not_finite:
         tell(f"{found.not_finite} pixels are NaN or infinite: they count as background")
@@ -189,6 +222,9 @@ def of_labels(counts: LabelCounts, label_name: str) -> Findings:
         }
     )
     findings.add_width(counts.objects)
+    covered = sum(int(one.sizes.sum()) for one in counts.stitched)
+    pixels = sum(math.prod(one.tiling.shape) for one in counts.stitched)
+    findings.add_share(covered, pixels, label_name)
     findings.add_pieces([[one] for one in counts.stitched], "tiles")
     if not counts.objects:
         findings.warnings.append(f"No objects were found for {label_name}")

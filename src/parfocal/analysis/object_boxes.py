@@ -75,6 +75,11 @@ class BoxTable:
         rows = np.column_stack([times, sizes, lower, upper]).astype(np.int64)
         self._rows.frombytes(rows.tobytes())
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels all objects have together."""
+        return int(np.frombuffer(self._rows, np.int64)[1::_COLUMNS].sum())
+
     def volumes(self, tiling: Tiling | None = None) -> list[ObjectBoxes]:
         """Return the objects of each time point, or of each plane, that has some.
 
