@@ -175,7 +175,8 @@ class _Execution:
         """Refuse to fetch what belongs to nothing that is selected."""
         if self._query.items is None:
             return
-        known = {i.value.parts[0] for i in self._items if isinstance(i.value, Path)}
+        paths = [item.value for item in self._items if isinstance(item.value, Path)]
+        known = {path.parts[0] for path in paths if len(path.parts) == 1}
         joins = [join for each in self._query.ranges for join in each.joins if join.fetch]
         for join in joins:
             if join.path.parts[0] not in known:
