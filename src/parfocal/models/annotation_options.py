@@ -23,6 +23,10 @@ class AnnotateConfig(Model):
         default=False,
         description="Whether it is planned what of the results goes back to OMERO.",
     )
+    apply: bool = Field(
+        default=True,
+        description="Whether the plan is applied and verified; else it is planned only.",
+    )
 
 
 class KeyValueOptions(Model):
