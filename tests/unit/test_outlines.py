@@ -168,6 +168,7 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         whole = draw(pixels, shape, 64)
         for band, batch in ((20, 1), (60, 7), (200, 10**6)):
             monkeypatch.setattr(outlines, "_BAND_PIXELS", band)
+            monkeypatch.setattr(outlines, "_MOST_PIXELS", band)
             monkeypatch.setattr(outlines, "_BATCH_RUNS", batch)
             monkeypatch.setattr(outline_masks, "_BATCH_PIXELS", band)
             parts = draw(pixels, shape, 1)

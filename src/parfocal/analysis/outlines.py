@@ -21,7 +21,8 @@ from parfocal.models.annotation_entries import Mask, Polygon
 
 __all__ = ["Outline", "iter_outlines"]
 
-_BAND_PIXELS = 1 << 25
+_BAND_PIXELS = 1 << 23
+_MOST_PIXELS = 1 << 25
 _BATCH_RUNS = 1 << 19
 
 
@@ -102,10 +103,10 @@ def _check(labels: Readable) -> None:
 
 
 def _band_rows(block_rows: int, height: int, width: int) -> int:
-    """Return how many rows are read together: whole blocks, where these are not too large."""
-    affordable = max(1, _BAND_PIXELS // width)
-    whole = affordable - affordable % block_rows
-    return min(height, whole or affordable)
+    """Return how many rows are read together: whole blocks, unless one row of them is too large."""
+    if block_rows * width > _MOST_PIXELS:
+        return min(height, max(1, _MOST_PIXELS // width))
+    return min(height, block_rows * max(1, _BAND_PIXELS // (block_rows * width)))
 
 
 @dataclass
