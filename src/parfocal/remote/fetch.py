@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,12 +14,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.source import HttpSource, S3Source
 from parfocal.remote.chunks import ChunkGrid
+from parfocal.remote.kept import DRAFT, Kept
 from parfocal.remote.partial import Download, Expected
 from parfocal.remote.site import Retry, Site
 from parfocal.remote.together import together
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 
 __all__ = ["Fetched", "below", "fetch", "fetch_beside", "list_remote_images", "one_image"]
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 Remote = HttpSource | S3Source
@@ -64,10 +69,12 @@ def fetch(
     """Download a file, or the image that an OME-Zarr holds, into `folder`.
 
     An OME-Zarr is copied key by key as it is, with all levels and label images. Memory does
-    not grow with it.
+    not grow with it. What an interrupted download of the same left in `folder` is kept.
 
     Parameters
     ----------
+    folder : Path
+        It exists, and is empty or holds what an interrupted download left.
     expected : Expected, optional
         What was told of the file; an OME-Zarr is not compared with it.
 
@@ -142,7 +149,9 @@ async def _fetch(
         name = source.name if source.name.endswith(".zarr") else f"{source.name}.ome.zarr"
         return await _fetch_zarr(tree, folder / name, progress)
     path = folder / source.name
-    file = await site.download("", path, expected.algorithms, progress)
+    kept = Kept(folder, site.url)
+    with kept.until_done():
+        file = await site.download("", path, expected.algorithms, progress, kept)
     if file is None:
         what = "There is nothing at the URL"
         found = "status 404 Not Found"
@@ -178,6 +187,24 @@ def below(source: Remote, path: str) -> Remote:
 async def _fetch_zarr(tree: Tree, root: Path, progress: Progress) -> Fetched:
     image = await one_image(tree)
     await tree.add_image(image.path)
+    kept = Kept(root.parent, tree.site.url)
+    if kept.begin({"documents": _digest(tree.documents)}):
+        logger.info("%s: going on with what an interrupted download left", tree.site.url)
+        for draft in root.rglob(f".*{DRAFT}"):
+            draft.unlink()
+    with kept.until_done():
+        return await _fetch_all(tree, root, progress)
+
+
+def _digest(documents: Mapping[str, bytes]) -> str:
+    """Return a digest of metadata documents, by which a changed image is known."""
+    total = hashlib.sha256()
+    for key, data in sorted(documents.items()):
+        total.update(f"{key} {len(data)} ".encode() + data)
+    return total.hexdigest()
+
+
+async def _fetch_all(tree: Tree, root: Path, progress: Progress) -> Fetched:
     absent = await _fetch_chunks(tree, root, progress)
     # The documents come last, so that what they promise is there.
     for key, data in sorted(tree.documents.items(), reverse=True):
@@ -209,13 +236,21 @@ async def _fetch_chunks(tree: Tree, root: Path, progress: Progress) -> dict[str,
             if path.parent not in made:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 made.add(path.parent)
-            if await tree.site.download(key, path) is None:
+            if not _is_there(path) and await tree.site.download(key, path) is None:
                 absent[grid.path] += 1
             done += 1
             progress(done, total)
 
     await together(work() for _ in range(min(tree.site.in_flight, total)))
     return absent
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a chunk has come before; an empty file may be what a crash left of one."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _keys(grids: list[ChunkGrid]) -> Iterator[tuple[ChunkGrid, str]]:

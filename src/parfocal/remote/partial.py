@@ -6,16 +6,19 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from parfocal.errors import VerificationError
+from parfocal.remote.kept import DRAFT, Kept
 
 __all__ = ["Download", "Expected", "Partial"]
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+_BLOCK = 1 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # what stores tell that know no modification time
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,52 @@ class Partial:
     Parameters
     ----------
     path : Path
-        Where to; the file is made when the first bytes come.
+        Where to; the file gets this name when it is whole.
     algorithms : sequence of str
         Which digests to take of it, by their names in hashlib.
+    kept : Kept, optional
+        The note of a folder with this file alone: what has come is gone on with later.
     """
 
-    def __init__(self, path: Path, algorithms: Sequence[str]) -> None:
-        self.path = path
+    def __init__(self, path: Path, algorithms: Sequence[str], kept: Kept | None = None) -> None:
+        self._path = path
+        self._draft = path.with_name(f".{path.name[:200]}{DRAFT}")
+        self._kept = kept
         self.size: int | None = None
         self.etag: str | None = None
         self.modified: datetime | None = None
         self._algorithms = algorithms
         self._descriptor = -1
         self._clear()
+        if kept:
+            self._take_up(kept)
+
+    def _take_up(self, kept: Kept) -> None:
+        """Go on with what an interrupted download left, or remove it."""
+        facts = kept.facts()
+        if "size" not in facts or not self._draft.is_file():
+            kept.clear()
+            return
+        self.size, self.etag = facts["size"], facts["etag"]
+        modified = facts["modified"]
+        self.modified = datetime.fromisoformat(modified) if modified else None
+        with self._draft.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                self._digest(block)
+        self._open()
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def is_whole(self) -> bool:
+        """Return whether nothing more has to come."""
+        return self.size is not None and self.received == self.size > 0
+
+    def announce(self, size: int, etag: str | None, modified: datetime | None) -> None:
+        """Take down what the server says of the file."""
+        self.size, self.etag = size, etag
+        self.modified = modified if modified != _EPOCH else None
+        if self._kept:
+            told = self.modified.isoformat() if self.modified else None
+            self._kept.note({"size": size, "etag": etag, "modified": told})
 
     def _clear(self) -> None:
         self.received = 0
@@ -131,13 +167,20 @@ class Partial:
             If the disk does not take them.
         """
         if self._descriptor < 0:
-            self._descriptor = os.open(self.path, _FLAGS, 0o666)
+            self._open()
+            os.ftruncate(self._descriptor, 0)
         view = memoryview(block)
-        for digest in self._digests.values():
-            digest.update(view)
-        self.received += len(view)
+        self._digest(view)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self._draft, _FLAGS, 0o666)
+
+    def _digest(self, block: Any) -> None:
+        for digest in self._digests.values():
+            digest.update(block)
+        self.received += len(block)
 
     def restart(self) -> None:
         """Forget what has come."""
@@ -157,8 +200,9 @@ class Partial:
         return {}
 
     def done(self) -> Download:
-        """Return what came; an empty file is there too."""
+        """Give the file its name, and return what came; an empty file is there too."""
         if not self.received:
             self.add(b"")
+        self._draft.replace(self._path)
         digests = {name: digest.hexdigest() for name, digest in self._digests.items()}
         return Download(self.received, self.etag, digests)

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +30,7 @@ from parfocal.remote.faults import (
     fault_of,
     remedy_of,
 )
+from parfocal.remote.kept import Kept
 from parfocal.remote.limits import Limits
 from parfocal.remote.partial import Download, Partial
 from parfocal.remote.stores import open_store
@@ -44,7 +44,6 @@ T = TypeVar("T")
 _BLOCK = 1 << 20
 _SMALL = 4 << 20
 _TELL_EVERY_S = 10.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT_KEY = "parfocal-asks-for-a-key-that-is-not-there"
 
 
@@ -189,6 +188,7 @@ class Site:
         path: Path,
         algorithms: Sequence[str] = (),
         progress: Callable[[int, int], None] | None = None,
+        kept: Kept | None = None,
     ) -> Download | None:
         """Download `key` to `path`; return None, and leave no file, if it is not there.
 
@@ -201,25 +201,28 @@ class Site:
             Which digests to take, by their names in hashlib.
         progress : callable, optional
             Called as ``progress(received, size)`` in bytes.
+        kept : Kept, optional
+            The note of a folder for this file alone: what an interrupted download left is gone
+            on with, under the same condition.
 
         Raises
         ------
         RemoteError
             If the server refuses, breaks off, does not answer, or sends too much or too little.
         """
-        with Partial(path, algorithms) as partial:
+        with Partial(path, algorithms, kept) as partial:
             return await self._try(key, lambda: self._receive(key, partial, progress), partial)
 
     async def _receive(
         self, key: str, partial: Partial, progress: Callable[[int, int], None] | None
     ) -> Download:
+        if partial.is_whole():
+            return partial.done()
         options: Any = partial.options() or None
         result = await obstore.get_async(self._store, self._key(key), options=options)
         size = result.meta["size"]
         if partial.size is None:
-            partial.size, partial.etag = size, result.meta["e_tag"]
-            modified = result.meta["last_modified"]
-            partial.modified = modified if modified != _EPOCH else None
+            partial.announce(size, result.meta["e_tag"], result.meta["last_modified"])
             self._refuse_web_page(key, result.attributes.get("Content-Type"))
         if size <= _SMALL:
             await self._take(await result.bytes_async(), partial)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from parfocal.core.publish import write_json
+from parfocal.core.publish import remove_tree, write_json
 from parfocal.core.step import Context, Port, Step
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
@@ -42,6 +42,9 @@ _FETCHERS: dict[type, Callable[[Any, Order], Manifest]] = {
     OmeroSource: fetch_omero,
 }
 """How each kind of source is fetched: ``fetcher(source, order)`` fills the folder of the order."""
+
+_GONE_ON_WITH = (HttpSource, S3Source, IdrSource, BiaSource)
+"""Sources of which a fetcher takes up what an interrupted attempt left in the folder."""
 
 
 class FetchImageParams(Parameters):
@@ -105,8 +108,10 @@ def run(
     text = _source(params, context.row)
     source = parse_source(text)
     folder = outputs["original"]
-    folder.mkdir()
     part = Part(params.level, params.max_pixel_um, params.region)
+    if part or not isinstance(source, _GONE_ON_WITH):
+        remove_tree(folder)
+    folder.mkdir(exist_ok=True)
     manifest = _fetcher(source)(source, Order(text, folder, part, context, params.pixels))
     write_json(folder / MANIFEST_NAME, manifest.model_dump(exclude_none=True))
     context.details["bytes"] = sum(file.size_bytes for file in manifest.files)
@@ -161,4 +166,5 @@ STEP = Step(
     ),
     run=run,
     state=_state,
+    resumable=True,
 )
