@@ -47,18 +47,22 @@ class ServiceFactory(omero.api.ServiceFactory):
         """Return the proxy of a service of which a session has one."""
         self._enter(name, current)
         if name not in self._services:
-            self._services[name] = self._open(STATELESS[name])
+            self._services[name] = self._open(STATELESS, name)
         return self._services[name][1]
 
     def open_stateful(self, name: str, current: Any) -> Any:
         """Return the proxy of a service that the client closes."""
         self._enter(name, current)
-        service, proxy = self._open(STATEFUL[name])
+        service, proxy = self._open(STATEFUL, name)
         assert service.identity is not None
         self._services[service.identity.name] = (service, proxy)
         return proxy
 
-    def _open(self, kind: type[Service]) -> tuple[Service, Any]:
+    def _open(self, known: dict[str, type[Service]], name: str) -> tuple[Service, Any]:
+        kind = known.get(name)
+        if kind is None:
+            message = f"{name} is not implemented by the test server"
+            raise omero.InternalException(None, "NotImplementedError", message)
         service = kind(self._server, self._session)
         proxy = self._server.add_service(service, "service")
         typed = getattr(omero.api, f"{kind.interface.__name__}Prx")
@@ -71,7 +75,9 @@ class ServiceFactory(omero.api.ServiceFactory):
         self._services.clear()
 
     def getByName(self, name: str, current: Any = None) -> Any:
-        """Return a service by its Slice name, such as "omero.api.IQuery"."""
+        """Return a service that is open, or one by its Slice name, such as "omero.api.IQuery"."""
+        if name in self._services:
+            return self._services[name][1]
         short = name.rpartition(".")[2].removeprefix("I")
         return self.open_stateless(f"get{short}Service", current)
 

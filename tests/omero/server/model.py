@@ -93,6 +93,13 @@ class Kind:
         return self.ancestors[-1]
 
     @functools.cached_property
+    def java(self) -> str:
+        """The name of its class in the real server, such as "ome.model.core.Image"."""
+        constants = (getattr(self.python, name, None) for name in ("DETAILS", "VERSION", "ID"))
+        stated = next((c for c in constants if isinstance(c, str)), f"ome.model.{self.name}_")
+        return stated.rpartition("_")[0]
+
+    @functools.cached_property
     def is_abstract(self) -> bool:
         """Whether only classes derived from it have objects."""
         return not self.python.__name__.endswith("I")

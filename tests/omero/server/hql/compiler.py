@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.omero.server.entities import Entity
+from tests.omero.server.model import KINDS
 
 from .paths import Row, Scope, Typed
 from .syntax import (
@@ -97,9 +98,10 @@ class Compiler:
         name = function.name
         if name == "index" and isinstance(function.arguments[0], Path):
             return self._index(function.arguments[0])
-        if name in {"elements", "type"}:
-            argument = self.compile(function.arguments[0])
-            return argument if name == "elements" else self.scope_class(argument)
+        if name == "elements":
+            return self.compile(function.arguments[0])
+        if name == "type":
+            return self._class(function.arguments[0])
         if name not in FUNCTIONS:
             message = f"No data type for node: method call ( {name} )"
             raise HqlError(message)
@@ -110,16 +112,16 @@ class Compiler:
             return Typed(lambda row: work(only(row)))
         return Typed(lambda row: work(*[get(row) for get in gets]))
 
-    @staticmethod
-    def scope_class(typed: Typed) -> Typed:
-        """Return the way to the class of what another way leads to."""
-        get = typed.get
+    def _class(self, argument: Expression) -> Typed:
+        """Return the way to the full name of the class of an entity, or of a class itself."""
+        get = self._get(argument)
 
         def name(row: Row) -> str | None:
             value = get(row)
-            return value.kind.name if isinstance(value, Entity) else None
+            kind = value.kind if isinstance(value, Entity) else KINDS.get(value)
+            return None if kind is None else kind.java
 
-        return Typed(name, "class")
+        return Typed(name)
 
     def _index(self, path: Path) -> Typed:
         slot = self.scope.slots.get(path.parts[0])

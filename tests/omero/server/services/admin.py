@@ -153,6 +153,27 @@ class Admin(Service):
             values = {"parent": group, "child": person, "owner": False}
             self.store.add("GroupExperimenterMap", values)
 
+    def updateGroup(self, incoming: Any) -> None:
+        group = self._group(incoming.id.val)
+        check(self.call, group, Right.EDIT)
+        self.store.set(group, "name", unwrap(incoming.name))
+        self.store.set(group, "description", unwrap(incoming.description))
+        if incoming.details.permissions is not None:
+            self.store.set_details(group, "permissions", str(incoming.details.permissions))
+        self.store.touch(group, self.call.event)
+
+    def updateSelf(self, incoming: Any) -> None:
+        self._update_person(self.call.user, incoming)
+
+    def updateExperimenter(self, incoming: Any) -> None:
+        self._demand_admin()
+        self._update_person(self._person(incoming.id.val), incoming)
+
+    def _update_person(self, person: Entity, incoming: Any) -> None:
+        for name in ("firstName", "middleName", "lastName", "institution", "email"):
+            self.store.set(person, name, unwrap(getattr(incoming, name)))
+        self.store.touch(person, self.call.event)
+
     def addGroups(self, person: Any, groups: list[Any]) -> None:
         self._demand_admin()
         for group in groups:

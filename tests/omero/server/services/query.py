@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import omero
@@ -126,17 +127,11 @@ class Query(Service):
         limit, offset = _paging(filter_)
         return render(self.call, found[offset : None if limit is None else offset + limit])
 
-    def _matching(self, kind: str, field: str, value: str, exact: bool) -> list[Entity]:
-        def matches(entity: Entity) -> bool:
-            text = entity[field]
-            if exact or text is None:
-                return bool(text == value)
-            return value.lower() in str(text).lower()
-
+    def _where(self, kind: str, matches: Callable[[Entity], bool]) -> list[Entity]:
         return [e for e in self.store.all(kind) if can_read(self.call, e) and matches(e)]
 
     def findByString(self, kind: str, field: str, value: str) -> Any:
-        found = self._matching(kind, field, value, exact=True)
+        found = self._where(kind, lambda entity: entity[field] == value)
         if len(found) > 1:
             message = f"query did not return a unique result: {len(found)}"
             raise omero.ApiUsageException(None, "ome.conditions.ApiUsageException", message)
@@ -145,7 +140,13 @@ class Query(Service):
     def findAllByString(
         self, kind: str, field: str, value: str, sensitive: bool, filter_: Any
     ) -> list[Any]:
-        return render(self.call, self._matching(kind, field, value, exact=sensitive))
+        def matches(entity: Entity) -> bool:
+            text = entity[field] or ""
+            return value in text if sensitive else value.lower() in text.lower()
+
+        found = self._where(kind, matches)
+        limit, offset = _paging(filter_)
+        return render(self.call, found[offset : None if limit is None else offset + limit])
 
 
 def _result(value: Any, kind: Any, objects: dict[Entity, Any]) -> Any:
