@@ -94,6 +94,17 @@ def test_pixels_cannot_be_written_again_by_another_store(alice: Any) -> None:
     store.close()
 
 
+def test_pixels_that_are_deleted_cannot_be_read(alice: Any) -> None:
+    image = upload(alice, counted((1, 1, 1, 4, 4), "uint8"))
+    store = raw_store(alice, image.getPixelsId())
+    alice.deleteObjects("Image", [image.getId()], wait=True)
+    with pytest.raises(omero.ResourceError, match="Deleted"):
+        store.getPlane(0, 0, 0)
+    store.close()
+    with pytest.raises(omero.ValidationException):
+        raw_store(alice, image.getPixelsId())
+
+
 def test_planes_of_the_wrong_size_and_places_outside_are_refused(alice: Any) -> None:
     store = raw_store(alice, new_image(alice, (4, 4, 1, 1, 1), "uint16").getPixelsId())
     with pytest.raises(omero.ResourceError, match="Underflow"):

@@ -14,7 +14,7 @@ import omero.api
 import omero.cmd
 from omero.rtypes import rlong
 
-from .calls import ALL_GROUPS, Call, current_call, entering
+from .calls import ALL_GROUPS, Call, current_call, entering, now_ms
 from .entities import Entity
 from .graphs import Graph, GraphError, by_class, java_name, targets
 from .merge import Merger
@@ -61,7 +61,8 @@ class _Work:
     def _DoAll(self, request: Any) -> Any:
         response = omero.cmd.DoAllRsp()
         response.responses = [self.do(one) for one in request.requests]
-        response.status = [_status(found) for found in response.responses]
+        now = now_ms()
+        response.status = [_status(found, now, now) for found in response.responses]
         return response
 
     def _Save(self, request: Any) -> Any:
@@ -201,12 +202,17 @@ def _parents(call: Call, entity: Entity) -> list[Entity]:
     return found + call.store.referrers(entity, "WellSample", "image")
 
 
-def _status(response: Any) -> Any:
-    status = omero.cmd.Status()
-    status.steps = status.currentStep = 1
+def _status(response: Any, started: int, stopped: int) -> Any:
+    """Return how a command that has ended went, with its times in ms since 1970."""
     failed = isinstance(response, omero.cmd.ERR)
-    status.flags = [omero.cmd.State.FAILURE] if failed else [omero.cmd.State.SUCCESS]
-    return status
+    flag = omero.cmd.State.FAILURE if failed else omero.cmd.State.SUCCESS
+    return omero.cmd.Status(
+        flags=[flag],
+        currentStep=1,
+        steps=1,
+        startTime=started,
+        stopTime=stopped,
+    )
 
 
 def _failure(request: Any, error: Exception) -> Any:
@@ -229,6 +235,7 @@ class _Handle(omero.cmd.Handle):
         self._lock = threading.Lock()
         self._response: Any = None
         self._callbacks: list[Any] = []
+        self._started, self._stopped = now_ms(), 0
         self.identity: Any = None
 
     def run(self, call: Call) -> None:
@@ -249,13 +256,14 @@ class _Handle(omero.cmd.Handle):
             logger.exception("%s", name)
             response = _failure(self._request, error)
         with self._lock:
+            self._stopped = now_ms()
             self._response, callbacks = response, list(self._callbacks)
         for callback in callbacks:
             self._tell(callback)
 
     def _tell(self, callback: Any) -> None:
         try:
-            callback.finished(self._response, _status(self._response))
+            callback.finished(self._response, self.getStatus())
         except Ice.Exception:
             logger.info("the client of a command has gone", exc_info=True)
 
@@ -288,7 +296,9 @@ class _Handle(omero.cmd.Handle):
 
     def getStatus(self, current: Any = None) -> Any:
         """Return how far it is."""
-        return _status(self._response) if self._response is not None else omero.cmd.Status()
+        if self._response is None:
+            return omero.cmd.Status(steps=1, startTime=self._started)
+        return _status(self._response, self._started, self._stopped)
 
     def cancel(self, current: Any = None) -> bool:
         """Refuse: what runs is ended."""

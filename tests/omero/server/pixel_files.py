@@ -79,10 +79,16 @@ class PixelBuffer:
         with self._lock:
             if self._array is None:
                 if not self.path.exists():
+                    self._check_deleted()
                     self._make()
                 mode = "r+" if self.writable else "r"
                 self._array = np.memmap(self.path, self.dtype, mode, shape=self.shape)
             return self._array
+
+    def _check_deleted(self) -> None:
+        if not self.writable:
+            text = f"Cannot find path. Deleted? {self.path}"
+            raise omero.ResourceError(None, "ome.conditions.ResourceError", text)
 
     def _make(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
