@@ -97,6 +97,13 @@ def test_long_lists_come_page_by_page(study, tmp_path, monkeypatch):
     assert [row.name for row in rows] == [f"{number}.tif" for number in range(8)]
 
 
+def test_files_within_an_ome_zarr_are_one_image(study, tmp_path):
+    study.entries = [entry(f"x/a.zarr/{key}", 3) for key in (".zattrs", "0/.zarray", "0/0.tif")]
+    rows, _ = list_study(tmp_path)
+    assert [row.source for row in rows] == [f"bia:{ACCESSION}/x/a.zarr"]
+    assert "size_bytes" not in rows[0].free
+
+
 def test_names_and_folders_choose(study, tmp_path):
     rows, _ = list_study(tmp_path, pattern="*.zarr")
     assert [row.name for row in rows] == ["a.zarr"]

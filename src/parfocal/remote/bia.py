@@ -8,7 +8,7 @@ OME-Zarrs lie at ``ACCESSION/UUID/UUID.zarr``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -94,7 +94,7 @@ async def _list_study(
 ) -> tuple[list[FoundImage], list[FoundImage]]:
     api = WebApi(base_url(API_VARIABLE, _API), retry)
     await _link(api, source.accession)
-    entries = await _entries(api, source.accession)
+    entries = _as_images(await _entries(api, source.accession))
     files = [
         _found(source.accession, entry)
         for entry in entries
@@ -106,6 +106,16 @@ async def _list_study(
     zarrs = await list_zarrs(store, _BUCKET, f"{source.accession}/", retry)
     found = [FoundImage(url, url.rsplit("/", 1)[-1]) for url in zarrs]
     return files, [image for image in found if is_wanted(image.name)]
+
+
+def _as_images(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Take the files within an OME-Zarr for the OME-Zarr, once."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        root, mark, _ = str(entry["path"]).partition(".zarr/")
+        path = f"{root}.zarr" if mark else root
+        found.setdefault(path, {"path": path, "type": "directory"} if mark else entry)
+    return list(found.values())
 
 
 def _is_below(path: str, folder: str) -> bool:
