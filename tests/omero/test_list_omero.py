@@ -1,0 +1,165 @@
+"""Containers of an OMERO server become rows of the sample sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.omero.server.control import Control
+
+from parfocal.engine import run_step
+from parfocal.errors import InputError
+from parfocal.models.sheet import Row, read_sheet
+from parfocal.steps import load_step
+
+Listed = Callable[..., list[Row]]
+
+
+@pytest.fixture
+def listed(logged_in: str, tmp_path: Path) -> Listed:
+    """Run list-images on objects of the server; returns the rows."""
+
+    def run(*objects: str, **params: Any) -> list[Row]:
+        sheet = tmp_path / "samples.tsv"
+        sheet.unlink(missing_ok=True)
+        chosen = {"source": [f"{logged_in}/{each}" for each in objects], **params}
+        run_step(load_step("list-images"), {}, {"sheet": sheet}, chosen)
+        return read_sheet(sheet)
+
+    return run
+
+
+def upload(gateway: Any, name: str, dataset: Any = None) -> Any:
+    plane = np.zeros((8, 9), np.uint16)
+    return gateway.createImageFromNumpySeq(iter([plane, plane]), name, sizeC=2, dataset=dataset)
+
+
+def new(gateway: Any, kind: str, name: str) -> Any:
+    import omero.gateway
+    import omero.model
+
+    made = getattr(omero.gateway, f"{kind}Wrapper")(gateway, getattr(omero.model, f"{kind}I")())
+    made.setName(name)
+    made.save()
+    return gateway.getObject(kind, made.getId())
+
+
+def annotate(gateway: Any, target: Any, tag: str | None = None, **pairs: str) -> None:
+    from omero.gateway import MapAnnotationWrapper, TagAnnotationWrapper
+
+    if tag:
+        annotation = TagAnnotationWrapper(gateway)
+        annotation.setValue(tag)
+        annotation.save()
+        target.linkAnnotation(annotation)
+    if pairs:
+        annotation = MapAnnotationWrapper(gateway)
+        annotation.setValue([[key, value] for key, value in pairs.items()])
+        annotation.save()
+        target.linkAnnotation(annotation)
+
+
+def test_an_image_has_sizes_owner_pairs_and_tags(alice: Any, listed: Listed) -> None:
+    image = upload(alice, "cells\t🧫 é")
+    annotate(alice, image, "good", cell_line="HeLa", name="other")
+    (row,) = listed(f"image/{image.getId()}")
+    assert row.name == "cells 🧫 é"
+    assert row.source.endswith(f"/image/{image.getId()}")
+    free = row.free
+    assert (free["size_c"], free["size_y"], free["size_x"]) == ("2", "8", "9")
+    assert (free["dtype"], free["owner"], free["group"]) == ("uint16", "alice", "annotate")
+    assert (free["cell_line"], free["key:name"], free["tags"]) == ("HeLa", "other", "good")
+
+
+def test_projects_and_datasets_give_each_image_once(alice: Any, listed: Listed) -> None:
+    import omero.model
+
+    project = new(alice, "Project", "P")
+    datasets = [new(alice, "Dataset", name) for name in ("first", "second")]
+    for dataset in datasets:
+        link = omero.model.ProjectDatasetLinkI()
+        link.parent = omero.model.ProjectI(project.getId(), False)
+        link.child = omero.model.DatasetI(dataset.getId(), False)
+        alice.getUpdateService().saveObject(link)
+    images = [upload(alice, f"image {number}", datasets[0]) for number in range(3)]
+    link = omero.model.DatasetImageLinkI()
+    link.parent = omero.model.DatasetI(datasets[1].getId(), False)
+    link.child = omero.model.ImageI(images[0].getId(), False)
+    alice.getUpdateService().saveObject(link)
+    rows = listed(f"project/{project.getId()}")
+    assert [row.name for row in rows] == ["image 0", "image 1", "image 2"]
+    assert {row.free["dataset"] for row in rows} == {"first"}
+    assert len(listed(f"dataset/{datasets[1].getId()}")) == 1
+    both = listed(f"dataset/{datasets[0].getId()}", f"dataset/{datasets[1].getId()}")
+    assert len(both) == 3
+
+
+def test_plates_wells_and_screens_tell_well_and_field(
+    alice: Any, faults: Control, listed: Listed
+) -> None:
+    made = faults.seed(
+        "plate", name="P1", rows=2, columns=3, fields=2, screen="S", gaps=["B02"], user="alice",
+        group="annotate",
+    )  # fmt: skip
+    well = alice.getObject("Well", made["wells"]["A02"])
+    annotate(alice, well, compound="DMSO")
+    rows = listed(f"screen/{made['screen']}")
+    assert len(rows) == 10
+    assert [(row.plate, row.well, row.field) for row in rows[:3]] == [
+        ("P1", "A01", "1"),
+        ("P1", "A01", "2"),
+        ("P1", "A02", "1"),
+    ]
+    assert "B02" not in {row.well for row in rows}
+    told = {row.well: row.free.get("compound", "") for row in rows}
+    assert told == {"A01": "", "A02": "DMSO", "A03": "", "B01": "", "B03": ""}
+    assert len(listed(f"plate/{made['plate']}")) == 10
+    assert [row.well for row in listed(f"well/{made['wells']['A02']}")] == ["A02", "A02"]
+
+
+def test_images_are_chosen_by_name_tag_and_pair(alice: Any, listed: Listed) -> None:
+    dataset = new(alice, "Dataset", "D")
+    images = [upload(alice, name, dataset) for name in ("a 1", "a 2", "b 1")]
+    annotate(alice, images[0], "good", dose="1")
+    annotate(alice, images[2], "good", dose="2")
+    place = f"dataset/{dataset.getId()}"
+    assert [row.name for row in listed(place, pattern="a *")] == ["a 1", "a 2"]
+    assert [row.name for row in listed(place, tags=["good"])] == ["a 1", "b 1"]
+    assert [row.name for row in listed(place, key_values={"dose": "2"})] == ["b 1"]
+    with pytest.raises(InputError, match="holds no image"):
+        listed(place, tags=["bad"])
+
+
+@pytest.mark.parametrize("kind", ["image", "dataset", "project", "well", "plate", "screen"])
+def test_what_is_not_there_is_told(listed: Listed, kind: str) -> None:
+    with pytest.raises(InputError, match=f"no such {kind}"):
+        listed(f"{kind}/987654")
+
+
+def test_an_empty_container_is_told(alice: Any, listed: Listed) -> None:
+    dataset = new(alice, "Dataset", "empty")
+    with pytest.raises(InputError, match="holds no image"):
+        listed(f"dataset/{dataset.getId()}")
+
+
+def test_what_others_may_not_see_is_not_listed(gateway: Callable[..., Any], listed: Listed) -> None:
+    bob = gateway("bob", group="private")
+    dataset = new(bob, "Dataset", "hidden")
+    upload(bob, "hidden", dataset)
+    with pytest.raises(InputError, match="no such dataset"):
+        listed(f"dataset/{dataset.getId()}")
+
+
+def test_the_number_of_calls_does_not_go_by_the_number_of_images(
+    alice: Any, faults: Control, listed: Listed
+) -> None:
+    made = faults.seed(
+        "plate", name="many", rows=8, columns=12, fields=2, shape=[1, 2, 1, 16, 24], user="alice",
+        group="annotate",
+    )  # fmt: skip
+    since = faults.last()
+    assert len(listed(f"plate/{made['plate']}")) == 192
+    assert len(faults.journal("IQuery", "*", since)) < 12
