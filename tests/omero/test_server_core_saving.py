@@ -194,6 +194,32 @@ def test_collections_that_are_sent_are_saved_and_returned(alice: Any) -> None:
     assert projection(alice, query, id=rlong(saved.id.val)) == [2]
 
 
+def test_what_objects_are_elsewhere_is_kept(alice: Any) -> None:
+    def elsewhere(kind: str) -> Any:
+        info = omero.model.ExternalInfoI()
+        info.entityType, info.entityId = rstring(kind), rlong(1)
+        return info
+
+    made = dataset()
+    made.details.externalInfo = elsewhere("first")
+    saved = save(alice, made)
+    assert saved.details.externalInfo.entityType.val == "first"
+    saved.details.externalInfo = elsewhere("second")
+    saved = save(alice, saved)
+    query = "select d.details.externalInfo.entityType from Dataset d where d.id = :id"
+    assert projection(alice, query, id=rlong(saved.id.val)) == ["second"]
+    saved.details.externalInfo = None
+    assert save(alice, saved).details.externalInfo is None
+
+
+def test_what_is_deleted_cannot_be_saved(alice: Any) -> None:
+    saved = save(alice, dataset())
+    alice.c.sf.getUpdateService().deleteObject(reference(saved))
+    saved.name = rstring("too late")
+    with pytest.raises(omero.ValidationException):
+        save(alice, saved)
+
+
 def test_thousands_of_rois_are_saved_and_found(alice: Any) -> None:
     parent = reference(save(alice, image("many")))
     rois = []

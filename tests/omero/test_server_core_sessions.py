@@ -187,6 +187,39 @@ def test_administrators_open_sessions_of_others(client: Callable[..., Any]) -> N
     assert (seen.userName, seen.groupName) == ("bob", "write")
 
 
+def test_sessions_that_were_opened_for_others_open_none(client: Callable[..., Any]) -> None:
+    principal = omero.sys.Principal("bob", "write", "User", None)
+    service = client(user="root").sf.getSessionService()
+    joined = client(service.createSessionWithTimeouts(principal, 0, 60_000).uuid.val)
+    with pytest.raises(omero.SecurityViolation):
+        joined.sf.getSessionService().createUserSession(0, 60_000, "write")
+    own = client().sf.getSessionService().createUserSession(0, 60_000, "write")
+    assert client(own.uuid.val).sf.getAdminService().getEventContext().groupName == "write"
+
+
+def test_the_group_of_a_session_can_be_changed(client: Callable[..., Any]) -> None:
+    joined = client()
+    admin = joined.sf.getAdminService()
+    former, other = admin.lookupGroup("annotate"), admin.lookupGroup("write")
+    file = joined.sf.createRawFileStore()
+    with pytest.raises(omero.SecurityViolation, match="stateful"):
+        joined.sf.setSecurityContext(other)
+    file.close()
+    assert joined.sf.setSecurityContext(other).id == former.id
+    assert admin.getEventContext().groupName == "write"
+    with pytest.raises(omero.SecurityViolation):
+        joined.sf.setSecurityContext(admin.lookupGroup("system"))
+
+
+def test_who_logged_in_from_where_is_told(client: Callable[..., Any]) -> None:
+    joined = client()
+    service = joined.sf.getSessionService()
+    session = service.getSession(joined.getSessionId())
+    assert session.owner.omeName.val == "alice"
+    assert session.userAgent.val.startswith("OMERO.py")
+    assert joined.getSessionId() in [each.uuid.val for each in service.getMyOpenSessions()]
+
+
 def test_values_are_passed_on_within_a_session(client: Callable[..., Any]) -> None:
     first = client()
     second = client(first.getSessionId())

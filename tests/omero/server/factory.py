@@ -9,6 +9,7 @@ import omero.api
 
 from . import commands, tables
 from .calls import entering
+from .checks import refuse
 from .render import render, render_one
 from .servants import Service, call_for, check_connection
 from .services import STATEFUL, STATELESS
@@ -55,6 +56,7 @@ class ServiceFactory(omero.api.ServiceFactory):
         self._enter(name, current)
         service, proxy = self._open(STATEFUL, name)
         assert service.identity is not None
+        service.stateful = True
         self._services[service.identity.name] = (service, proxy)
         return proxy
 
@@ -103,6 +105,13 @@ class ServiceFactory(omero.api.ServiceFactory):
     def setSecurityContext(self, context: Any, current: Any = None) -> Any:
         """Make a group the one that calls work in when they name none; return the former."""
         self._enter("setSecurityContext", current)
+        stateful = [
+            service
+            for service, _ in self._services.values()
+            if service.stateful and service.identity
+        ]
+        if stateful:
+            refuse(f"{self._session.uuid} has active stateful services: {len(stateful)}")
         with self._server.store.lock:
             call = call_for(self._server, self._session, {"omero.group": str(context.id.val)})
             former = self._session.group

@@ -174,12 +174,18 @@ class Merger:
             if not call.is_admin:
                 refuse(f"You are not authorized to set the Experimenter for {entity} to {owner}")
             entity.details.owner = owner
-        external = incoming._details and incoming._details._externalInfo
-        if external is not None:
-            entity.details.external = self._merge(external)
+        entity.details.external = self._external(incoming)
         self.fetched.loaded.update(
             e for e in (entity.details.owner, entity.details.group) if e is not None
         )
+
+    def _external(self, incoming: Any) -> Entity | None:
+        """Save what an object is elsewhere."""
+        stated = incoming._details and incoming._details._externalInfo
+        external = self._merge(stated) if stated else None
+        if external is not None and stated._loaded:
+            self.fetched.loaded.add(external)
+        return external
 
     def _update(self, incoming: Any, entity: Entity) -> None:
         self.fetched.loaded.add(entity)
@@ -187,9 +193,11 @@ class Merger:
             check_version(incoming, entity)
         values = self._values(incoming, entity)
         changed = {name: v for name, v in values.items() if v != entity[name]}
-        if changed:
+        external = self._external(incoming)
+        if changed or external is not entity.details.external:
             check_details(self._call, incoming, entity)
             self._change(entity, changed)
+            self._store.set_details(entity, "external", external)
         self._elements(incoming, entity)
 
     def _change(self, entity: Entity, changed: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import Glacier2
 import Ice
 import omero
-from omero.constants import CLIENTUUID
+from omero.constants import AGENT, CLIENTUUID, IP
 
 from .entities import Entity
 from .factory import ServiceFactory
@@ -68,7 +68,8 @@ class Router(Glacier2.Router):
         person = server.store.find_by("Experimenter", "omeName", user)
         if person is None or server.passwords.get(user) != password:
             return None
-        return server.sessions.open(person, self._group(person, context))
+        told = {"userAgent": context.get(AGENT), "userIP": context.get(IP)}
+        return server.sessions.open(person, self._group(person, context), **told)
 
     def _group(self, person: Entity, context: dict[str, str]) -> Entity:
         """Return the group to log in to: the one asked for, or the user's default."""

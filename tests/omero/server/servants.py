@@ -38,7 +38,8 @@ class Service:
     ----------
     interface : omero-py's skeleton of the Slice interface
     exclusive : whether a call holds the lock of the store and is one transaction
-    identity : set for those that a client closes
+    identity : under which it is on the server, None when it was closed
+    stateful : whether it was opened for one client's use
     """
 
     interface: ClassVar[Any]
@@ -49,6 +50,7 @@ class Service:
         self.session = session
         self.store = server.store
         self.identity: Ice.Identity | None = None
+        self.stateful = False
 
     @property
     def call(self) -> Call:

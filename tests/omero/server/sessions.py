@@ -71,9 +71,14 @@ class Sessions:
         self._ended: dict[str, type[Exception]] = {}
 
     def open(
-        self, user: Entity, group: Entity, idle_ms: int = IDLE_MS, live_ms: int = 0
+        self,
+        user: Entity,
+        group: Entity,
+        idle_ms: int = IDLE_MS,
+        live_ms: int = 0,
+        **told: Any,
     ) -> Session:
-        """Open a session."""
+        """Open a session; ``told`` is what else is known: userAgent, userIP, sudoer."""
         values: dict[str, Any] = {
             "uuid": str(uuid.uuid4()),
             "owner": user,
@@ -82,6 +87,7 @@ class Sessions:
             "timeToIdle": idle_ms,
             "timeToLive": live_ms,
             "defaultEventType": "User",
+            **told,
         }
         session = Session(self._store.add("Session", values), user, group)
         self._open[session.uuid] = session

@@ -162,6 +162,11 @@ class Admin(Service):
             self.store.set_details(group, "permissions", str(incoming.details.permissions))
         self.store.touch(group, self.call.event)
 
+    def changePermissions(self, incoming: Any, permissions: Any) -> None:
+        group = self._group(incoming.id.val)
+        check(self.call, group, Right.EDIT)
+        self.store.set_details(group, "permissions", str(permissions))
+
     def updateSelf(self, incoming: Any) -> None:
         self._update_person(self.call.user, incoming)
 
@@ -188,8 +193,12 @@ class Admin(Service):
 
     def _own(self, group: Any, people: list[Any], owner: bool) -> None:
         self._demand_admin()
+        found = self._group(group.id.val)
         ids = {person.id.val for person in people}
-        for m in self._maps(self._group(group.id.val)):
+        if owner:
+            for key in ids:
+                self._join(self._person(key), found)
+        for m in self._maps(found):
             if m["child"].id in ids:
                 self.store.set(m, "owner", owner)
 

@@ -8,6 +8,7 @@ import omero
 import omero.api
 from omero.rtypes import unwrap
 from tests.omero.server.checks import refuse
+from tests.omero.server.entities import Entity
 from tests.omero.server.render import render, render_one
 from tests.omero.server.servants import Service
 from tests.omero.server.sessions import Session
@@ -56,25 +57,31 @@ class SessionService(Service):
         return self._own()
 
     def createUserSession(self, live_ms: int, idle_ms: int, group: str) -> Any:
-        return self._open(live_ms, idle_ms, group)
+        if self.session.entity["sudoer"] is not None:
+            refuse("Cannot create a user session from a session that another user opened")
+        return self._open(live_ms, idle_ms, group, self.call.user, None)
 
     def createSessionWithTimeout(self, principal: Any, live_ms: int) -> Any:
         return self.createSessionWithTimeouts(principal, live_ms, self.session.entity["timeToIdle"])
 
     def createSessionWithTimeouts(self, principal: Any, live_ms: int, idle_ms: int) -> Any:
         person = self.store.find_by("Experimenter", "omeName", principal.name)
+        if person is None:
+            message = f"No such user: {principal.name}"
+            raise omero.ApiUsageException(None, "ome.conditions.ApiUsageException", message)
         if person is not self.call.user and not self.call.is_admin:
             refuse("Only administrators may open sessions of others")
         if idle_ms == 0 and not self.call.is_admin:
             refuse("Cannot disable timeToIdle. Value must be between 1 and 36000000")
-        return self._open(live_ms, idle_ms, principal.group, person)
+        return self._open(live_ms, idle_ms, principal.group, person, self.call.user)
 
-    def _open(self, live_ms: int, idle_ms: int, group: str, person: Any = None) -> Any:
-        person = person or self.call.user
+    def _open(
+        self, live_ms: int, idle_ms: int, group: str, person: Entity, sudoer: Entity | None
+    ) -> Any:
         maps = self.store.referrers(person, "GroupExperimenterMap", "child")
         groups = [m["parent"] for m in maps]
         chosen = next((g for g in groups if g["name"] == group), groups[0])
-        session = self.server.sessions.open(person, chosen, idle_ms, live_ms)
+        session = self.server.sessions.open(person, chosen, idle_ms, live_ms, sudoer=sudoer)
         session.references += 1
         return render_one(self.call, session.entity, "owner")
 
