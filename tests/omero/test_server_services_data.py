@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,18 +135,12 @@ def test_files_of_plates_can_be_had_when_the_policy_says(alice: Any, faults: Con
         image = alice.getObject("Image", made["images"]["A01"][0])
         assert image.canDownload()
         file = next(iter(image.getImportedImageFiles()))
-        stored = tifffile.imread(Path_of(file))
+        stored = tifffile.imread(io.BytesIO(b"".join(file.getFileInChunks())))
         np.testing.assert_array_equal(
             stored[0].squeeze(), image.getPrimaryPixels().getPlane().squeeze()
         )
     finally:
         faults.restrict_download("+read", "+write", "+image")
-
-
-def Path_of(file: Any) -> Any:
-    import io
-
-    return io.BytesIO(b"".join(file.getFileInChunks()))
 
 
 def test_what_cannot_be_made_is_refused(faults: Control) -> None:

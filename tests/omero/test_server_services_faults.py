@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,18 @@ def test_an_answer_is_late(alice: Any, faults: Control) -> None:
     started = time.monotonic()
     tags(alice, "none")
     assert time.monotonic() - started >= 0.4
+
+
+def test_a_late_answer_comes_at_a_reset(alice: Any, faults: Control) -> None:
+    rule = faults.delay("IUpdate", "saveAndReturnObject", seconds=600)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(save, alice, "held back")
+        deadline = time.monotonic() + 30
+        while not faults.seen(rule) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not late.done()
+        faults.reset()
+        assert late.result(timeout=30)
 
 
 def test_a_session_is_killed_at_a_call(gateway: Gateways, faults: Control) -> None:

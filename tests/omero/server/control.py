@@ -65,7 +65,7 @@ class Control:
         return self._add("drop", service, method, **rule)
 
     def delay(self, service: str, method: str, seconds: float, **rule: Any) -> int:
-        """Answer a call late."""
+        """Answer a call late, or when `reset` is called if that is sooner."""
         return self._add("delay", service, method, seconds=seconds, **rule)
 
     def kill_at(self, service: str, method: str, **rule: Any) -> int:
@@ -82,7 +82,7 @@ class Control:
         return int(self.ask("seen", rule=rule))
 
     def reset(self) -> None:
-        """Forget all rules and silences, and give the disk back."""
+        """Forget all rules and silences, let late calls go on, and give the disk back."""
         self.ask("reset")
 
     def journal(

@@ -143,7 +143,7 @@ class Faults:
         self._rules: list[Rule] = []
         self._journal: deque[dict[str, Any]] = deque(maxlen=JOURNAL_LENGTH)
         self._silent_until = self._away_until = 0.0
-        self._awake = threading.Event()
+        self._released = threading.Event()
 
     def add(self, values: dict[str, Any]) -> int:
         """Take in a rule; return its number."""
@@ -158,16 +158,19 @@ class Faults:
             return next((rule.seen for rule in self._rules if rule.id == number), 0)
 
     def reset(self) -> None:
-        """Forget all rules and silences and give the disk back; the journal stays."""
+        """Forget all rules and silences, let late calls go on, give the disk back.
+
+        The journal stays.
+        """
         with self._lock:
             self._rules.clear()
             self._silent_until = self._away_until = 0.0
             self.disk.free = None
-        self._awake.set()
+            self._released.set()
+            self._released = threading.Event()
 
     def be_silent(self, seconds: float) -> None:
         """Take calls and answer none of them for a while; then go on with them."""
-        self._awake.clear()
         self._silent_until = time.monotonic() + seconds
 
     def be_away(self, seconds: float) -> None:
@@ -215,8 +218,12 @@ class Faults:
         self._spoil(service, method, "after", session, current)
 
     def _wait_out_silence(self) -> None:
-        while (left := self._silent_until - time.monotonic()) > 0:
-            self._awake.wait(left)
+        while True:
+            released = self._released  # before the look at the time, or a reset could be missed
+            left = self._silent_until - time.monotonic()
+            if left <= 0:
+                return
+            released.wait(left)
 
     def _spoil(
         self, service: str, method: str, when: str, session: str | None, current: Any
@@ -226,13 +233,15 @@ class Faults:
         with self._lock:
             fitting = [rule for rule in self._rules if rule.fits(service, method, when)]
             due = [rule for rule in fitting if rule.due()]
+            released = self._released
         for rule in due:
-            self._do(rule, session, current)
+            if rule.action == "delay":
+                released.wait(rule.seconds)
+            else:
+                self._do(rule, session, current)
 
     def _do(self, rule: Rule, session: str | None, current: Any) -> None:
-        if rule.action == "delay":
-            time.sleep(rule.seconds)
-        elif rule.action == "kill" and session is not None:
+        if rule.action == "kill" and session is not None:
             self._kill(session)
         elif rule.action == "drop":
             _drop(current)

@@ -14,6 +14,7 @@ from .original_files import REPOSITORY, checksum
 from .permissions import can_read
 from .render import render, render_one
 from .servants import Service
+from .services.raw_file import RawFile
 
 if TYPE_CHECKING:
     from .host import Server
@@ -102,8 +103,6 @@ class ManagedRepository(Service):
 
     def fileById(self, file_id: int) -> Any:
         """Open a file by its id."""
-        from .services.raw_file import RawFile
-
         store = RawFile(self.server, self.session)
         store.setFileId(file_id)
         proxy = self.server.add_service(store, "service")
