@@ -18,7 +18,9 @@ Done = tuple[Run, list[subprocess.CompletedProcess[str]]]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    run = Run(tmp_path_factory.mktemp("annotate"), config=["annotate={enabled: true, apply: false}"])
+    run = Run(
+        tmp_path_factory.mktemp("annotate"), config=["annotate={enabled: true, apply: false}"]
+    )
     run.add_image("here")
     run.add_image("there", omero=TARGET)
     run.config.append("label_name=cells")
