@@ -188,12 +188,13 @@ async def _fetch_zarr(tree: Tree, root: Path, progress: Progress) -> Fetched:
     image = await one_image(tree)
     await tree.add_image(image.path)
     kept = Kept(root.parent, tree.site.url)
-    if kept.begin({"documents": _digest(tree.documents)}):
+    resumed = kept.begin({"documents": _digest(tree.documents)})
+    if resumed:
         logger.info("%s: going on with what an interrupted download left", tree.site.url)
-        for draft in root.rglob(f".*{DRAFT}"):
+        for draft in root.rglob(f"*{DRAFT}"):
             draft.unlink()
     with kept.until_done():
-        return await _fetch_all(tree, root, progress)
+        return await _fetch_all(tree, root, progress, resumed=resumed)
 
 
 def _digest(documents: Mapping[str, bytes]) -> str:
@@ -204,8 +205,8 @@ def _digest(documents: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-async def _fetch_all(tree: Tree, root: Path, progress: Progress) -> Fetched:
-    absent = await _fetch_chunks(tree, root, progress)
+async def _fetch_all(tree: Tree, root: Path, progress: Progress, *, resumed: bool) -> Fetched:
+    absent = await _fetch_chunks(tree, root, progress, resumed=resumed)
     # The documents come last, so that what they promise is there.
     for key, data in sorted(tree.documents.items(), reverse=True):
         path = root / key
@@ -221,7 +222,9 @@ async def _fetch_all(tree: Tree, root: Path, progress: Progress) -> Fetched:
     )
 
 
-async def _fetch_chunks(tree: Tree, root: Path, progress: Progress) -> dict[str, int]:
+async def _fetch_chunks(
+    tree: Tree, root: Path, progress: Progress, *, resumed: bool
+) -> dict[str, int]:
     """Download the chunks of all arrays; return how many of each the server does not have."""
     absent = dict.fromkeys((grid.path for grid in tree.grids), 0)
     total = sum(len(grid) for grid in tree.grids)
@@ -236,7 +239,8 @@ async def _fetch_chunks(tree: Tree, root: Path, progress: Progress) -> dict[str,
             if path.parent not in made:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 made.add(path.parent)
-            if not _is_there(path) and await tree.site.download(key, path) is None:
+            known = resumed and _is_there(path)
+            if not known and await tree.site.download(key, path) is None:
                 absent[grid.path] += 1
             done += 1
             progress(done, total)

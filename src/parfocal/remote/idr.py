@@ -28,6 +28,8 @@ _AT_ONCE = 50
 _PLURAL = {"project": "projects", "dataset": "datasets", "screen": "screens", "plate": "plates"}
 _PLURAL |= {"well": "wells", "image": "images"}
 _INNER = {"project": "dataset", "dataset": "image", "screen": "plate", "plate": "well"}
+_PIXEL_TYPES = {name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32")}
+_PIXEL_TYPES |= {"float": "float32", "double": "float64"}
 _Columns = dict[str, str]
 
 
@@ -183,6 +185,8 @@ def _image(row: Mapping[str, Any], columns: Mapping[str, str]) -> FoundImage:
         for axis in "TCZYX"
         if f"Size{axis}" in pixels
     }
+    kind = _PIXEL_TYPES.get(pixels.get("Type", {}).get("value", ""))
+    sizes |= {"dtype": kind} if kind else {}
     source = IdrSource("image", str(row["@id"]))
     plate = columns.get("plate", "")
     return FoundImage(

@@ -18,6 +18,7 @@ __all__ = ["Download", "Expected", "Partial"]
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 _BLOCK = 1 << 20
+_LONGEST_NAME = 60  # what file systems take, in letters of up to four bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # what stores tell that know no modification time
 
 
@@ -104,7 +105,9 @@ class Partial:
 
     def __init__(self, path: Path, algorithms: Sequence[str], kept: Kept | None = None) -> None:
         self._path = path
-        self._draft = path.with_name(f".{path.name[:200]}{DRAFT}")
+        self._draft = f"{path}{DRAFT}"
+        if len(path.name) > _LONGEST_NAME:
+            self._draft = str(path.with_name(f"{path.name[:_LONGEST_NAME]}{DRAFT}"))
         self._kept = kept
         self.size: int | None = None
         self.etag: str | None = None
@@ -118,17 +121,16 @@ class Partial:
     def _take_up(self, kept: Kept) -> None:
         """Go on with what an interrupted download left, or remove it."""
         facts = kept.facts()
-        if "size" not in facts or not self._draft.is_file():
+        if "size" not in facts or not Path(self._draft).is_file():
             kept.clear()
             return
         self.size, self.etag = facts["size"], facts["etag"]
         modified = facts["modified"]
         self.modified = datetime.fromisoformat(modified) if modified else None
-        with self._draft.open("rb") as stream:
+        with Path(self._draft).open("rb") as stream:
             while block := stream.read(_BLOCK):
                 self._digest(block)
-        self._open()
-        os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._descriptor = os.open(self._draft, _FLAGS | os.O_APPEND, 0o666)
 
     def is_whole(self) -> bool:
         """Return whether nothing more has to come."""
@@ -167,15 +169,11 @@ class Partial:
             If the disk does not take them.
         """
         if self._descriptor < 0:
-            self._open()
-            os.ftruncate(self._descriptor, 0)
+            self._descriptor = os.open(self._draft, _FLAGS | os.O_TRUNC, 0o666)
         view = memoryview(block)
         self._digest(view)
         while view:
             view = view[os.write(self._descriptor, view) :]
-
-    def _open(self) -> None:
-        self._descriptor = os.open(self._draft, _FLAGS, 0o666)
 
     def _digest(self, block: Any) -> None:
         for digest in self._digests.values():
@@ -203,6 +201,6 @@ class Partial:
         """Give the file its name, and return what came; an empty file is there too."""
         if not self.received:
             self.add(b"")
-        self._draft.replace(self._path)
+        os.replace(self._draft, self._path)  # noqa: PTH105, a Path would cost more than that
         digests = {name: digest.hexdigest() for name, digest in self._digests.items()}
         return Download(self.received, self.etag, digests)
