@@ -7,6 +7,7 @@ Parfocal looks for them, in the environment or in a session file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,22 @@ from snakemake_interface_storage_plugins.storage_provider import (
 )
 
 from parfocal.models.source import without_secret
-from snakemake_storage_plugin_omero.parts import Part, State, part_of
-from snakemake_storage_plugin_omero.queries import parse_query, reason_against
+from snakemake_storage_plugin_omero.attached import AttachedFile, AttachedTable
+from snakemake_storage_plugin_omero.images import FetchedImage
+from snakemake_storage_plugin_omero.labels import LabelsOfImage
+from snakemake_storage_plugin_omero.parts import Part, State
+from snakemake_storage_plugin_omero.queries import Form, Query, parse_query, reason_against
 
 __all__ = ["StorageObject", "StorageProvider", "StorageProviderSettings"]
 
 _REQUESTS_PER_SECOND = 50.0
+_PARTS: dict[Form, Callable[[Query], Part]] = {
+    "image": FetchedImage,
+    "original": FetchedImage,
+    "attachment": AttachedFile,
+    "table": AttachedTable,
+    "labels": LabelsOfImage,
+}
 
 
 @dataclass
@@ -51,6 +62,16 @@ class StorageProvider(StorageProviderBase):
             ExampleQuery(
                 "omero://host/dataset/45/attachment/report.html",
                 "a file that is attached to an object",
+                QueryType.ANY,
+            ),
+            ExampleQuery(
+                "omero://host/plate/6/table/cells",
+                "an OMERO.table of an object, as Parquet",
+                QueryType.ANY,
+            ),
+            ExampleQuery(
+                "omero://host/image/123/labels/nuclei",
+                "a label image of an image, as OME-Zarr",
                 QueryType.ANY,
             ),
         ]
@@ -84,7 +105,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite):
     def local_suffix(self) -> str:
         """Return where it lies below the local prefix, wildcards included."""
         query = parse_query(self.query)
-        if self.retrieve or query.form == "attachment":
+        if self.retrieve or query.form not in ("image", "original"):
             return query.local_path
         # Snakemake takes what has one path for one file, whether it is to be retrieved or not.
         return f"{query.local_path}.uri"
@@ -149,7 +170,8 @@ class StorageObject(StorageObjectRead, StorageObjectWrite):
 
     @property
     def _part(self) -> Part:
-        return part_of(parse_query(self.query))
+        query = parse_query(self.query)
+        return _PARTS[query.form](query)
 
     def _state(self) -> State:
         state = self._part.state()

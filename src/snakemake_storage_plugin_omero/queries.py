@@ -13,12 +13,15 @@ from parfocal.models.source import OmeroSource, parse_source
 
 __all__ = ["Form", "Query", "parse_query", "reason_against"]
 
-Form = Literal["image", "original", "attachment"]
+Form = Literal["image", "original", "attachment", "table", "labels"]
 
-_EXPECTED = "omero://host[:port]/image/ID, .../image/ID/original or .../KIND/ID/attachment/NAME"
+_EXPECTED = (
+    "omero://host[:port]/image/ID, .../image/ID/original, .../image/ID/labels/NAME, "
+    ".../KIND/ID/attachment/NAME or .../KIND/ID/table/NAME"
+)
 _QUERY = re.compile(
     r"(?P<target>omero(?:\+[a-z]+)?://.+?/[a-z]+/[0-9]+)"
-    r"(?:/(?:(?P<original>original)|attachment/(?P<name>[^/\x00-\x1f]+)))?",
+    r"(?:/(?:(?P<original>original)|(?P<form>attachment|table|labels)/(?P<name>[^/\x00-\x1f]+)))?",
     re.DOTALL,
 )
 
@@ -31,10 +34,10 @@ class Query:
     ----------
     target : OmeroSource
         The object on the server.
-    form : {'image', 'original', 'attachment'}
+    form : {'image', 'original', 'attachment', 'table', 'labels'}
         What of it.
     name : str
-        Of an attached file.
+        Of what is attached to it.
     local_path : str
         Where it lies below a prefix: unique, and with the wildcards of the query.
     """
@@ -82,9 +85,9 @@ def _split(plain: str) -> tuple[OmeroSource, Form, str]:
         # Without the query itself, which Snakemake tells, and which may hold a secret.
         raise ConfigurationError(what, expected=_EXPECTED)
     target = cast("OmeroSource", parse_source(match["target"]))
-    form = "attachment" if match["name"] else match["original"] or "image"
-    if form != "attachment" and target.kind != "image":
-        what = "Only images can be fetched; a container can have attachments"
+    form = match["form"] or match["original"] or "image"
+    if form not in ("attachment", "table") and target.kind != "image":
+        what = "Only images can be fetched; a container can have attachments and tables"
         remedy = "Let 'parfocal list-images' tell which images it holds."
         raise ConfigurationError(what, expected=_EXPECTED, found=f"a {target.kind}", remedy=remedy)
     if match["name"] in (".", ".."):
@@ -99,6 +102,11 @@ def _local_path(target: OmeroSource, form: Form, name: str) -> str:
     if target.server.transport != "ssl":
         server = f"{target.server.transport}++{server}"
     top = f"{server}/{target.kind}/{target.id}"
-    if form == "image":
-        return f"{top}.ome.zarr"
-    return f"{top}/original" if form == "original" else f"{top}/attachment/{name}"
+    below = {
+        "image": ".ome.zarr",
+        "original": "/original",
+        "attachment": f"/attachment/{name}",
+        "table": f"/table/{name}.parquet",
+        "labels": f"/labels/{name}.ome.zarr",
+    }
+    return f"{top}{below[form]}"

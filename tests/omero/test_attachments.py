@@ -137,14 +137,16 @@ def test_a_connection_lost_at_any_call_leaves_one_whole_file(
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(
-    connection, dataset, faults, tmp_path: Path
+    connection, dataset, faults, root, tmp_path: Path
 ) -> None:
+    before = original_files(root)
     attached = attach(connection, dataset, written(tmp_path, b"old"), "a.bin", NAMESPACE)
     faults.fill_disk(10)
     with pytest.raises(RemoteError, match="not the means"):
         attach(connection, dataset, written(tmp_path, bytes(1000)), "a.bin", NAMESPACE)
     faults.reset()
     assert attachments(connection, dataset, NAMESPACE) == [attached]
+    assert original_files(root) - before == {attached.file_id}
 
 
 def test_a_refused_link_takes_the_file_away_again(

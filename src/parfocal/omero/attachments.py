@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +13,27 @@ from uuid import uuid4
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.source import OmeroSource
 from parfocal.omero.connection import Connection
+from parfocal.omero.deleting import delete_objects
 from parfocal.omero.files import download_file, upload_file
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["Attachment", "attach", "attachments", "download", "remove"]
+__all__ = [
+    "Attachment",
+    "attach",
+    "attachments",
+    "download",
+    "group_to_annotate",
+    "remove",
+    "replace",
+]
 
 _ATTACHED = (
     "select a.id, f.id, a.details.group.id, f.name, f.size, f.hash, h.value, "
     "a.details.updateEvent.time from FileAnnotation a join a.file f left outer join f.hasher h "
     "where a.ns = :ns and a.id in (select l.child.id from %s l where l.parent.id = :id)"
 )
-_DELETE_LOOPS, _DELETE_STEP_MS = 600, 500
 
 
 @dataclass(frozen=True)
@@ -93,20 +102,66 @@ def attach(
     RemoteError
         If the server does not take the file as it is.
     """
-    group_id = connection.call(lambda gateway: _group_to_write(gateway, target))
+    mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+    def upload(_group_id: int, token: str) -> int:
+        return upload_file(connection, path, name, f"parfocal/{token}/", mimetype)
+
+    return replace(connection, target, name, namespace, upload)
+
+
+def replace(
+    connection: Connection,
+    target: OmeroSource,
+    name: str,
+    namespace: str,
+    upload: Callable[[int, str], int],
+) -> Attachment:
+    """Attach a new original file to an object, in place of one of that name and namespace.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server of `target`.
+    target : OmeroSource
+        The object.
+    name, namespace : str
+        Of the file, and of its annotation.
+    upload : callable
+        ``upload(group_id, token)`` makes the file and returns its id. What it makes has the
+        path ``parfocal/TOKEN/``, and is removed if an error comes.
+
+    Raises
+    ------
+    InputError
+        If there is no such object, or the user may not annotate it.
+    ParfocalError
+        What `upload` raises.
+    """
+    group_id = group_to_annotate(connection, target)
     with connection.in_group(group_id):
         old = attachments(connection, target, namespace, name)
-        token = f"parfocal/{uuid4()}"
-        mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        file_id = upload_file(connection, path, name, token, mimetype)
+        token = str(uuid4())
         try:
+            file_id = upload(group_id, token)
             connection.call(lambda gateway: _link(gateway, target, file_id, namespace))
         except ParfocalError:
             with suppress(ParfocalError):
-                connection.call(lambda gateway: _delete(gateway, "OriginalFile", [file_id]))
+                connection.call(lambda gateway: _delete_files(gateway, token))
             raise
         _remove_all(connection, old)
         return attachments(connection, target, namespace, name)[0]
+
+
+def group_to_annotate(connection: Connection, target: OmeroSource) -> int:
+    """Return the group of an object that the user may annotate.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    return connection.call(lambda gateway: _group_to_annotate(gateway, target))
 
 
 def download(connection: Connection, attachment: Attachment, path: Path) -> None:
@@ -138,19 +193,11 @@ def remove(connection: Connection, target: OmeroSource, name: str, namespace: st
 
 
 def _remove_all(connection: Connection, old: list[Attachment]) -> None:
-    if old:
-        ids = [each.annotation_id for each in old]
-        connection.call(lambda gateway: _delete(gateway, "FileAnnotation", ids))
+    ids = [each.annotation_id for each in old]
+    connection.call(lambda gateway: delete_objects(gateway, "FileAnnotation", ids))
 
 
-def _group_to_write(gateway: BlitzGateway, target: OmeroSource) -> int:
-    """Return the group of an object that the user may annotate.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+def _group_to_annotate(gateway: BlitzGateway, target: OmeroSource) -> int:
     found = gateway.getObject(target.kind.capitalize(), target.id)
     if found is None:
         what = "There is no such object on the OMERO server, or this user may not see it"
@@ -219,8 +266,13 @@ def _link_kind(target: OmeroSource) -> str:
     return f"{target.kind.capitalize()}AnnotationLink"
 
 
-def _delete(gateway: BlitzGateway, kind: str, ids: list[int]) -> None:
-    from omero.cmd import Delete2
+def _delete_files(gateway: BlitzGateway, token: str) -> None:
+    """Delete the files of a token; a new table has it in its name before it is given another."""
+    from omero.rtypes import rstring, unwrap
+    from omero.sys import ParametersI
 
-    request = Delete2(targetObjects={kind: ids})
-    gateway.c.submit(request, loops=_DELETE_LOOPS, ms=_DELETE_STEP_MS)
+    parameters = ParametersI()
+    parameters.add("within", rstring(f"%{token}%"))
+    query = "select f.id from OriginalFile f where f.path like :within or f.name like :within"
+    rows = gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS)
+    delete_objects(gateway, "OriginalFile", [unwrap(row)[0] for row in rows])

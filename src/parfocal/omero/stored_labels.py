@@ -1,0 +1,233 @@
+"""Label images that are kept as images beside their own on a server, and read back as they were.
+
+OMERO keeps labels of more than 16 bits as floating point numbers. What the label image was is
+told by key-value pairs on the new image, by which it is found, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.core.blocks import Readable, Region, Shape
+from parfocal.errors import InputError, ParfocalError
+from parfocal.models.annotation_entries import LabelImage, ResultFile
+from parfocal.models.image import ImageMetadata
+from parfocal.models.source import OmeroSource
+from parfocal.omero.annotate.label_images import datasets_of, write_label_image
+from parfocal.omero.annotate.materials import OpenLabels
+from parfocal.omero.annotate.targets import Place
+from parfocal.omero.attachments import group_to_annotate
+from parfocal.omero.connection import Connection
+from parfocal.omero.deleting import delete_objects
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
+
+__all__ = ["KeptLabels", "StoredLabels", "find_labels", "remove_labels", "store_labels"]
+
+_METADATA = "metadata"
+_FIND = (
+    "select l.parent.id, a.id, a.details.group.id, a.details.updateEvent.time "
+    "from ImageAnnotationLink l, MapAnnotation a where l.child.id = a.id and a.ns = :ns "
+    "and a.description = :key order by a.id desc"
+)
+
+
+@dataclass(frozen=True)
+class StoredLabels:
+    """A label image on the server.
+
+    Attributes
+    ----------
+    image_id, group_id : int
+        Of the image that holds it.
+    updated_s : float
+        When it was stored, by the clock of the server, in seconds since 1970.
+    metadata : ImageMetadata
+        Of the label image as it was.
+    told : dict of str to str
+        What else was told when it was stored.
+    """
+
+    image_id: int
+    group_id: int
+    updated_s: float
+    metadata: ImageMetadata
+    told: dict[str, str]
+
+
+class KeptLabels:
+    """Pixels of an image on the server, as the labels that they were.
+
+    Parameters
+    ----------
+    pixels : Readable
+        As OMERO keeps them.
+    dtype : str
+        What they were.
+    """
+
+    def __init__(self, pixels: Readable, dtype: str) -> None:
+        self._pixels = pixels
+        self._dtype = np.dtype(dtype)
+
+    @property
+    def shape5(self) -> Shape:
+        """Size along T, C, Z, Y, X."""
+        return self._pixels.shape5
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the labels."""
+        return self._dtype
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the labels of `region` as an array (T, C, Z, Y, X)."""
+        return self._pixels.read(region).astype(self._dtype)
+
+
+def find_labels(
+    connection: Connection, target: OmeroSource, name: str, namespace: str
+) -> list[StoredLabels]:
+    """Return the label images of a name that were stored for an image, the newest first.
+
+    Raises
+    ------
+    ParfocalError
+        As `Connection.call` does.
+    """
+    return connection.call(partial(_find, key=_key(target, name), namespace=namespace))
+
+
+def store_labels(
+    connection: Connection,
+    target: OmeroSource,
+    labels: OpenLabels,
+    told: Mapping[str, str],
+    name: str,
+    namespace: str,
+) -> None:
+    """Write a label image as a new image in the datasets of its image, in place of an older one.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server of `target`.
+    target : OmeroSource
+        The image that it belongs to.
+    labels : OpenLabels
+        Its pixels (T, 1, Z, Y, X).
+    told : mapping of str to str
+        What else is to be known when it is read back.
+    name, namespace : str
+        Of the new image, and of the key-value pairs by which it is found.
+
+    Raises
+    ------
+    InputError
+        If there is no such image, the user may not annotate it, it is no label image, or its
+        labels are too large for a number that OMERO keeps.
+    RemoteError
+        If the server fails.
+    """
+    if labels.shape5[1] != 1 or labels.dtype.kind not in "ui":
+        what = "This is no label image"
+        found = f"{labels.shape5[1]} channel(s) of {labels.dtype}"
+        expected = "one channel of integers"
+        raise InputError(what, where=name, expected=expected, found=found)
+    group_id = group_to_annotate(connection, target)
+    place = Place(target, group_id)
+    identity = hashlib.sha256(f"{target.uri} {name}".encode()).hexdigest()[:16]
+    labels_file = ResultFile(path="labels")
+    entry = LabelImage(entry_id=identity, content=identity, name=name, labels=labels_file)
+    pairs = {**told, _METADATA: labels.metadata.model_dump_json()}
+    with connection.in_group(group_id):
+        old = find_labels(connection, target, name, namespace)
+        datasets = datasets_of(connection, entry, place)
+        image_id = write_label_image(connection, entry, labels, place, str(uuid4()))
+        link = partial(_link, image_id=image_id, datasets=datasets, pairs=pairs)
+        try:
+            connection.call(partial(link, key=_key(target, name), namespace=namespace))
+        except ParfocalError:
+            with suppress(ParfocalError):
+                connection.call(partial(delete_objects, kind="Image", ids=[image_id]))
+            raise
+        _remove(connection, old)
+
+
+def remove_labels(connection: Connection, target: OmeroSource, name: str, namespace: str) -> None:
+    """Remove the label images of a name that were stored for an image.
+
+    Raises
+    ------
+    ParfocalError
+        As `Connection.call` does.
+    """
+    found = find_labels(connection, target, name, namespace)
+    for group_id in {each.group_id for each in found}:
+        with connection.in_group(group_id):
+            _remove(connection, [each for each in found if each.group_id == group_id])
+
+
+def _remove(connection: Connection, found: list[StoredLabels]) -> None:
+    ids = [each.image_id for each in found]
+    connection.call(partial(delete_objects, kind="Image", ids=ids))
+
+
+def _key(target: OmeroSource, name: str) -> str:
+    return f"labels of image {target.id}: {name}"
+
+
+def _find(gateway: BlitzGateway, key: str, namespace: str) -> list[StoredLabels]:
+    from omero.rtypes import rstring, unwrap
+    from omero.sys import ParametersI
+
+    parameters = ParametersI()
+    parameters.add("ns", rstring(namespace))
+    parameters.add("key", rstring(key))
+    service = gateway.getQueryService()
+    found = []
+    for row in service.projection(_FIND, parameters, gateway.SERVICE_OPTS):
+        image, annotation, group, updated_ms = unwrap(row)
+        pairs = service.get("MapAnnotation", annotation, gateway.SERVICE_OPTS).getMapValue()
+        told = {pair.name: pair.value for pair in pairs}
+        metadata = ImageMetadata.model_validate_json(told.pop(_METADATA))
+        found.append(StoredLabels(image, group, updated_ms / 1000, metadata, told))
+    return found
+
+
+def _link(
+    gateway: BlitzGateway,
+    image_id: int,
+    datasets: list[int],
+    pairs: dict[str, str],
+    key: str,
+    namespace: str,
+) -> None:
+    """Tell what a new image is, and put it into datasets, unless an earlier call has done it."""
+    import omero
+    from omero.rtypes import rstring
+
+    if any(each.image_id == image_id for each in _find(gateway, key, namespace)):
+        return
+    annotation = omero.model.MapAnnotationI()
+    annotation.ns, annotation.description = rstring(namespace), rstring(key)
+    annotation.mapValue = [omero.model.NamedValue(*pair) for pair in pairs.items()]
+    links = [omero.model.ImageAnnotationLinkI()]
+    links[0].parent = omero.model.ImageI(image_id, False)
+    links[0].child = annotation
+    for dataset in datasets:
+        link = omero.model.DatasetImageLinkI()
+        link.parent = omero.model.DatasetI(dataset, False)
+        link.child = omero.model.ImageI(image_id, False)
+        links.append(link)
+    gateway.getUpdateService().saveArray(links, gateway.SERVICE_OPTS)
