@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from parfocal.core.processes import this_process
-from parfocal.engine.image_sizes import read_sizes
+from parfocal.engine.image_sizes import read_sizes, source_states
 from parfocal.engine.job_attempt import RUN_VARIABLE
 from parfocal.engine.resource_plan import (
     LEAST_MIB,
@@ -129,6 +129,31 @@ def test_sizes_are_read_and_kept_beside_the_sheet(tmp_path, monkeypatch) -> None
     assert read_predictions(resources_path(sheet), "other") == {}
     monkeypatch.setenv(RUN_VARIABLE, "run-2")
     assert read_predictions(resources_path(sheet), STEP) == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "shape"),
+    [
+        ({}, (2, 3, 1, 50, 40)),
+        ({"size_z": "0"}, None),
+        ({"size_x": "wide"}, None),
+        ({"size_t": ""}, None),
+        ({"dtype": "text"}, None),
+    ],
+)
+def test_of_remote_images_the_sheet_says_the_size(tmp_path, more, shape) -> None:
+    told = {"size_t": "2", "size_c": "3", "size_z": "1", "size_y": "50", "size_x": "40"}
+    row = Row(image_id="far", source="omero://h/image/1", **(told | {"dtype": "int8"} | more))
+    here = write(tmp_path / "a.tif", 7, 8).model_copy(update=told)
+    found = read_sizes([row, here], tmp_path)
+    assert found["a"].shape == (1, 1, 1, 7, 8)
+    assert found.get("far") == (shape and ImageSize(shape=shape, dtype="int8"))
+    changed = row.model_copy(update={"size_x": "41"})
+    states, sizes = (
+        [function([each], tmp_path).get("far") for each in (row, changed)]
+        for function in (source_states, read_sizes)
+    )
+    assert (states[0] == states[1]) == (sizes[0] == sizes[1])
 
 
 def test_each_of_several_processes_is_given_what_they_take_besides(tmp_path) -> None:

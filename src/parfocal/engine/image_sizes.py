@@ -17,6 +17,11 @@ __all__ = ["read_sizes", "source_states"]
 
 logger = logging.getLogger(__name__)
 
+_PIXEL_TYPES = frozenset(
+    [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+    + [f"float{bits}" for bits in (16, 32, 64)]
+)
+
 
 def source_states(rows: Sequence[Row], results: Path) -> dict[str, str]:
     """Return for each image a text that differs when its size may do so.
@@ -28,14 +33,22 @@ def source_states(rows: Sequence[Row], results: Path) -> dict[str, str]:
     results : Path
         The results folder, in which a remote image may have been converted.
     """
-    return {row.image_id: f"{row.series} {file_state(_place(row, results))}" for row in rows}
+    return {row.image_id: _state(row, _place(row, results)) for row in rows}
+
+
+def _state(row: Row, place: str | None) -> str:
+    if place is None:
+        told = _told_size(row)
+        return f"{row.series} {told.shape} {told.dtype}" if told else f"{row.series} none"
+    return f"{row.series} {file_state(place)}"
 
 
 def read_sizes(rows: Iterable[Row], results: Path) -> dict[str, ImageSize]:
     """Return the sizes of images.
 
-    Those of files that only Bio-Formats knows are not known, since it starts slowly, nor those
-    of remote images before they are converted.
+    Those of files that only Bio-Formats knows are not known, since it starts slowly. Those of
+    remote images are, before they are converted, what the columns ``size_t`` to ``size_x`` and
+    ``dtype`` of the sample sheet say, as ``list-images`` fills them in.
 
     Parameters
     ----------
@@ -43,11 +56,13 @@ def read_sizes(rows: Iterable[Row], results: Path) -> dict[str, ImageSize]:
         As for `source_states`.
     """
     by_place: dict[str, list[Row]] = {}
+    found: dict[str, ImageSize] = {}
     for row in rows:
         place = _place(row, results)
         if place:
             by_place.setdefault(place, []).append(row)
-    found: dict[str, ImageSize] = {}
+        elif told := _told_size(row):
+            found[row.image_id] = told
     for place, here in by_place.items():
         try:
             images = _images_of(Path(place))
@@ -73,6 +88,16 @@ def _place(row: Row, results: Path) -> str | None:
         return str(source.path)
     converted = results / "images" / row.image_id / "image.ome.zarr"
     return str(converted) if converted.exists() else None
+
+
+def _told_size(row: Row) -> ImageSize | None:
+    """Return what the sample sheet says of the size of a remote image, if it is complete."""
+    sizes = [row.free.get(f"size_{axis}", "") for axis in "tczyx"]
+    dtype = row.free.get("dtype", "")
+    if dtype not in _PIXEL_TYPES or not all(size.isdecimal() and int(size) for size in sizes):
+        return None
+    t, c, z, y, x = (int(size) for size in sizes)
+    return ImageSize(shape=(t, c, z, y, x), dtype=dtype)
 
 
 def _images_of(path: Path) -> Mapping[str, ImageMetadata]:
