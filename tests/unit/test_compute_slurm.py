@@ -113,11 +113,21 @@ def test_what_no_node_can_meet_is_refused(slurm: Path) -> None:
     assert "--partition=long" in (slurm / "asked").read_text().splitlines()[-1]
 
 
-def test_what_only_nodes_could_meet_that_are_down_may_wait_for_them(slurm: Path, caplog) -> None:
+@pytest.mark.parametrize("partition", [["--partition=long"], []])
+def test_what_only_nodes_could_meet_that_are_down_may_wait_for_them(
+    slurm: Path, caplog, partition: list[str]
+) -> None:
     (slurm / "sbatch.fails").write_text(TOO_MUCH)
-    (slurm / "sinfo.says").write_text("2\n")
-    check_submission(REQUEST, "the jobs", "Change them.")
+    (slurm / "sinfo.says").write_text("long* 2\n")
+    check_submission(partition, "the jobs", "Change them.")
     assert "some nodes are down" in caplog.text
+
+
+def test_nodes_of_other_partitions_that_are_down_are_no_excuse(slurm: Path) -> None:
+    (slurm / "sbatch.fails").write_text(TOO_MUCH)
+    (slurm / "sinfo.says").write_text("fragile 2\nlong* 0\n")
+    with pytest.raises(ConfigurationError, match="rejects the jobs"):
+        check_submission([], "the jobs", "Change them.")
 
 
 def test_without_slurm_its_command_is_missed(

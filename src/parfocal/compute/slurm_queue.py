@@ -108,8 +108,10 @@ def check_submission(options: Sequence[str], jobs: str, remedy: str) -> None:
 def _any_down(options: Sequence[str]) -> bool:
     """Tell whether nodes that a job could go to take none now, but may again."""
     partitions = [option for option in options if option.startswith("--partition=")]
-    told = _run("sinfo", "--noheader", f"--states={_DOWN}", "--format=%D", *partitions)
-    return any(count.strip() not in ("", "0") for count in told.splitlines())
+    told = _run("sinfo", "--noheader", f"--states={_DOWN}", "--format=%P %D", *partitions)
+    rows = [line.split() for line in told.splitlines() if line.strip()]
+    # Without one it is the default, which is marked.
+    return any(count != "0" and (partitions or name.endswith("*")) for name, count in rows)
 
 
 def job_states(name: str) -> dict[str, str]:
