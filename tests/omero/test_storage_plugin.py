@@ -206,9 +206,12 @@ def snakemake(folder: Path, **config: object) -> subprocess.CompletedProcess[str
 
 
 def test_a_workflow_reads_images_and_stores_its_result(
-    logged_in: str, alice, dataset: int, image, tmp_path: Path
+    logged_in: str, alice, dataset: int, image, tmp_path: Path, monkeypatch
 ) -> None:
     number, pixels = image
+    session = alice.c.getSessionId()
+    monkeypatch.setenv("OMERO_SESSION", session)
+    monkeypatch.delenv("OMERO_PASSWORD")
     (tmp_path / "Snakefile").write_text(SNAKEFILE, "utf-8")
     (tmp_path / "sum.py").write_text(SUMMING, "utf-8")
     config = {
@@ -224,9 +227,7 @@ def test_a_workflow_reads_images_and_stores_its_result(
     assert b"".join(found.getFileInChunks()) == f"{pixels.sum(dtype=np.uint64)}\n".encode()
     fetched = primary_path(tmp_path / "fetched" / str(number))
     np.testing.assert_array_equal(pixels_of(fetched), pixels)
-    assert (
-        "INFO:snakemake" not in done.stderr
-    )  # nothing is told twice
+    assert "INFO:snakemake" not in done.stderr  # nothing is told twice
 
     again = snakemake(tmp_path, **config)
     assert "Nothing to be done" in again.stderr, again.stderr
@@ -237,3 +238,9 @@ def test_a_workflow_reads_images_and_stores_its_result(
     third = snakemake(tmp_path, **config)
     assert third.returncode == 0, third.stderr
     assert "rule sum" in third.stderr
+
+    told = "".join(run.stdout + run.stderr for run in (done, again, third))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert session not in told
+    assert not [path for path in files if session.encode() in path.read_bytes()]
+    assert alice.keepAlive()  # a session that was joined goes on
