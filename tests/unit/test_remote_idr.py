@@ -1,6 +1,7 @@
 """The Image Data Resource, replayed by a server that answers as its web interface does."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ PROJECT = {"@id": 501, "Name": "idr0062-blin-nuclearsegmentation/experimentA"}
 SCREEN = {"@id": 3, "Name": "idr0001-graml-sysgro/screenA"}
 OTHER = {"@id": 502, "Name": "idr0062-blin-nuclearsegmentation/experimentB"}
 SIZES = {"SizeT": 1, "SizeC": 2, "SizeZ": 3, "SizeY": 30, "SizeX": 20}
+PIXELS = SIZES | {"Type": {"value": "uint16"}}
 
 
 def image(number, name, **more):
-    return {"@id": number, "Name": name, "Pixels": dict(SIZES), "omero:series": 0} | more
+    return {"@id": number, "Name": name, "Pixels": dict(PIXELS), "omero:series": 0} | more
 
 
 def zarr(path, shape=(1, 2, 3, 30, 20), seed=0):
@@ -124,6 +126,7 @@ def resource(tmp_path, monkeypatch):
     with serve(tmp_path / "site") as web:
         resource = Idr(web)
         web.answer = resource.answer
+        monkeypatch.setitem(sys.modules, "omero", None)  # as if omero-py were not installed
         monkeypatch.setenv(idr.URL_VARIABLE, web.url)
         monkeypatch.setenv(idr_places.STORE_VARIABLE, f"{web.url}/store/idr")
         monkeypatch.setenv(idr_places.FILES_VARIABLE, f"{web.url}/files/IDR")
@@ -162,6 +165,7 @@ def test_a_study_is_its_experiments_datasets_and_images(resource, tmp_path):
     assert rows[0].free["dataset"] == "Blastocysts"
     assert rows[0].free["project"] == PROJECT["Name"]
     assert [rows[0].free[f"size_{axis}"] for axis in "tczyx"] == ["1", "2", "3", "30", "20"]
+    assert rows[0].free["dtype"] == "uint16"
     assert len({row.image_id for row in rows}) == 2
 
 
@@ -311,7 +315,13 @@ def test_what_is_published_nowhere_is_told_with_what_was_tried(
     resource.objects["images/6001240"] = image(6001240, "x", **{"omero:series": series})
     with pytest.raises(InputError, match=told) as caught:
         fetch(tmp_path, "idr:image/6001240")
-    assert caught.value.remedy
+    assert "parfocal[omero]" in caught.value.remedy
+
+
+def test_a_part_of_what_is_published_nowhere_is_not_read_from_a_server(resource, tmp_path):
+    with pytest.raises(InputError, match="tells no original file") as caught:
+        fetch(tmp_path, "idr:image/6001240", level=1)
+    assert "whole image" in caught.value.remedy
 
 
 @pytest.mark.parametrize("source", ["idr:idr0062", "idr:plate/2551", "idr:dataset/300"])

@@ -70,7 +70,7 @@ class Connection(Closing):
     ) -> None:
         load_omero()
         self.server = server
-        self._credentials = credentials
+        self.credentials = credentials
         self._patience_s = _patience_s() if patience_s is None else patience_s
         self._lock = threading.RLock()
         self._session: OmeroSession | None = None
@@ -206,7 +206,7 @@ class Connection(Closing):
         if self._pid != os.getpid():
             self._pid, self._session = os.getpid(), None
         if self._session is None:
-            credentials = self._credentials or find_credentials(self.server)
+            credentials = self.credentials or find_credentials(self.server)
             self._session = open_session(self.server, credentials)
             self._session.use_group(self._group_id)
         return self._session
@@ -235,22 +235,27 @@ class Connection(Closing):
         time.sleep(wait_s)
 
 
-_SHARED: dict[tuple[int, OmeroServer], Connection] = {}
+_SHARED: dict[tuple[int, OmeroServer, Credentials | None], Connection] = {}
 
 
-def connect(server: OmeroServer) -> Connection:
+def connect(server: OmeroServer, credentials: Credentials | None = None) -> Connection:
     """Return the connection of this process to `server`, which is kept until the process ends.
 
     So that many images in one process need one login. Do not close it.
+
+    Parameters
+    ----------
+    server, credentials
+        As for `Connection`.
 
     Raises
     ------
     InputError
         If omero-py is not installed.
     """
-    key = (os.getpid(), server)
+    key = (os.getpid(), server, credentials)
     if key not in _SHARED:
-        _SHARED[key] = Connection(server)
+        _SHARED[key] = Connection(server, credentials)
     return _SHARED[key]
 
 

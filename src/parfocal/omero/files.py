@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +22,13 @@ _SHA1 = "SHA1-160"
 
 
 def download_file(
-    connection: Connection, file_id: int, path: Path, *, size_bytes: int, sha1: str | None
+    connection: Connection,
+    file_id: int,
+    path: Path,
+    *,
+    size_bytes: int,
+    sha1: str | None,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write an original file of the server to `path`.
 
@@ -37,6 +44,8 @@ def download_file(
         Its size.
     sha1 : str or None
         Its checksum in hex digits, compared if given.
+    progress : callable, optional
+        Called with how many bytes have come so far.
 
     Raises
     ------
@@ -64,6 +73,8 @@ def download_file(
                         target.write(piece)
                         digest.update(piece)
                         done += len(piece)
+                        if progress:
+                            progress(done)
                 finally:
                     _close(store)
 

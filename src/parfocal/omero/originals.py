@@ -111,8 +111,18 @@ def download_originals(
     for file in files:
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        download_file(connection, file.id, path, size_bytes=file.size_bytes, sha1=file.sha1)
+
+        def tell(come: int, before: int = done) -> None:
+            progress(before + come, total)
+
+        download_file(
+            connection,
+            file.id,
+            path,
+            size_bytes=file.size_bytes,
+            sha1=file.sha1,
+            progress=tell,
+        )
         done += file.size_bytes
-        progress(done, total)
         paths.append(path)
     return paths

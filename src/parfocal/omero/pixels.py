@@ -17,6 +17,7 @@ from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.image import ImageMetadata
 from parfocal.models.omero_server import OmeroServer
 from parfocal.omero.connection import Connection
+from parfocal.omero.credentials import Credentials
 from parfocal.omero.images import OmeroImage
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class OmeroPixels(Closing):
     connections : int, optional
         How many connections read at once; by default what ``PARFOCAL_OMERO_CONNECTIONS`` says,
         or 4.
+    credentials : Credentials, optional
+        Who logs in; by default what `find_credentials` finds.
 
     Attributes
     ----------
@@ -61,15 +64,20 @@ class OmeroPixels(Closing):
     """
 
     def __init__(
-        self, server: OmeroServer, image: OmeroImage, connections: int | None = None
+        self,
+        server: OmeroServer,
+        image: OmeroImage,
+        connections: int | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
+        where = f"{server.uri}/image/{image.id}"
         if image.metadata is None or image.pixels_id is None:
             what = "The pixels of this image cannot be read from the OMERO server"
-            where = f"{server.uri}/image/{image.id}"
             raise InputError(what, where=where, found=image.refused)
         self.metadata: ImageMetadata = image.metadata
-        self._where = f"{server.uri}/image/{image.id}"
+        self._where = where
         self._server = server
+        self._credentials = credentials
         self._pixels_id: int = image.pixels_id
         self._mine = threading.local()
         self._readers: list[_Reader] = []
@@ -150,7 +158,9 @@ class OmeroPixels(Closing):
         """Return what this thread reads with."""
         reader: _Reader | None = getattr(self._mine, "reader", None)
         if reader is None:
-            reader = self._mine.reader = _Reader(Connection(self._server), self._pixels_id)
+            reader = self._mine.reader = _Reader(
+                Connection(self._server, self._credentials), self._pixels_id
+            )
             with self._lock:
                 self._readers.append(reader)
         return reader

@@ -70,11 +70,15 @@ class FetchImageParams(Parameters):
         description="Part of an OME-Zarr to fetch, [start, stop] along axes, in pixels of the "
         "level; null for the whole.",
     )
-
     pixels: PixelOrigin = Field(
         default="auto",
         description="Of images on OMERO servers: the original file, the raw pixels, or the file "
         "where it holds this image alone and can be read, else the pixels.",
+    )
+    attachments: bool = Field(
+        default=False,
+        description="Whether to fetch the files that are attached to an image on an OMERO server "
+        "too, and its tables as Parquet.",
     )
 
     @model_validator(mode="after")
@@ -112,7 +116,9 @@ def run(
     if part or not isinstance(source, _GONE_ON_WITH):
         remove_tree(folder)
     folder.mkdir(exist_ok=True)
-    manifest = _fetcher(source)(source, Order(text, folder, part, context, params.pixels))
+    manifest = _fetcher(source)(
+        source, Order(text, folder, part, context, params.pixels, params.attachments)
+    )
     write_json(folder / MANIFEST_NAME, manifest.model_dump(exclude_none=True))
     context.details["bytes"] = sum(file.size_bytes for file in manifest.files)
 

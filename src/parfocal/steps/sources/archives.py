@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.manifest import Manifest
-from parfocal.models.source import BiaSource, HttpSource, IdrSource
+from parfocal.models.omero_server import parse_omero_server
+from parfocal.models.source import BiaSource, HttpSource, IdrSource, OmeroSource
+from parfocal.steps.sources.omero import fetch_omero
 from parfocal.steps.sources.order import Order
 from parfocal.steps.sources.remote import fetch_remote
 
 if TYPE_CHECKING:
     from parfocal.remote.idr_places import IdrPlaces
 
-__all__ = ["fetch_bia", "fetch_idr"]
+__all__ = ["OMERO_VARIABLE", "fetch_bia", "fetch_idr"]
 
+OMERO_VARIABLE = "PARFOCAL_IDR_OMERO_URL"
+
+_OMERO = "omero+wss://idr.openmicroscopy.org/omero-ws"
 _LIST = "Let 'parfocal list-images' write a row for each image in it."
 
 
@@ -39,14 +45,15 @@ def fetch_bia(source: BiaSource, order: Order) -> Manifest:
 
 
 def fetch_idr(source: IdrSource, order: Order) -> Manifest:
-    """Download an image of the IDR: its OME-Zarr, or else its original file.
+    """Download an image of the IDR: its OME-Zarr, else its original file, else its pixels.
 
     Raises
     ------
     ConfigurationError
         If it is not one image.
     InputError
-        If the IDR has it not, or neither OME-Zarr nor file of it is published.
+        If the IDR has it not, or neither OME-Zarr nor file of it is published and omero-py is
+        not installed.
     RemoteError, VerificationError
         As `fetch_remote`.
     """
@@ -68,12 +75,33 @@ def fetch_idr(source: IdrSource, order: Order) -> Manifest:
         _empty(order)
         told = f"{places.file.url} holds {count} images"
         places = dataclasses.replace(places, tried=(*places.tried, told))
-    raise _unpublished(source, places)
+    return _fetch_from_server(source, places, order)
 
 
-def _unpublished(source: IdrSource, places: IdrPlaces) -> InputError:
+def _fetch_from_server(source: IdrSource, places: IdrPlaces, order: Order) -> Manifest:
+    """Read the pixels from the OMERO server of the IDR, where all may log in."""
+    from parfocal.omero.credentials import Credentials
+    from parfocal.omero.loading import load_omero
+
+    if order.part:
+        raise _unpublished(source, places, "Fetch the whole image: its pixels are on a server.")
+    try:
+        load_omero()
+    except InputError as error:
+        remedy = "Install omero-py, to read its pixels: pip install 'parfocal[omero]'."
+        raise _unpublished(source, places, remedy) from error
+    server = parse_omero_server(os.environ.get(OMERO_VARIABLE) or _OMERO)
+    image = OmeroSource(server, "image", int(source.id))
+    order.context.details["resolved"] = image.uri
+    order.context.warn(f"{source.uri} is published nowhere, and read from {server.uri}")
+    _empty(order)
+    if order.pixels == "auto":
+        order = dataclasses.replace(order, pixels="raw")
+    return fetch_omero(image, order, Credentials("public", "public", "the IDR"))
+
+
+def _unpublished(source: IdrSource, places: IdrPlaces, remedy: str) -> InputError:
     what = "The image is published neither as OME-Zarr nor as a file of its own"
-    remedy = "List the file by its URL, and choose the image by its series."
     found = "; ".join(places.tried) or "nothing"
     return InputError(what, where=source.uri, found=found, remedy=remedy)
 

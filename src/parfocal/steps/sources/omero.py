@@ -16,6 +16,7 @@ from parfocal.steps.sources.part import refuse_part
 
 if TYPE_CHECKING:
     from parfocal.omero.connection import Connection
+    from parfocal.omero.credentials import Credentials
     from parfocal.omero.images import OmeroImage
     from parfocal.omero.listing import ListedImage
     from parfocal.omero.originals import OriginalFile
@@ -25,6 +26,9 @@ __all__ = ["fetch_omero", "list_omero_images"]
 
 DESCRIPTION_NAME = "omero.json"
 """What the server says about the image besides its pixels, in the folder of originals."""
+
+ATTACHED = "attachments"
+"""The folder of the files that are attached to it."""
 
 ORIGINALS = "files"
 """The folder of the files that the image was imported from."""
@@ -70,10 +74,22 @@ def _found(listed: ListedImage, source: OmeroSource) -> FoundImage:
     return FoundImage(place.uri, name, listed.plate, listed.well, listed.field, columns)
 
 
-def fetch_omero(source: OmeroSource, order: Order) -> Manifest:
+def fetch_omero(
+    source: OmeroSource, order: Order, credentials: Credentials | None = None
+) -> Manifest:
     """Download the original file of an image, or write its raw pixels as OME-Zarr.
 
-    What the server says about the image lies beside it, in ``omero.json``.
+    What the server says about the image lies beside it, in ``omero.json``, and what is attached
+    to it in a folder, if that is asked for.
+
+    Parameters
+    ----------
+    source : OmeroSource
+        The image.
+    order : Order
+        What is to be fetched.
+    credentials : Credentials, optional
+        Who logs in; by default what the environment or a session file says.
 
     Raises
     ------
@@ -86,7 +102,6 @@ def fetch_omero(source: OmeroSource, order: Order) -> Manifest:
         If the server does not answer, breaks off, or sends other bytes than it tells.
     """
     from parfocal.omero.connection import connect
-    from parfocal.omero.description import describe
     from parfocal.omero.images import read_image
 
     if source.kind != "image":
@@ -95,14 +110,30 @@ def fetch_omero(source: OmeroSource, order: Order) -> Manifest:
         raise ConfigurationError(what, where=order.text, remedy=remedy)
     if order.part:
         raise refuse_part(order.text)
-    connection = connect(source.server)
+    connection = connect(source.server, credentials)
     image = read_image(connection, source.id)
     order.context.warn_of("thing(s) are said in a unit that has no length or time", image.unknown)
-    manifest = _fetch_original(connection, image, order) or _fetch_raw(source, image, order)
-    path = order.folder / DESCRIPTION_NAME
-    write_json(path, describe(connection, image))
-    entry = entry_of(path, DESCRIPTION_NAME, order.context)
-    return manifest.model_copy(update={"files": (*manifest.files, entry)})
+    manifest = _fetch_original(connection, image, order) or _fetch_raw(connection, image, order)
+    names = [DESCRIPTION_NAME, *_describe(connection, image, order)]
+    entries = [entry_of(order.folder / name, name, order.context) for name in names]
+    return manifest.model_copy(update={"files": (*manifest.files, *entries)})
+
+
+def _describe(connection: Connection, image: OmeroImage, order: Order) -> list[str]:
+    """Write down what the server says; return the names of what was attached and has come."""
+    from parfocal.omero.attached_files import download_attached
+    from parfocal.omero.description import describe
+
+    described = describe(connection, image)
+    fetched: dict[int, str] = {}
+    if order.attachments:
+        folder = order.folder / ATTACHED
+        fetched = download_attached(connection, described["annotations"], folder)
+        for annotation in described["annotations"]:
+            if annotation["id"] in fetched:
+                annotation["path"] = f"{ATTACHED}/{fetched[annotation['id']]}"
+    write_json(order.folder / DESCRIPTION_NAME, described)
+    return [f"{ATTACHED}/{name}" for name in fetched.values()]
 
 
 def _fetch_original(connection: Connection, image: OmeroImage, order: Order) -> Manifest | None:
@@ -174,13 +205,14 @@ def _manifest(files: list[OriginalFile], series: str | None, order: Order) -> Ma
     return Manifest(source=order.text, files=tuple(entries), primary=names[0], series=series)
 
 
-def _fetch_raw(source: OmeroSource, image: OmeroImage, order: Order) -> Manifest:
+def _fetch_raw(connection: Connection, image: OmeroImage, order: Order) -> Manifest:
     from parfocal.images import write_ome_zarr
     from parfocal.omero.pixels import OmeroPixels
 
-    name = f"{source.name}.ome.zarr"
+    name = f"image-{image.id}.ome.zarr"
     context = order.context
-    with OmeroPixels(source.server, image) as pixels:
+    credentials = connection.credentials
+    with OmeroPixels(connection.server, image, credentials=credentials) as pixels:
         write_ome_zarr(
             order.folder / name,
             pixels.metadata,

@@ -53,6 +53,8 @@ class Order:
         Of the step.
     pixels : {'auto', 'original', 'raw'}
         From where pixels of an OMERO server are taken.
+    attachments : bool
+        Whether files that are attached to an image there come along.
     """
 
     text: str
@@ -60,3 +62,4 @@ class Order:
     part: Part
     context: Context
     pixels: PixelOrigin = "auto"
+    attachments: bool = False
