@@ -229,17 +229,18 @@ async def _fetch_chunks(
     absent = dict.fromkeys((grid.path for grid in tree.grids), 0)
     total = sum(len(grid) for grid in tree.grids)
     queue = _keys(tree.grids)
-    made: set[Path] = set()
+    made: set[str] = set()
     done = 0
 
     async def work() -> None:
         nonlocal done
         for grid, key in queue:
-            path = root / key
-            if path.parent not in made:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                made.add(path.parent)
-            known = resumed and _is_there(path)
+            path = f"{root}/{key}"
+            folder = path.rpartition("/")[0]
+            if folder not in made:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                made.add(folder)
+            known = resumed and _is_there(Path(path))
             if not known and await tree.site.download(key, path) is None:
                 absent[grid.path] += 1
             done += 1

@@ -95,7 +95,7 @@ class Partial:
 
     Parameters
     ----------
-    path : Path
+    path : path-like
         Where to; the file gets this name when it is whole.
     algorithms : sequence of str
         Which digests to take of it, by their names in hashlib.
@@ -103,11 +103,13 @@ class Partial:
         The note of a folder with this file alone: what has come is gone on with later.
     """
 
-    def __init__(self, path: Path, algorithms: Sequence[str], kept: Kept | None = None) -> None:
-        self._path = path
-        self._draft = f"{path}{DRAFT}"
-        if len(path.name) > _LONGEST_NAME:
-            self._draft = str(path.with_name(f"{path.name[:_LONGEST_NAME]}{DRAFT}"))
+    def __init__(
+        self, path: str | os.PathLike[str], algorithms: Sequence[str], kept: Kept | None = None
+    ) -> None:
+        # As text, since a Path costs more than all else for a small chunk.
+        self._path = os.fspath(path)
+        folder, _, name = self._path.rpartition("/")
+        self._draft = f"{folder}/{name[:_LONGEST_NAME]}{DRAFT}" if folder else f"{name}{DRAFT}"
         self._kept = kept
         self.size: int | None = None
         self.etag: str | None = None
@@ -201,6 +203,6 @@ class Partial:
         """Give the file its name, and return what came; an empty file is there too."""
         if not self.received:
             self.add(b"")
-        os.replace(self._draft, self._path)  # noqa: PTH105, a Path would cost more than that
+        os.replace(self._draft, self._path)  # noqa: PTH105
         digests = {name: digest.hexdigest() for name, digest in self._digests.items()}
         return Download(self.received, self.etag, digests)
