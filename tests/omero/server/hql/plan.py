@@ -85,6 +85,30 @@ class Plan:
         if self._pending:
             message = f"Invalid path in {self._pending[0]}"
             raise HqlError(message)
+        self._joined = self._implicit_joins(query)
+
+    def _implicit_joins(self, query: Query) -> list[Callable[[Row], Any]]:
+        """Return the ways to the objects that dotted names lead through.
+
+        Hibernate joins each of them, and the join is an inner one: a row that has none is lost.
+        """
+        clauses = (query.items or (), query.where, query.group, query.having, query.order)
+        names = {path.parts for path in _paths(clauses)}
+        prefixes = {parts[:end] for parts in names for end in range(1, len(parts))}
+        through = {parts[:-1] for parts in names | prefixes if parts[-1] != "id"}
+        joined = []
+        for parts in sorted(through - {()}):
+            alias = parts[0] in self.scope.slots
+            if (alias and len(parts) == 1) or not (alias or subfield(self._root, parts[0])):
+                continue
+            typed = self.scope.resolve(parts)
+            if isinstance(typed.type, Kind) and not typed.many:
+                joined.append(typed.get)
+        return joined
+
+    @property
+    def _root(self) -> Any:
+        return self.scope.types[self.scope.first]
 
     def rows(self, outer: Row) -> list[Row]:
         """Return the rows that the conditions let through."""
@@ -94,6 +118,8 @@ class Plan:
             rows = [row + values for row in rows for values in expand(row)]
             for condition in filters:
                 rows = [row for row in rows if condition(row)]
+        for get in self._joined:
+            rows = [row for row in rows if get(row) is not None]
         return rows
 
     def _add_range(self, each: Range) -> None:
@@ -234,3 +260,16 @@ def _aliases(expression: Any, declared: frozenset[str]) -> set[str]:
         parts = tuple(getattr(expression, each.name) for each in fields(expression))
         return _aliases(parts, declared)
     return set()
+
+
+def _paths(expression: Any) -> Iterator[Path]:
+    """Return the dotted names of an expression, without those of queries within it."""
+    if isinstance(expression, Path):
+        yield expression
+        yield from _paths(expression.index)
+    elif isinstance(expression, tuple):
+        for part in expression:
+            yield from _paths(part)
+    elif is_dataclass(expression) and not isinstance(expression, Sublist):
+        for each in fields(expression):
+            yield from _paths(getattr(expression, each.name))
