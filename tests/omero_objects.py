@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import omero.model
 import omero.sys
 from omero.rtypes import rstring, unwrap
@@ -19,6 +20,7 @@ __all__ = [
     "reference",
     "save",
     "tag",
+    "upload_image",
 ]
 
 
@@ -93,3 +95,11 @@ def projection(gateway: Any, query: str, **parameters: Any) -> list[Any]:
     rows = gateway.c.sf.getQueryService().projection(query, bound, context(-1))
     plain = [[unwrap(value) for value in row] for row in rows]
     return [row[0] if len(row) == 1 else row for row in plain]
+
+
+def upload_image(gateway: Any, name: str = "cells", parent: Any = None) -> int:
+    """Make an image (T2, C1, Z2, Y24, X32) in a dataset, by default a new one; return its id."""
+    number = parent or save(gateway, dataset()).id.val
+    planes = (np.full((24, 32), value, "u2") for value in range(4))
+    within = gateway.getObject("Dataset", number)
+    return int(gateway.createImageFromNumpySeq(planes, name, 2, 1, 2, dataset=within).getId())

@@ -120,6 +120,14 @@ def connection(logged_in: str) -> Any:
     return connect_parfocal(parse_omero_server(logged_in))
 
 
+@pytest.fixture
+def target(alice: Any, logged_in: str) -> str:
+    """The URI of an image of alice's in a dataset: (T2, C1, Z2, Y24, X32)."""
+    from omero_objects import upload_image
+
+    return f"{logged_in}/image/{upload_image(alice)}"
+
+
 def connect(server: RealServer, user: str, group: str | None = None) -> Any:
     """Return a gateway of omero-py, logged in."""
     from omero.gateway import BlitzGateway

@@ -21,7 +21,8 @@ class RevertAnnotationsParams(Parameters):
 
     all_runs: bool = Field(
         default=False,
-        description="Whether to remove what earlier runs of this results folder added, too.",
+        description="Whether to remove what earlier runs of this results folder added, too, also "
+        "from objects that are not in the plan.",
     )
     remove_edited: bool = Field(
         default=False,
@@ -40,7 +41,7 @@ def run(
     Raises
     ------
     InputError
-        If a target is gone, or something may not be deleted.
+        If something may not be deleted.
     RemoteError
         If a server fails; the next call goes on.
     """

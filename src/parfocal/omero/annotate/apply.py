@@ -13,11 +13,11 @@ from parfocal.models.annotation_entries import PlannedEntry, Rois, Table, Tag
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token
-from parfocal.omero.annotate.making import Maker
+from parfocal.omero.annotate.making import Common, Maker
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import edited, find_lost, undo
 from parfocal.omero.annotate.targets import Place, find_places
-from parfocal.omero.annotate.texts import tag_links, tags_called
+from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
 from parfocal.omero.connection import Connection
 
 __all__ = ["Applied", "apply_plan"]
@@ -106,7 +106,14 @@ def apply_plan(
         target.target: _plan_work(target, owned[target.target], lost) for target in plan.targets
     }
     _respect(works, changed, context, overwrite=overwrite_edited)
-    writer = _Writer(connection, journal, materials, plan.run_id, context)
+    common = _common(journal, works, places, lost)
+    strangers = [target for target in journal.targets if target not in owned]
+    context.warn_of(
+        "target(s) of earlier plans are not in this one, and stay as they are: see the parameter "
+        "all_runs of revert-annotations",
+        strangers,
+    )
+    writer = _Writer(connection, journal, materials, plan.run_id, context, common)
     done: dict[str, Applied] = {}
     for number, target in enumerate(plan.targets, 1):
         place = places[target.target]
@@ -191,11 +198,12 @@ class _Writer:
         materials: Materials,
         run_id: str,
         context: Context,
+        common: Common,
     ) -> None:
         self._connection = connection
         self._journal = journal
         self._run_id = run_id
-        self._maker = Maker(connection, materials, context.scratch, {}, _our_tags(journal))
+        self._maker = Maker(connection, materials, context.scratch, common)
 
     def write(self, target: Target, place: Place, work: _Work) -> Applied:
         """Bring one target to what the plan says."""
@@ -235,8 +243,23 @@ class _Writer:
             return owned
         links = [link for link, _ in tag_links(self._connection, entry.name, place)]
         tags = tags_called(self._connection, entry.name, place.group_id)
-        return replace(owned, tag=entry.name, links=tuple(links), tags=tuple(tags))
+        owned = replace(owned, tag=entry.name, links=tuple(links), tags=tuple(tags))
+        if entry.tag_set is None:
+            return owned
+        sets = tag_sets_called(self._connection, entry.tag_set, place.group_id)
+        return replace(owned, tag_set=entry.tag_set, sets=tuple(sets))
 
 
-def _our_tags(journal: Journal) -> set[int]:
-    return {tag for owned in journal.all() for tag in owned.objects.get("TagAnnotation", ())}
+def _common(
+    journal: Journal, works: Mapping[str, _Work], places: Mapping[str, Place], lost: set[str]
+) -> Common:
+    """Return what there is that more targets may share: tags, and files that stay."""
+    common = Common()
+    going = {owned.token for work in works.values() for owned in work.drop}
+    for owned in journal.all():
+        common.add_tag(owned.objects)
+        stays = owned.finished and owned.token not in going | lost
+        if owned.kind == "file" and owned.target in places and stays:
+            key = (owned.content, places[owned.target].group_id)
+            common.files[key] = owned.objects["FileAnnotation"][0]
+    return common

@@ -21,6 +21,7 @@ TAG_SET = "TagSet"
 _MARK = "parfocal:"
 _LINKED = ("Image", "Dataset", "Project", "Well", "Plate", "Screen")
 _HELD = "select l.child.id from {}AnnotationLink l where l.child.id in (:ids)"
+_OF_FILE = "select a.file.id from FileAnnotation a where a.file.id in (:ids)"
 _IN_SET = "select l.parent.id from AnnotationAnnotationLink l where l.parent.id in (:ids)"
 _THERE = "select o.id from {} o where o.id in (:ids)"
 _PART = 5_000
@@ -128,9 +129,13 @@ def _sorted(objects: Objects) -> Iterator[tuple[str, Sequence[int]]]:
 
 
 def _held_by_others(connection: Connection, kind: str, ids: Sequence[int]) -> Iterator[int]:
-    """Yield the annotations that something else has still; our links are gone by now."""
-    queries = [_HELD.format(holder) for holder in _LINKED] if kind == "Annotation" else []
-    for query in [_IN_SET] if kind == TAG_SET else queries:
+    """Yield what something else has still; our links and annotations are gone by now."""
+    queries = {
+        "Annotation": [_HELD.format(holder) for holder in _LINKED],
+        "OriginalFile": [_OF_FILE],
+        TAG_SET: [_IN_SET],
+    }
+    for query in queries.get(kind, ()):
         for part in in_parts(ids):
             for (number,) in connection.call(partial(project, query=query, ids=part)):
                 yield int(number)

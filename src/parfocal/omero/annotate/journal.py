@@ -22,6 +22,8 @@ __all__ = ["Journal", "Objects", "Owned", "new_token"]
 Objects = Mapping[str, Sequence[int]]
 """Ids of objects on the server by their kinds, such as ``{"MapAnnotation": [7]}``."""
 
+_BEFORE = ("links", "tags", "sets")
+
 
 def new_token() -> str:
     """Return a name for what is about to be made, which the server shows it by."""
@@ -42,10 +44,10 @@ class Owned:
         Of the entry, as in the plan.
     run_id : str
         Of the run whose plan it was.
-    tag : str
-        Name of the tag, which has no token of ours; empty of all other kinds.
-    links, tags : tuple of int
-        Links of this user to tags of that name, and such tags, that were there before.
+    tag, tag_set : str
+        Names of the tag and its set, which have no token of ours; empty of all other kinds.
+    links, tags, sets : tuple of int
+        Links of this user to tags of that name, such tags, and sets, that were there before.
     objects : Objects
         What it has; empty of one that was begun and not finished.
     said : str
@@ -61,8 +63,10 @@ class Owned:
     content: str
     run_id: str
     tag: str = ""
+    tag_set: str = ""
     links: tuple[int, ...] = ()
     tags: tuple[int, ...] = ()
+    sets: tuple[int, ...] = ()
     objects: Objects = field(default_factory=dict)
     said: str = ""
     finished: bool = False
@@ -87,6 +91,11 @@ class Journal:
         self._owned: dict[str, Owned] = {}
         self._sound = 0
         self._read()
+
+    @property
+    def targets(self) -> list[str]:
+        """All targets that there is something on."""
+        return list(dict.fromkeys(owned.target for owned in self._owned.values()))
 
     def of(self, target: str) -> list[Owned]:
         """Return what there is on a target, in the order in which it was begun."""
@@ -158,7 +167,7 @@ class Journal:
 
     def _apply(self, change: Mapping[str, Any]) -> None:
         if "begin" in change:
-            known = {name: tuple(change["begin"][name]) for name in ("links", "tags")}
+            known = {name: tuple(change["begin"][name]) for name in _BEFORE}
             owned = Owned(**change["begin"] | known)
             self._owned[owned.token] = owned
         elif "made" in change:
@@ -171,8 +180,8 @@ class Journal:
 
 
 def _plain(owned: Owned) -> dict[str, Any]:
-    names = ("token", "target", "entry_id", "kind", "content", "run_id", "tag", "links", "tags")
-    return {name: getattr(owned, name) for name in names}
+    names = ("token", "target", "entry_id", "kind", "content", "run_id", "tag", "tag_set")
+    return {name: getattr(owned, name) for name in (*names, *_BEFORE)}
 
 
 def _spans(ids: Sequence[int]) -> list[list[int]]:

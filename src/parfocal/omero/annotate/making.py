@@ -23,18 +23,27 @@ from parfocal.models.annotation_entries import (
 )
 from parfocal.omero.annotate.attached import new_file_annotation, upload_entry
 from parfocal.omero.annotate.deletion import TAG_SET
+from parfocal.omero.annotate.journal import Objects
 from parfocal.omero.annotate.label_images import datasets_of, write_label_image
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.regions import RoiIds, write_rois
 from parfocal.omero.annotate.tables import write_table
 from parfocal.omero.annotate.targets import Place
-from parfocal.omero.annotate.texts import find_tag, new_link, new_text, tag_links
+from parfocal.omero.annotate.texts import (
+    new_link,
+    new_tag,
+    new_tag_set,
+    new_text,
+    tag_links,
+    tag_sets_called,
+    tags_called,
+)
 from parfocal.omero.connection import Connection
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["Made", "Maker", "digest_of", "said_by"]
+__all__ = ["Common", "Made", "Maker", "digest_of", "said_by"]
 
 _ORDER = (FileAttachment, Rois, Table, LabelImage, Tag, KeyValues, Rating, Comment)
 """ROIs exist before the tables that name them."""
@@ -52,6 +61,32 @@ class Made:
         self.objects.setdefault(token, {}).setdefault(kind, []).append(number)
 
 
+@dataclass
+class Common:
+    """What several targets share, and what dies with the last of its links.
+
+    Attributes
+    ----------
+    files : dict
+        Annotations with files, by content and group.
+    tags : dict
+        Tags that were made for targets, and the sets that were made for them.
+    """
+
+    files: dict[tuple[str, int], int] = field(default_factory=dict)
+    tags: dict[int, set[int]] = field(default_factory=dict)
+
+    @property
+    def sets(self) -> set[int]:
+        """All those sets."""
+        return {number for sets in self.tags.values() for number in sets}
+
+    def add_tag(self, objects: Objects) -> None:
+        """Take in what was made for a tag."""
+        for tag in objects.get("TagAnnotation", ()):
+            self.tags.setdefault(tag, set()).update(objects.get(TAG_SET, ()))
+
+
 @dataclass(frozen=True)
 class _Pending:
     """A link that is to be saved, and what the link leads to, if that is new."""
@@ -59,7 +94,7 @@ class _Pending:
     token: str
     link: Any
     child: str = ""
-    extra: str = ""
+    parent: str = ""
 
 
 class Maker:
@@ -73,10 +108,8 @@ class Maker:
         The results.
     scratch : Path
         A folder for what is packed.
-    files : dict
-        Annotations with files that several targets share, by content and group.
-    our_tags : set of int
-        Tags that were made for targets.
+    common : Common
+        What several targets share.
     """
 
     def __init__(
@@ -84,14 +117,13 @@ class Maker:
         connection: Connection,
         materials: Materials,
         scratch: Path,
-        files: dict[tuple[str, int], int],
-        our_tags: set[int],
+        common: Common,
     ) -> None:
         self._connection = connection
         self._materials = materials
         self._scratch = scratch
-        self._files = files
-        self._our_tags = our_tags
+        self._common = common
+        self._new_sets: dict[str, Any] = {}
 
     def make(self, entries: Mapping[str, PlannedEntry], place: Place) -> Made:
         """Make entries, by their tokens, on one target.
@@ -105,6 +137,7 @@ class Maker:
             If the server fails or refuses, or the results do not fit the plan.
         """
         made = Made()
+        self._new_sets.clear()
         rois: dict[str, RoiIds] = {}
         pending: list[_Pending] = []
         order = sorted(entries.items(), key=lambda item: _ORDER.index(type(item[1])))
@@ -145,7 +178,7 @@ class Maker:
             datasets = datasets_of(connection, entry, place)
             return [_Pending(token, _dataset_link(dataset, number)) for dataset in datasets]
         if isinstance(entry, Tag):
-            return self._tag(token, entry, place)
+            return self._tag(token, entry, place, made)
         if isinstance(entry, KeyValues | Rating | Comment):
             made.said[token] = said_by(entry)
             annotation = new_text(entry, token)
@@ -157,23 +190,42 @@ class Maker:
         import omero
 
         key = (entry.content, place.group_id)
-        if key in self._files:
-            shared = omero.model.FileAnnotationI(self._files[key], False)
+        if key in self._common.files:
+            shared = omero.model.FileAnnotationI(self._common.files[key], False)
             return _Pending(token, new_link(place, shared), "FileAnnotation")
         path = self._materials.path(entry.file)
         file_id = upload_entry(self._connection, entry, path, token, self._scratch)
         annotation = new_file_annotation(file_id, entry.namespace, token)
         return _Pending(token, new_link(place, annotation), "FileAnnotation")
 
-    def _tag(self, token: str, entry: Tag, place: Place) -> list[_Pending]:
-        tag, *in_set = find_tag(self._connection, entry, place.group_id)
-        known = None if tag.id is None else tag.id.val
-        if known in [linked for _, linked in tag_links(self._connection, entry.name, place)]:
+    def _tag(self, token: str, entry: Tag, place: Place, made: Made) -> list[_Pending]:
+        """Link a tag: one that is there, the user's own first; or a new one."""
+        import omero
+
+        if tag_links(self._connection, entry.name, place):
             return []  # the user has linked it already
-        ours = known is None or known in self._our_tags
-        first = _Pending(token, new_link(place, tag), "TagAnnotation" if ours else "")
-        others = [_Pending(token, link, extra="" if link.parent.id else TAG_SET) for link in in_set]
-        return [first, *others]
+        if known := tags_called(self._connection, entry.name, place.group_id):
+            link = new_link(place, omero.model.TagAnnotationI(known[0], False))
+            for tag_set in sorted(self._common.tags.get(known[0], ())):
+                made.add(token, TAG_SET, tag_set)
+            ours = known[0] in self._common.tags
+            return [_Pending(token, link, "TagAnnotation" if ours else "")]
+        tag_set, ours = self._tag_set(entry, place)
+        tag, *in_set = new_tag(entry, tag_set)
+        first = _Pending(token, new_link(place, tag), "TagAnnotation")
+        return [first, *(_Pending(token, link, parent=TAG_SET if ours else "") for link in in_set)]
+
+    def _tag_set(self, entry: Tag, place: Place) -> tuple[Any, bool]:
+        """Return the set of a new tag, and whether it is made for targets."""
+        import omero
+
+        if entry.tag_set is None:
+            return None, False
+        if known := tag_sets_called(self._connection, entry.tag_set, place.group_id):
+            return omero.model.TagAnnotationI(known[0], False), known[0] in self._common.sets
+        if entry.tag_set not in self._new_sets:
+            self._new_sets[entry.tag_set] = new_tag_set(entry.tag_set)
+        return self._new_sets[entry.tag_set], True
 
     def _link(self, pending: Sequence[_Pending], made: Made) -> None:
         """Save all links in one transaction."""
@@ -187,8 +239,8 @@ class Maker:
                 made.add(each.token, kind, link.id.val)
             if each.child:
                 made.add(each.token, each.child, link.child.id.val)
-            if each.extra:
-                made.add(each.token, each.extra, link.parent.id.val)
+            if each.parent:
+                made.add(each.token, each.parent, link.parent.id.val)
 
     def remember(self, entries: Mapping[str, PlannedEntry], place: Place, made: Made) -> None:
         """Let later targets use the files and tags of this one."""
@@ -196,8 +248,8 @@ class Maker:
             objects = made.objects[token]
             if isinstance(entry, FileAttachment):
                 key = (entry.content, place.group_id)
-                self._files[key] = objects["FileAnnotation"][0]
-            self._our_tags |= set(objects.get("TagAnnotation", ()))
+                self._common.files[key] = objects["FileAnnotation"][0]
+            self._common.add_tag(objects)
 
 
 def _save(gateway: BlitzGateway, objects: list[Any]) -> list[Any]:

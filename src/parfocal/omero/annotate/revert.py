@@ -10,10 +10,12 @@ from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.deletion import delete_owned, existing
 from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.state import edited, undo
-from parfocal.omero.annotate.targets import Place, find_places
+from parfocal.omero.annotate.targets import Place, places_left
 from parfocal.omero.connection import Connection
 
 __all__ = ["Reverted", "revert_plan"]
+
+_ALL_GROUPS = -1
 
 
 @dataclass
@@ -49,7 +51,8 @@ def revert_plan(
     connection, plan, journal, context
         As for `apply_plan`.
     all_runs : bool
-        Whether to remove what earlier runs of this results folder added, too.
+        Whether to remove what earlier runs of this results folder added, too, also from targets
+        that are not in the plan.
     remove_edited : bool
         Whether to remove what somebody edited since.
 
@@ -61,11 +64,12 @@ def revert_plan(
     Raises
     ------
     InputError
-        If a target is gone, or something may not be deleted.
+        If something may not be deleted.
     RemoteError
         If the server fails.
     """
     names = [target.target for target in plan.targets]
+    names += [name for name in journal.targets if all_runs and name not in names]
     mine = {
         name: [
             each
@@ -74,7 +78,9 @@ def revert_plan(
         ]
         for name in names
     }
-    places = find_places(connection, [name for name in names if mine[name]])
+    places = places_left(connection, [name for name in names if mine[name]])
+    gone = [name for name in names if mine[name] and name not in places]
+    context.warn_of("target(s) are no longer on the server", gone)
     finished = [each for several in mine.values() for each in several if each.finished]
     changed = set() if remove_edited else set(edited(connection, finished))
     context.warn_of(
@@ -102,8 +108,9 @@ def _unlink(
     for name, several in going.items():
         if not several:
             continue
-        with connection.in_group(places[name].group_id):
-            undo(connection, journal, [each for each in several if not each.finished], places[name])
+        place = places.get(name)
+        with connection.in_group(place.group_id if place else _ALL_GROUPS):
+            undo(connection, journal, [each for each in several if not each.finished], place)
             for each in several:
                 links = {kind: ids for kind, ids in each.objects.items() if kind.endswith("Link")}
                 delete_owned(connection, links)
@@ -118,7 +125,7 @@ def _remove(
 ) -> None:
     if not finished:
         return
-    with connection.in_group(places[name].group_id):
+    with connection.in_group(places[name].group_id if name in places else _ALL_GROUPS):
         for each in finished:
             delete_owned(connection, each.objects)
         journal.forget([each.token for each in finished])

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from parfocal.omero.annotate.deletion import delete_owned, existing, find_marked
-from parfocal.omero.annotate.journal import Journal, Owned
+from parfocal.omero.annotate.deletion import TAG_SET, delete_owned, existing, find_marked
+from parfocal.omero.annotate.journal import Journal, Objects, Owned
 from parfocal.omero.annotate.making import digest_of
 from parfocal.omero.annotate.targets import Place, link_name
-from parfocal.omero.annotate.texts import tag_links
+from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts
 
@@ -25,7 +25,9 @@ _TEXT = "select a from {} a where a.id in (:ids)"
 _CHILDREN = "select l.id, l.child.id from {} l where l.id in (:ids)"
 
 
-def undo(connection: Connection, journal: Journal, begun: Iterable[Owned], place: Place) -> None:
+def undo(
+    connection: Connection, journal: Journal, begun: Iterable[Owned], place: Place | None
+) -> None:
     """Delete what was made for entries that were begun and not finished.
 
     Parameters
@@ -36,23 +38,55 @@ def undo(connection: Connection, journal: Journal, begun: Iterable[Owned], place
         Where they were begun.
     begun : iterable of Owned
         What was begun.
-    place : Place
-        The target.
+    place : Place, optional
+        The target, unless it is gone.
 
     Raises
     ------
     RemoteError, InputError
         If the server fails or refuses.
     """
-    for owned in begun:
-        delete_owned(connection, find_marked(connection, owned))
-        if owned.tag:
-            found = tag_links(connection, owned.tag, place)
-            new = [(link, tag) for link, tag in found if link not in owned.links]
-            tags = [tag for _, tag in new if tag not in owned.tags]
-            links = [link for link, _ in new]
-            delete_owned(connection, {link_name(place.source): links, "TagAnnotation": tags})
-        journal.forget([owned.token])
+    unfinished = list(begun)
+    found: dict[str, list[int]] = {}
+    for owned in unfinished:
+        _gather(found, find_marked(connection, owned))
+        if owned.tag and place is not None:
+            _gather(found, _new_tags(connection, owned, place))
+    if place is not None:
+        _gather(found, _new_links(connection, journal, found.get("Annotation", ()), place))
+    delete_owned(connection, found)
+    journal.forget([owned.token for owned in unfinished])
+
+
+def _new_links(
+    connection: Connection, journal: Journal, marked: Sequence[int], place: Place
+) -> Objects:
+    """Return our links that are not in the journal: to what is marked, and to shared files."""
+    kind = link_name(place.source)
+    # Files that targets share have the token of the first; of later ones only the link is new.
+    files = (number for each in journal.all() for number in each.objects.get("FileAnnotation", ()))
+    ours = {*marked, *files}
+    known = {link for each in journal.all() for link in each.objects.get(kind, ())}
+    links = [link for link, child in our_links(connection, place) if child in ours]
+    return {kind: [link for link in links if link not in known]}
+
+
+def _gather(found: dict[str, list[int]], more: Objects) -> None:
+    for kind, ids in more.items():
+        found.setdefault(kind, []).extend(ids)
+
+
+def _new_tags(connection: Connection, owned: Owned, place: Place) -> Objects:
+    linked = tag_links(connection, owned.tag, place)
+    new = [(link, tag) for link, tag in linked if link not in owned.links]
+    found = {
+        link_name(place.source): [link for link, _ in new],
+        "TagAnnotation": [tag for _, tag in new if tag not in owned.tags],
+    }
+    if new and owned.tag_set:
+        sets = tag_sets_called(connection, owned.tag_set, place.group_id)
+        found[TAG_SET] = [number for number in sets if number not in owned.sets]
+    return found
 
 
 def find_lost(connection: Connection, owned: Iterable[Owned]) -> set[str]:
@@ -66,14 +100,19 @@ def find_lost(connection: Connection, owned: Iterable[Owned]) -> set[str]:
     asked: dict[str, list[int]] = {}
     everything = list(owned)
     for each in everything:
-        for kind, ids in each.objects.items():
+        for kind, ids in _needed(each).items():
             asked.setdefault(kind, []).extend(ids)
     there = existing(connection, {kind: sorted(set(ids)) for kind, ids in asked.items()})
     return {
         each.token
         for each in everything
-        if any(not set(ids) <= there[kind] for kind, ids in each.objects.items())
+        if any(not set(ids) <= there[kind] for kind, ids in _needed(each).items())
     }
+
+
+def _needed(owned: Owned) -> Objects:
+    """Return what must be there; a tag is whole without its set."""
+    return {kind: ids for kind, ids in owned.objects.items() if kind != TAG_SET}
 
 
 def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["open_table", "table_parts", "write_table"]
 
 _ROWS_AT_ONCE = 50_000
+_BYTES_AT_ONCE = 32 << 20
 _REFERENCES = ("Image", "Roi", "Well")
 
 RoiOf = Mapping[tuple[int, int], int]
@@ -135,11 +136,16 @@ def table_parts(entry: Table, path: Path, place: Place, rois: RoiOf) -> Iterator
         wanted |= {"label", "t"}
     with pq.ParquetFile(path) as file:
         present = [name for name in file.schema_arrow.names if name in wanted]
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=present):
+        for batch in file.iter_batches(_rows_at_once(entry), columns=present):
             yield [
                 _new_column(column, _values(column, batch, entry, place, rois))
                 for column in entry.columns
             ]
+
+
+def _rows_at_once(entry: Table) -> int:
+    row_bytes = sum(column.size_bytes or 8 for column in entry.columns)
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
 
 
 def _values(

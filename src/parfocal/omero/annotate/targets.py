@@ -11,7 +11,7 @@ from parfocal.models.source import OmeroSource, parse_source
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
 
-__all__ = ["Place", "find_places", "kind_name", "link_name"]
+__all__ = ["Place", "find_places", "kind_name", "link_name", "parse_target", "places_left"]
 
 _TOLD = 5
 _OBJECTS = "select o from {} o join fetch o.details.group where o.id in (:ids)"
@@ -83,27 +83,45 @@ def find_places(connection: Connection, targets: Iterable[str]) -> dict[str, Pla
     RemoteError
         If the server fails.
     """
+    wanted = list(targets)
+    places, refused = _look_up(connection, wanted)
+    if missing := [uri for uri in wanted if uri not in places]:
+        what = "Targets are not on the OMERO server, or this user may not see them"
+        raise _error(what, missing)
+    if refused:
+        what = "This user may not annotate all targets"
+        raise _error(what, refused)
+    return places
+
+
+def places_left(connection: Connection, targets: Iterable[str]) -> dict[str, Place]:
+    """Return those of some targets that are still there.
+
+    Raises
+    ------
+    RemoteError
+        If the server fails.
+    """
+    return _look_up(connection, targets)[0]
+
+
+def _look_up(connection: Connection, targets: Iterable[str]) -> tuple[dict[str, Place], list[str]]:
+    """Return the targets that there are, and which of them may not be annotated."""
     sources = {uri: parse_target(uri) for uri in targets}
     places: dict[str, Place] = {}
-    missing, refused = [], []
+    refused = []
     for kind in dict.fromkeys(source.kind for source in sources.values()):
         here = {uri: source for uri, source in sources.items() if source.kind == kind}
         known = _read(connection, kind_name(next(iter(here.values()))), here.values())
         wells = _wells(connection, here.values()) if kind == "image" else {}
         for uri, source in here.items():
             if source.id not in known:
-                missing.append(uri)
-            elif not known[source.id][1]:
+                continue
+            group_id, allowed = known[source.id]
+            places[uri] = Place(source, group_id, wells.get(source.id))
+            if not allowed:
                 refused.append(uri)
-            else:
-                places[uri] = Place(source, known[source.id][0], wells.get(source.id))
-    if missing:
-        what = "Targets are not on the OMERO server, or this user may not see them"
-        raise _error(what, missing)
-    if refused:
-        what = "This user may not annotate all targets"
-        raise _error(what, refused)
-    return {uri: places[uri] for uri in sources}
+    return {uri: places[uri] for uri in sources if uri in places}, refused
 
 
 def _read(

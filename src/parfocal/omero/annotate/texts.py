@@ -13,10 +13,20 @@ from parfocal.omero.connection import Connection
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["Links", "find_tag", "new_link", "new_text", "tag_links", "tags_called"]
+__all__ = [
+    "Links",
+    "new_link",
+    "new_tag",
+    "new_tag_set",
+    "new_text",
+    "our_links",
+    "tag_links",
+    "tag_sets_called",
+    "tags_called",
+]
 
 Links = list[tuple[int, int]]
-"""Ids of links and of the tags that they lead to."""
+"""Ids of links and of the annotations that they lead to."""
 
 _TAGS = (
     "select a.id, a.details.owner.id from TagAnnotation a where a.textValue = :name "
@@ -29,6 +39,10 @@ _SETS = (
 _TAG_LINKS = (
     "select l.id, a.id from {} l, TagAnnotation a where l.child.id = a.id and l.parent.id = :id "
     "and a.textValue = :name and l.details.owner.id = :owner order by l.id"
+)
+_OWN_LINKS = (
+    "select l.id, l.child.id from {} l where l.parent.id = :id and l.details.owner.id = :owner "
+    "order by l.id"
 )
 _TAG_SET = "openmicroscopy.org/omero/insight/tagset"
 """Namespace of the tags that hold tags."""
@@ -72,38 +86,38 @@ def new_text(entry: KeyValues | Rating | Comment, token: str) -> Any:
     return annotation
 
 
-def find_tag(connection: Connection, entry: Tag, group_id: int) -> list[Any]:
-    """Return the tag of an entry: one that is there, the user's own first; or a new one.
+def new_tag(entry: Tag, tag_set: Any = None) -> list[Any]:
+    """Return a new tag, and the link to its set.
 
-    Returns
-    -------
-    list of omero.model objects
-        The tag; and what else is to be saved with it, the link to the tag set of a new one.
-
-    Raises
-    ------
-    RemoteError, InputError
-        If the server fails or refuses.
+    Parameters
+    ----------
+    entry : Tag
+        What it is called.
+    tag_set : TagAnnotation of omero.model, optional
+        The set of the name that the entry says: a new one, or one that is not loaded.
     """
     import omero
     from omero.rtypes import rstring
 
-    if known := tags_called(connection, entry.name, group_id):
-        return [omero.model.TagAnnotationI(known[0], False)]
     tag = omero.model.TagAnnotationI()
     tag.textValue = rstring(entry.name)
     if entry.description is not None:
         tag.description = rstring(entry.description)
-    if entry.tag_set is None:
+    if tag_set is None:
         return [tag]
     link = omero.model.AnnotationAnnotationLinkI()
-    if known := _tag_ids(connection, _SETS, entry.tag_set, group_id):
-        link.parent = omero.model.TagAnnotationI(known[0], False)
-    else:
-        link.parent = omero.model.TagAnnotationI()
-        link.parent.textValue, link.parent.ns = rstring(entry.tag_set), rstring(_TAG_SET)
-    link.child = tag
+    link.parent, link.child = tag_set, tag
     return [tag, link]
+
+
+def new_tag_set(name: str) -> Any:
+    """Return a new tag that holds tags."""
+    import omero
+    from omero.rtypes import rstring
+
+    tag_set = omero.model.TagAnnotationI()
+    tag_set.textValue, tag_set.ns = rstring(name), rstring(_TAG_SET)
+    return tag_set
 
 
 def tags_called(connection: Connection, name: str, group_id: int) -> list[int]:
@@ -115,6 +129,17 @@ def tags_called(connection: Connection, name: str, group_id: int) -> list[int]:
         If the server fails or refuses.
     """
     return _tag_ids(connection, _TAGS, name, group_id)
+
+
+def tag_sets_called(connection: Connection, name: str, group_id: int) -> list[int]:
+    """Return the tag sets of a name in a group, the user's own first.
+
+    Raises
+    ------
+    RemoteError, InputError
+        If the server fails or refuses.
+    """
+    return _tag_ids(connection, _SETS, name, group_id)
 
 
 def _tag_ids(connection: Connection, query: str, name: str, group_id: int) -> list[int]:
@@ -134,18 +159,28 @@ def tag_links(connection: Connection, name: str, place: Place) -> Links:
     RemoteError, InputError
         If the server fails or refuses.
     """
-    from omero.rtypes import rlong, rstring
+    from omero.rtypes import rstring
 
-    values = {
-        "id": rlong(place.source.id),
-        "name": rstring(name),
-        "owner": rlong(connection.user_id),
-    }
-    query = _TAG_LINKS.format(link_name(place.source))
-    return [
-        (int(link), int(tag))
-        for link, tag in connection.call(partial(_rows, query=query, values=values))
-    ]
+    return _links(connection, _TAG_LINKS, place, name=rstring(name))
+
+
+def our_links(connection: Connection, place: Place) -> Links:
+    """Return all links of this user from a target to annotations.
+
+    Raises
+    ------
+    RemoteError, InputError
+        If the server fails or refuses.
+    """
+    return _links(connection, _OWN_LINKS, place)
+
+
+def _links(connection: Connection, query: str, place: Place, **more: Any) -> Links:
+    from omero.rtypes import rlong
+
+    values = {"id": rlong(place.source.id), "owner": rlong(connection.user_id)} | more
+    work = partial(_rows, query=query.format(link_name(place.source)), values=values)
+    return [(int(link), int(child)) for link, child in connection.call(work)]
 
 
 def _rows(gateway: BlitzGateway, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
