@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from parfocal.core.digest import digest_path
-from parfocal.errors import InputError, ParfocalError
+from parfocal.errors import InputError, ParfocalError, RemoteError
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import ImageMetadata
 from snakemake_storage_plugin_omero import StorageObject, StorageProvider, StorageProviderSettings
@@ -183,6 +183,36 @@ def test_an_image_with_channels_is_no_label_image(logged_in: str, image, tmp_pat
     with pytest.raises(InputError, match="no label image"):
         found.store_object()
     assert not found.exists()
+
+
+@pytest.mark.parametrize("call", ["setTile", "save"])
+def test_labels_that_are_cut_off_leave_nothing(
+    logged_in: str, alice, faults, dataset, image, tmp_path: Path, call: str
+) -> None:
+    images = "select count(i) from Image i"
+    before = alice.getQueryService().projection(images, None)
+    found = stored(tmp_path, f"{logged_in}/image/{image}/labels/x")
+    write_labels(found.local_path(), "uint32")
+    faults.drop("RawPixelsStore", call, nth=1)
+    with pytest.raises(RemoteError):
+        found.store_object()
+    after = alice.getQueryService().projection(images, None)
+    assert after[0][0].val == before[0][0].val
+    found.store_object()
+    assert found.exists()
+
+
+def test_a_name_that_omero_cannot_hold_is_told(logged_in: str, image, tmp_path: Path) -> None:
+    for form in ("table", "labels"):
+        found = stored(tmp_path, f"{logged_in}/image/{image}/{form}/{'n' * 256}")
+        found.set_local_path(tmp_path / f"{form}.ome.zarr")
+        if form == "table":
+            pq.write_table(TABLE, found.local_path())
+        else:
+            write_labels(found.local_path(), "uint8")
+        with pytest.raises(InputError, match="OMERO cannot hold"):
+            found.store_object()
+        assert not found.exists()
 
 
 @pytest.mark.parametrize("form", ["table", "labels"])

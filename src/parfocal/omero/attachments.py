@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.source import OmeroSource
+from parfocal.omero.annotate.targets import Place, link_name
+from parfocal.omero.annotate.texts import new_link
 from parfocal.omero.connection import Connection
 from parfocal.omero.deleting import delete_objects
 from parfocal.omero.files import download_file, upload_file
@@ -24,7 +26,7 @@ __all__ = [
     "attach",
     "attachments",
     "download",
-    "group_to_annotate",
+    "place_to_annotate",
     "remove",
     "replace",
 ]
@@ -104,7 +106,7 @@ def attach(
     """
     mimetype = mimetypes.guess_type(name)[0] or "application/octet-stream"
 
-    def upload(_group_id: int, token: str) -> int:
+    def upload(_place: Place, token: str) -> int:
         return upload_file(connection, path, name, f"parfocal/{token}/", mimetype)
 
     return replace(connection, target, name, namespace, upload)
@@ -115,7 +117,7 @@ def replace(
     target: OmeroSource,
     name: str,
     namespace: str,
-    upload: Callable[[int, str], int],
+    upload: Callable[[Place, str], int],
 ) -> Attachment:
     """Attach a new original file to an object, in place of one of that name and namespace.
 
@@ -128,7 +130,7 @@ def replace(
     name, namespace : str
         Of the file, and of its annotation.
     upload : callable
-        ``upload(group_id, token)`` makes the file and returns its id. What it makes has the
+        ``upload(place, token)`` makes the file and returns its id. What it makes has the
         path ``parfocal/TOKEN/``, and is removed if an error comes.
 
     Raises
@@ -138,13 +140,13 @@ def replace(
     ParfocalError
         What `upload` raises.
     """
-    group_id = group_to_annotate(connection, target)
-    with connection.in_group(group_id):
+    place = place_to_annotate(connection, target)
+    with connection.in_group(place.group_id):
         old = attachments(connection, target, namespace, name)
         token = str(uuid4())
         try:
-            file_id = upload(group_id, token)
-            connection.call(lambda gateway: _link(gateway, target, file_id, namespace))
+            file_id = upload(place, token)
+            connection.call(lambda gateway: _link(gateway, place, file_id, namespace))
         except ParfocalError:
             with suppress(ParfocalError):
                 connection.call(lambda gateway: _delete_files(gateway, token))
@@ -153,15 +155,16 @@ def replace(
         return attachments(connection, target, namespace, name)[0]
 
 
-def group_to_annotate(connection: Connection, target: OmeroSource) -> int:
-    """Return the group of an object that the user may annotate.
+def place_to_annotate(connection: Connection, target: OmeroSource) -> Place:
+    """Return where to write what belongs to an object that the user may annotate.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    return connection.call(lambda gateway: _group_to_annotate(gateway, target))
+    group_id = connection.call(lambda gateway: _group_to_annotate(gateway, target))
+    return Place(target, group_id)
 
 
 def download(connection: Connection, attachment: Attachment, path: Path) -> None:
@@ -216,7 +219,7 @@ def _find(
     from omero.rtypes import rstring, unwrap
     from omero.sys import ParametersI
 
-    query = _ATTACHED % _link_kind(target)
+    query = _ATTACHED % link_name(target)
     parameters = ParametersI()
     parameters.addId(target.id)
     parameters.add("ns", rstring(namespace))
@@ -242,7 +245,7 @@ def _attachment(
     return Attachment(annotation, file, group, name, size, sha1, updated_ms / 1000)
 
 
-def _link(gateway: BlitzGateway, target: OmeroSource, file_id: int, namespace: str) -> None:
+def _link(gateway: BlitzGateway, place: Place, file_id: int, namespace: str) -> None:
     """Attach an uploaded file, unless an earlier call has done it whose answer was lost."""
     import omero
     from omero.rtypes import rstring
@@ -256,14 +259,8 @@ def _link(gateway: BlitzGateway, target: OmeroSource, file_id: int, namespace: s
     annotation = omero.model.FileAnnotationI()
     annotation.ns = rstring(namespace)
     annotation.file = omero.model.OriginalFileI(file_id, False)
-    link = getattr(omero.model, f"{_link_kind(target)}I")()
-    link.parent = getattr(omero.model, f"{target.kind.capitalize()}I")(target.id, False)
-    link.child = annotation
+    link = new_link(place, annotation)
     gateway.getUpdateService().saveObject(link, gateway.SERVICE_OPTS)
-
-
-def _link_kind(target: OmeroSource) -> str:
-    return f"{target.kind.capitalize()}AnnotationLink"
 
 
 def _delete_files(gateway: BlitzGateway, token: str) -> None:

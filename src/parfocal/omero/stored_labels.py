@@ -6,7 +6,6 @@ told by key-value pairs on the new image, by which it is found, too.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,16 +15,19 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from parfocal.core.blocks import Readable, Region, Shape
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.annotation_entries import LabelImage, ResultFile
+from parfocal.models.base import explain_validation
 from parfocal.models.image import ImageMetadata
 from parfocal.models.source import OmeroSource
 from parfocal.omero.annotate.label_images import datasets_of, write_label_image
 from parfocal.omero.annotate.materials import OpenLabels
 from parfocal.omero.annotate.targets import Place
-from parfocal.omero.attachments import group_to_annotate
+from parfocal.omero.annotate.texts import new_link
+from parfocal.omero.attachments import place_to_annotate
 from parfocal.omero.connection import Connection
 from parfocal.omero.deleting import delete_objects
 
@@ -144,22 +146,25 @@ def store_labels(
         found = f"{labels.shape5[1]} channel(s) of {labels.dtype}"
         expected = "one channel of integers"
         raise InputError(what, where=name, expected=expected, found=found)
-    group_id = group_to_annotate(connection, target)
-    place = Place(target, group_id)
-    identity = hashlib.sha256(f"{target.uri} {name}".encode()).hexdigest()[:16]
-    labels_file = ResultFile(path="labels")
-    entry = LabelImage(entry_id=identity, content=identity, name=name, labels=labels_file)
+    try:
+        entry = LabelImage.planned(target.uri, name=name, labels=ResultFile(path="labels"))
+    except ValidationError as error:
+        what = f"OMERO cannot hold this label image: {explain_validation(error)}"
+        raise InputError(what, where=name) from error
+    place = place_to_annotate(connection, target)
     pairs = {**told, _METADATA: labels.metadata.model_dump_json()}
-    with connection.in_group(group_id):
+    with connection.in_group(place.group_id):
         old = find_labels(connection, target, name, namespace)
         datasets = datasets_of(connection, entry, place)
-        image_id = write_label_image(connection, entry, labels, place, str(uuid4()))
-        link = partial(_link, image_id=image_id, datasets=datasets, pairs=pairs)
+        token, key = str(uuid4()), _key(target, name)
         try:
-            connection.call(partial(link, key=_key(target, name), namespace=namespace))
+            image_id = write_label_image(connection, entry, labels, place, token)
+            made = Place(OmeroSource(target.server, "image", image_id), place.group_id)
+            tell = partial(_tell, made=made, datasets=datasets, pairs=pairs)
+            connection.call(partial(tell, key=key, namespace=namespace))
         except ParfocalError:
             with suppress(ParfocalError):
-                connection.call(partial(delete_objects, kind="Image", ids=[image_id]))
+                connection.call(partial(_delete_made, token=token))
             raise
         _remove(connection, old)
 
@@ -205,9 +210,9 @@ def _find(gateway: BlitzGateway, key: str, namespace: str) -> list[StoredLabels]
     return found
 
 
-def _link(
+def _tell(
     gateway: BlitzGateway,
-    image_id: int,
+    made: Place,
     datasets: list[int],
     pairs: dict[str, str],
     key: str,
@@ -217,17 +222,26 @@ def _link(
     import omero
     from omero.rtypes import rstring
 
-    if any(each.image_id == image_id for each in _find(gateway, key, namespace)):
+    if any(each.image_id == made.source.id for each in _find(gateway, key, namespace)):
         return
     annotation = omero.model.MapAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(key)
     annotation.mapValue = [omero.model.NamedValue(*pair) for pair in pairs.items()]
-    links = [omero.model.ImageAnnotationLinkI()]
-    links[0].parent = omero.model.ImageI(image_id, False)
-    links[0].child = annotation
+    links = [new_link(made, annotation)]
     for dataset in datasets:
         link = omero.model.DatasetImageLinkI()
         link.parent = omero.model.DatasetI(dataset, False)
-        link.child = omero.model.ImageI(image_id, False)
+        link.child = omero.model.ImageI(made.source.id, False)
         links.append(link)
     gateway.getUpdateService().saveArray(links, gateway.SERVICE_OPTS)
+
+
+def _delete_made(gateway: BlitzGateway, token: str) -> None:
+    from omero.rtypes import rstring, unwrap
+    from omero.sys import ParametersI
+
+    parameters = ParametersI()
+    parameters.add("within", rstring(f"%{token}%"))
+    query = "select i.id from Image i where i.description like :within"
+    rows = gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS)
+    delete_objects(gateway, "Image", [unwrap(row)[0] for row in rows])

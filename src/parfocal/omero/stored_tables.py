@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parfocal.errors import StorageError
+from pydantic import ValidationError
+
+from parfocal.errors import InputError, StorageError
 from parfocal.models.annotation_entries import ResultFile, Table
+from parfocal.models.base import explain_validation
 from parfocal.models.source import OmeroSource
 from parfocal.omero.annotate.tables import open_table, write_table
 from parfocal.omero.annotate.targets import Place
@@ -58,19 +60,21 @@ def store_table(
         If the server fails, or has no tables.
     """
     facts = read_table_facts(path, warn)
-    identity = hashlib.sha256(f"{target.uri} {namespace} {name}".encode()).hexdigest()[:16]
-    entry = Table(
-        entry_id=identity,
-        content=identity,
-        namespace=namespace,
-        name=name,
-        file=ResultFile(path=path.name),
-        rows=facts.rows,
-        columns=facts.columns,
-    )
+    try:
+        entry = Table.planned(
+            target.uri,
+            namespace=namespace,
+            name=name,
+            file=ResultFile(path=path.name),
+            rows=facts.rows,
+            columns=facts.columns,
+        )
+    except ValidationError as error:
+        what = f"OMERO cannot hold this table: {explain_validation(error)}"
+        raise InputError(what, where=path) from error
 
-    def upload(group_id: int, token: str) -> int:
-        return write_table(connection, entry, path, Place(target, group_id), {}, token)
+    def upload(place: Place, token: str) -> int:
+        return write_table(connection, entry, path, place, {}, token)
 
     return replace(connection, target, name, namespace, upload)
 
