@@ -1,15 +1,17 @@
 """A protocol-level OMERO server for tests: real Ice, the graph in memory, HQL interpreted.
 
-It is spoken to by omero-py, ezomero and the ``omero`` command as they are. What differs from the
-real one, beyond what raises "not implemented by the test server":
+Clients of OMERO use it unmodified. The model is read from omero-py's generated classes, what is
+allowed follows the source of OMERO.server 5.6: groups and their permissions, sessions that are tied
+to connections as Glacier2 ties them, saves that are merged as Hibernate merges them, and queries
+with its fetch joins, pages and lost rows.
 
-- Nothing is imported by Bio-Formats: pixels come through RawPixelsStore, or with
-  `Control.seed`, which also copies original files into the managed repository.
-- Scripts, full-text search, shares, LDAP, mails and disk usage are missing.
-- Pixels of a large plane are kept as they are; lower resolutions leave pixels out. Tiles have to
-  come in order, where the real server would write a damaged pyramid.
-- Rendering is linear, in grey or RGB, of XY planes; lookup tables are noted, not drawn.
-- Graph requests know images, containers, plates, annotations and ROIs; of a light path they move
-  and delete less.
-- A killed process loses what was not saved since its start, the bytes of files aside.
+Known to differ from the real one:
+
+- There are no scripts, no full-text search, no shares, no LDAP, no timeline and no import by Java.
+- Administrators have all privileges; there are no light ones, and no groups that the world reads.
+- A transaction holds the one lock of the database: calls that change something come one by one.
+- Elements that are left out of a collection which is saved stay in it.
+- Texts are sorted by code point, not by a language; nothing that SQL alone would refuse is refused,
+  such as ordering distinct rows by what is not selected.
+- A session that has timed out is noticed when it is next used, not by a sweep.
 """

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.omero.server.entities import Entity
-from tests.omero.server.model import KINDS
 
 from .paths import Row, Scope, Typed
 from .syntax import (
@@ -113,15 +112,14 @@ class Compiler:
         return Typed(lambda row: work(*[get(row) for get in gets]))
 
     def _class(self, argument: Expression) -> Typed:
-        """Return the way to the full name of the class of an entity, or of a class itself."""
+        """Return the way to the class of an entity; a client is sent its full name."""
         get = self._get(argument)
 
         def name(row: Row) -> str | None:
             value = get(row)
-            kind = value.kind if isinstance(value, Entity) else KINDS.get(value)
-            return None if kind is None else kind.java
+            return value.kind.name if isinstance(value, Entity) else value
 
-        return Typed(name)
+        return Typed(name, "type")
 
     def _index(self, path: Path) -> Typed:
         slot = self.scope.slots.get(path.parts[0])

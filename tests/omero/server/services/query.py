@@ -23,7 +23,7 @@ from omero.rtypes import (
 from tests.omero.server.entities import Entity, Quantity
 from tests.omero.server.hql import HqlError, run
 from tests.omero.server.hql.query import Answer
-from tests.omero.server.model import kind_of
+from tests.omero.server.model import KINDS, kind_of
 from tests.omero.server.permissions import can_read
 from tests.omero.server.render import quantity, render
 from tests.omero.server.servants import Service
@@ -167,7 +167,7 @@ def _result(value: Any, kind: Any, objects: dict[Entity, Any]) -> Any:
         return rmap({name: _result(v, None, objects) for name, v in value.items()})
     if isinstance(value, list | tuple):
         return rlist([_result(each, None, objects) for each in value])
-    return rstring(value)
+    return rstring(KINDS[value].java if kind == "type" else value)
 
 
 def _quantity(value: Quantity) -> Any:
