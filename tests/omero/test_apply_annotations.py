@@ -10,7 +10,7 @@ from typing import Any
 import ezomero
 import numpy as np
 import pytest
-from omero.rtypes import rstring
+from omero.rtypes import rdouble, rstring
 
 from annotating import Desk, labels_3d, objects_of
 from omero_objects import (
@@ -218,6 +218,30 @@ def test_what_somebody_edited_is_not_overwritten_unasked(
     with pytest.raises(ConfigurationError, match="edited") as caught:
         desk.apply()
     assert "overwrite_edited" in str(caught.value)
+    assert held(root) == before
+    desk.apply(overwrite_edited=True)
+    desk.verify()
+
+
+def test_rois_that_somebody_redrew_are_not_overwritten_unasked(
+    desk: Desk, target: str, alice, root
+) -> None:
+    desk.apply()
+    roi = alice.getRoiService().findByImage(number_of(target), None).rois[2]
+    shape = roi.copyShapes()[0]
+    shape.x = rdouble(shape.x.val + 1)
+    alice.getUpdateService().saveObject(shape)
+    labels = labels_3d()
+    labels[labels == 9] = 5
+    desk.labels(labels)
+    t, label = zip(*objects_of(labels), strict=True)
+    desk.targets[target] = [
+        desk.rois(target, labels),
+        desk.table(target, {"t": t, "label": label}, references=("Roi",), rois="nuclei"),
+    ]
+    before = held(root)
+    with pytest.raises(ConfigurationError, match="rois of"):
+        desk.apply()
     assert held(root) == before
     desk.apply(overwrite_edited=True)
     desk.verify()

@@ -12,7 +12,7 @@ from parfocal.omero.annotate.making import digest_of
 from parfocal.omero.annotate.targets import Place, link_name
 from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
 from parfocal.omero.connection import Connection
-from parfocal.omero.queries import find_all, in_parts
+from parfocal.omero.queries import find_all, in_parts, project
 
 __all__ = ["edited", "find_lost", "plain_value", "undo"]
 
@@ -22,7 +22,11 @@ _TEXTS = {
     "CommentAnnotation": "textValue",
 }
 _TEXT = "select a from {} a where a.id in (:ids)"
-_CHILDREN = "select l.id, l.child.id from {} l where l.id in (:ids)"
+_REDRAWN = (
+    "select distinct r.id from Roi r join r.shapes s where r.id in (:ids) "
+    "and s.details.updateEvent.id <> r.details.creationEvent.id"
+)
+"""ROIs with a shape that was changed or added in another call than the one that made them."""
 
 
 def undo(
@@ -111,8 +115,9 @@ def find_lost(connection: Connection, owned: Iterable[Owned]) -> set[str]:
 
 
 def _needed(owned: Owned) -> Objects:
-    """Return what must be there; a tag is whole without its set."""
-    return {kind: ids for kind, ids in owned.objects.items() if kind != TAG_SET}
+    """Return what must be there: users may move tags out of sets, and images to other datasets."""
+    movable = (TAG_SET, "DatasetImageLink")
+    return {kind: ids for kind, ids in owned.objects.items() if kind not in movable}
 
 
 def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
@@ -132,6 +137,10 @@ def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
                 each = here[one.id.val]
                 if digest_of(plain_value(getattr(one, attribute))) != each.said:
                     found[each.token] = each.kind
+    rois = {number: each for each in owned for number in each.objects.get("Roi", ())}
+    for part in in_parts(list(rois)):
+        for (number,) in connection.call(partial(project, query=_REDRAWN, ids=part)):
+            found[rois[number].token] = rois[number].kind
     return found
 
 

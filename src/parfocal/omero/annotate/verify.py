@@ -26,12 +26,13 @@ from parfocal.models.annotation_entries import (
 )
 from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.attached import pack_folder, sha1_of
+from parfocal.omero.annotate.deletion import existing
 from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import points_text
 from parfocal.omero.annotate.state import plain_value
 from parfocal.omero.annotate.tables import open_table, table_parts
-from parfocal.omero.annotate.targets import Place, find_places
+from parfocal.omero.annotate.targets import Place, find_places, link_name
 from parfocal.omero.annotate.texts import tag_links
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import read_image
@@ -128,8 +129,15 @@ class _Check:
             yield "it was not applied"
         elif owned.content != entry.content and owned.kind != "tag":
             yield "another version of it was applied"
+        elif self._is_unlinked(owned):
+            yield "it is no longer on the object"
         else:
             yield from self._ways[type(entry)](entry, owned)
+
+    def _is_unlinked(self, owned: Owned) -> bool:
+        kind = link_name(self._place.source)
+        links = owned.objects.get(kind, ())
+        return existing(self._connection, {kind: links}) != {kind: set(links)}
 
     def _text(self, entry: KeyValues | Rating | Comment, owned: Owned) -> Iterator[str]:
         kind, attribute = _TEXTS[type(entry)]
@@ -150,7 +158,7 @@ class _Check:
 
     def _tag(self, entry: Tag, owned: Owned) -> Iterator[str]:  # noqa: ARG002
         if not tag_links(self._connection, entry.name, self._place):
-            yield "the tag is no longer on the object"
+            yield "it is no longer on the object"
 
     def _file(self, entry: FileAttachment, owned: Owned) -> Iterator[str]:
         path = self._materials.path(entry.file)

@@ -1,0 +1,151 @@
+"""The step revert-annotations: what a run added goes, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omero.rtypes import rstring
+
+from annotating import Desk
+from omero_objects import annotated, dataset, projection, reference, save, upload_image
+from omero_state import contents, held
+from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
+from parfocal.provenance.records import iter_records
+
+
+@pytest.fixture
+def desk(target: str, tmp_path: Path) -> Desk:
+    """A plan with an entry of every kind for one image."""
+    made = Desk(tmp_path / "results")
+    made.targets[target] = made.everything(target)
+    return made
+
+
+def warnings_of(desk: Desk) -> str:
+    """Return what the last reversion warned of."""
+    records = [each for each in iter_records(desk.folder) if each.step == "revert-annotations"]
+    return str(max(records, key=lambda each: each.attempt).warnings)
+
+
+def test_only_the_original_remains(desk: Desk, target: str, root) -> None:
+    nothing = {kind: frozenset() for kind in held(root)}
+    before, said = held(root), contents(root, nothing)
+    desk.apply()
+    told = desk.revert()
+    assert told["targets"] == {target: {"removed": 11, "kept": 0}}
+    assert held(root) == before
+    assert contents(root, nothing) == said
+    assert desk.revert()["targets"] == {target: {"removed": 0, "kept": 0}}
+
+
+def test_what_is_common_goes_with_its_last_target(target, tmp_path, alice, logged_in, root) -> None:
+    other = f"{logged_in}/image/{upload_image(alice)}"
+    before = held(root)
+    desk = Desk(tmp_path)
+    for uri in (target, other):
+        desk.targets[uri] = [
+            Tag.planned(uri, name=f"{name} of {target}", tag_set=f"set of {target}")
+            for name in ("one", "two")
+        ]
+        desk.targets[uri].append(desk.attachment(uri, "shared.txt", b"shared"))
+    desk.apply()
+    both = dict(desk.targets)
+    desk.targets = {target: both[target]}
+    desk.revert()
+    desk.targets = {other: both[other]}
+    desk.verify()
+    desk.revert()
+    assert held(root) == before
+
+
+def test_what_a_later_run_added_goes_and_what_an_earlier_one_did_stays(
+    desk: Desk, target: str, root
+) -> None:
+    before = held(root)
+    desk.apply()
+    first = held(root)
+    desk.run_id = "run-2"
+    more = Comment.planned(target, namespace="another", text="more")
+    desk.targets[target].append(more)
+    desk.apply()
+    desk.revert()
+    assert held(root) == first
+    desk.revert(all_runs=True)
+    assert held(root) == before
+
+
+def test_all_runs_goes_beyond_the_plan(desk: Desk, target: str, alice, logged_in, root) -> None:
+    other = f"{logged_in}/image/{upload_image(alice)}"
+    before = held(root)
+    desk.apply()
+    desk.targets = {other: [Comment.planned(other, namespace=RUN_NAMESPACE, text="hello")]}
+    desk.apply()
+    told = desk.revert(all_runs=True)
+    assert told["targets"] == {
+        other: {"removed": 1, "kept": 0},
+        target: {"removed": 11, "kept": 0},
+    }
+    assert held(root) == before
+
+
+def test_what_somebody_edited_stays_unless_told_otherwise(
+    desk: Desk, target: str, alice, root
+) -> None:
+    before = held(root)
+    desk.apply()
+    (number,) = (
+        held(root)["Annotation"]
+        & frozenset(
+            projection(alice, "select a.id from CommentAnnotation a where a.textValue = 'first 🔬'")
+        )
+        - before["Annotation"]
+    )
+    comment = alice.getQueryService().get("CommentAnnotation", number)
+    comment.textValue = rstring("better")
+    alice.getUpdateService().saveObject(comment)
+    assert desk.revert()["targets"] == {target: {"removed": 10, "kept": 1}}
+    assert "edited" in warnings_of(desk)
+    left = {kind: ids - before[kind] for kind, ids in held(root).items() if ids != before[kind]}
+    assert {kind: len(ids) for kind, ids in left.items()} == {
+        "Annotation": 1,
+        "ImageAnnotationLink": 1,
+    }
+    assert desk.revert(remove_edited=True)["targets"] == {target: {"removed": 1, "kept": 0}}
+    assert held(root) == before
+
+
+def test_what_others_linked_stays_and_is_told(
+    desk: Desk, target: str, gateway, alice, root
+) -> None:
+    bob = gateway("bob")
+    desk.apply()
+    image = int(target.rpartition("/")[2])
+    query = (
+        "select a.id from ImageAnnotationLink l, FileAnnotation a where l.child.id = a.id "
+        "and l.parent.id = :image and a.file.name = 'first.txt'"
+    )
+    (number,) = projection(alice, query, image=image)
+    file = alice.getQueryService().get("FileAnnotation", number)
+    theirs = save(bob, dataset("of bob"))
+    save(bob, annotated(reference(theirs), reference(file)))
+    desk.revert()
+    assert f"FileAnnotation {number}" in warnings_of(desk)
+    (kept,) = bob.getObject("Dataset", theirs.id.val).listAnnotations()
+    assert b"".join(kept.getFileInChunks()) == b"first"
+    assert projection(alice, query, image=image) == []
+
+
+def test_a_target_that_is_gone_does_not_keep_the_others(
+    desk: Desk, target: str, alice, logged_in, root
+) -> None:
+    other = f"{logged_in}/image/{upload_image(alice)}"
+    before = held(root)
+    desk.targets[other] = desk.everything(other)
+    desk.apply()
+    alice.deleteObjects("Image", [int(target.rpartition("/")[2])], wait=True)
+    told = desk.revert()
+    assert told["targets"][other] == {"removed": 11, "kept": 0}
+    assert "no longer on the server" in warnings_of(desk)
+    after = held(root)
+    assert {kind: ids - before[kind] for kind, ids in after.items() if ids - before[kind]} == {}

@@ -1,0 +1,208 @@
+"""The step verify-annotations: every kind of damage is found, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import omero
+import pytest
+from omero.rtypes import rdouble, rlong, rstring
+
+from annotating import Desk
+from omero_objects import context, projection
+from parfocal.errors import InputError, VerificationError
+
+Damage = Callable[[Any, int], None]
+
+
+@pytest.fixture
+def desk(target: str, tmp_path: Path) -> Desk:
+    """An entry of every kind, applied."""
+    made = Desk(tmp_path / "results")
+    made.targets[target] = made.everything(target)
+    made.apply()
+    return made
+
+
+def annotation(gateway: Any, kind: str, image: int) -> Any:
+    """Return the first annotation of a kind on an image."""
+    query = (
+        f"select a from ImageAnnotationLink l, {kind} a where l.child.id = a.id "
+        "and l.parent.id = :id order by a.id"
+    )
+    parameters = omero.sys.ParametersI().addId(image)
+    return gateway.getQueryService().findAllByQuery(query, parameters)[0]
+
+
+def save(gateway: Any, made: Any) -> None:
+    gateway.getUpdateService().saveObject(made)
+
+
+def edit_pair(gateway: Any, image: int) -> None:
+    found = annotation(gateway, "MapAnnotation", image)
+    found.mapValue[0].value = "another"
+    save(gateway, found)
+
+
+def edit_rating(gateway: Any, image: int) -> None:
+    found = annotation(gateway, "LongAnnotation", image)
+    found.longValue = rlong(5)
+    save(gateway, found)
+
+
+def edit_comment(gateway: Any, image: int) -> None:
+    found = annotation(gateway, "CommentAnnotation", image)
+    found.textValue = rstring("another")
+    save(gateway, found)
+
+
+def unlink_tag(gateway: Any, image: int) -> None:
+    tag = annotation(gateway, "TagAnnotation", image).id.val
+    query = "select l.id from ImageAnnotationLink l where l.child.id = :tag"
+    gateway.deleteObjects("ImageAnnotationLink", projection(gateway, query, tag=tag), wait=True)
+
+
+def delete_comment(gateway: Any, image: int) -> None:
+    found = annotation(gateway, "CommentAnnotation", image)
+    gateway.deleteObjects("Annotation", [found.id.val], wait=True)
+
+
+def unlink_file(gateway: Any, image: int) -> None:
+    query = (
+        "select l.id from ImageAnnotationLink l, FileAnnotation a where l.child.id = a.id "
+        "and a.ns like 'parfocal%' and l.parent.id = :image order by l.id"
+    )
+    ids = projection(gateway, query, image=image)
+    gateway.deleteObjects("ImageAnnotationLink", ids[:1], wait=True)
+
+
+def unlink_pairs(gateway: Any, image: int) -> None:
+    query = (
+        "select l from ImageAnnotationLink l, MapAnnotation a where l.child.id = a.id "
+        "and l.parent.id = :id order by l.id"
+    )
+    parameters = omero.sys.ParametersI().addId(image)
+    link = gateway.getQueryService().findAllByQuery(query, parameters)[0]
+    project = omero.model.ProjectI()
+    project.name = rstring("elsewhere")
+    elsewhere = omero.model.ProjectAnnotationLinkI()
+    elsewhere.parent, elsewhere.child = project, omero.model.MapAnnotationI(link.child.id, False)
+    save(gateway, elsewhere)
+    gateway.deleteObjects("ImageAnnotationLink", [link.id.val], wait=True)
+
+
+def edit_file_byte(gateway: Any, image: int) -> None:
+    query = (
+        "select a.file.id from FileAnnotation a where a.file.name = 'first.txt' order by a.id desc"
+    )
+    store = gateway.c.sf.createRawFileStore()
+    store.setFileId(projection(gateway, query)[0])
+    store.write(b"F", 0, 1)
+    store.save()
+    store.close()
+
+
+def edit_cell(gateway: Any, image: int) -> None:
+    query = (
+        "select a.file.id from ImageAnnotationLink l, FileAnnotation a where l.child.id = a.id "
+        "and a.ns like '%bulk%' and l.parent.id = :image"
+    )
+    file = omero.model.OriginalFileI(projection(gateway, query, image=image)[0], False)
+    table = gateway.c.sf.sharedResources().openTable(file, context(-1))
+    data = table.slice([4], [2])
+    data.columns[0].values = [99.0]
+    table.update(data)
+    table.close()
+
+
+def shapes(gateway: Any, image: int) -> list[Any]:
+    rois = gateway.getRoiService().findByImage(image, None).rois
+    return [shape for roi in rois for shape in roi.copyShapes()]
+
+
+def move_shape(gateway: Any, image: int) -> None:
+    shape = shapes(gateway, image)[0]
+    shape.x = rdouble(shape.x.val + 1)
+    save(gateway, shape)
+
+
+def edit_mask(gateway: Any, image: int) -> None:
+    shape = shapes(gateway, image)[0]
+    shape.bytes = b"\x00" + bytes(shape.bytes)[1:]
+    save(gateway, shape)
+
+
+def delete_shape(gateway: Any, image: int) -> None:
+    gateway.deleteObjects("Shape", [shapes(gateway, image)[0].id.val], wait=True)
+
+
+def delete_roi(gateway: Any, image: int) -> None:
+    roi = gateway.getRoiService().findByImage(image, None).rois[0]
+    gateway.deleteObjects("Roi", [roi.id.val], wait=True)
+
+
+def label_image(gateway: Any, image: int) -> Any:
+    siblings = gateway.getObject("Image", image).getParent().listChildren()
+    return next(each for each in siblings if each.getId() != image)
+
+
+def delete_labels(gateway: Any, image: int) -> None:
+    gateway.deleteObjects("Image", [label_image(gateway, image).getId()], wait=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (edit_pair, "'another'"),
+        (edit_rating, "it is 5 on the server, and 4 in the plan"),
+        (edit_comment, "'another'"),
+        (delete_comment, "comment: it is no longer on the object"),
+        (unlink_tag, "it is no longer on the object"),
+        (unlink_file, "no longer on the object"),
+        (unlink_pairs, "no longer on the object"),
+        (edit_file_byte, "first.txt"),
+        (edit_cell, "column area differs in rows"),
+        (move_shape, "its shapes are not those of the object"),
+        (edit_mask, "its shapes are not those of the object"),
+        (delete_shape, "its shapes are not those of the object"),
+        (delete_roi, "is gone from the server"),
+        (delete_labels, "it is gone from the server"),
+    ],
+)
+def test_damage_is_found_and_told(
+    damage: Damage, told: str, desk: Desk, target: str, alice
+) -> None:
+    assert desk.verify()["verdict"] == "verified"
+    damage(alice, int(target.rpartition("/")[2]))
+    with pytest.raises(VerificationError) as caught:
+        desk.verify()
+    assert told in str(caught.value)
+    assert target in str(caught.value)
+
+
+def test_a_changed_pixel_is_found(desk: Desk, target: str, alice, own_server) -> None:
+    made = label_image(alice, int(target.rpartition("/")[2]))
+    pixels = own_server.folder / "Pixels" / str(made.getPixelsId())
+    content = bytearray(pixels.read_bytes())
+    content[-2 * 32 * 10 + 1] ^= 1  # in the last plane
+    pixels.write_bytes(content)
+    with pytest.raises(VerificationError, match="its pixels differ at T 1, Z 1"):
+        desk.verify()
+
+
+def test_what_was_not_applied_is_told(desk: Desk, target: str) -> None:
+    desk.targets[target] = desk.everything(target, said="second")
+    with pytest.raises(
+        VerificationError, match="differs from the annotation plan in 3 places"
+    ) as c:
+        desk.verify()
+    assert "another version of it was applied" in str(c.value)
+    assert "second.txt: it was not applied" in str(c.value)
+
+
+def test_a_target_that_is_gone_is_told(desk: Desk, target: str, alice) -> None:
+    alice.deleteObjects("Image", [int(target.rpartition("/")[2])], wait=True)
+    with pytest.raises(InputError, match="are not on the OMERO server"):
+        desk.verify()
