@@ -109,6 +109,9 @@ def logged_in(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     yield server.uri
     while connection._SHARED:  # those of `connect`, which others would find with another login
         connection._SHARED.popitem()[1].close()
+    while connection._SPARE:
+        for spare in connection._SPARE.popitem()[1]:
+            spare.close()
 
 
 @pytest.fixture

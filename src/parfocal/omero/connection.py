@@ -23,11 +23,12 @@ from parfocal.omero.session import OmeroSession, open_session
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["PATIENCE_VARIABLE", "Connection", "connect"]
+__all__ = ["PATIENCE_VARIABLE", "Connection", "borrow", "connect", "give_back"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Key = tuple[int, OmeroServer, Credentials | None]
 
 PATIENCE_VARIABLE = "PARFOCAL_OMERO_PATIENCE_S"
 
@@ -235,7 +236,8 @@ class Connection(Closing):
         time.sleep(wait_s)
 
 
-_SHARED: dict[tuple[int, OmeroServer, Credentials | None], Connection] = {}
+_SHARED: dict[_Key, Connection] = {}
+_SPARE: dict[_Key, list[Connection]] = {}
 
 
 def connect(server: OmeroServer, credentials: Credentials | None = None) -> Connection:
@@ -257,6 +259,33 @@ def connect(server: OmeroServer, credentials: Credentials | None = None) -> Conn
     if key not in _SHARED:
         _SHARED[key] = Connection(server, credentials)
     return _SHARED[key]
+
+
+def borrow(server: OmeroServer, credentials: Credentials | None = None) -> Connection:
+    """Return a connection that nobody else of this process uses until `give_back`.
+
+    So that the images that a process reads after each other need no logins of their own.
+
+    Parameters
+    ----------
+    server, credentials
+        As for `Connection`.
+
+    Raises
+    ------
+    InputError
+        If omero-py is not installed.
+    """
+    try:
+        return _SPARE.setdefault((os.getpid(), server, credentials), []).pop()
+    except IndexError:
+        return Connection(server, credentials)
+
+
+def give_back(connection: Connection) -> None:
+    """Keep a connection that was borrowed for who borrows one next."""
+    key = (os.getpid(), connection.server, connection.credentials)
+    _SPARE.setdefault(key, []).append(connection)
 
 
 def _pinged(session: OmeroSession) -> OmeroSession:

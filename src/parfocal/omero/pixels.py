@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from parfocal.core.closing import Closing
 from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.image import ImageMetadata
 from parfocal.models.omero_server import OmeroServer
-from parfocal.omero.connection import Connection
+from parfocal.omero.connection import Connection, borrow, give_back
 from parfocal.omero.credentials import Credentials
+from parfocal.omero.faults import what_omero_raises
 from parfocal.omero.images import OmeroImage
 
 if TYPE_CHECKING:
@@ -125,9 +127,10 @@ class OmeroPixels(Closing):
         return out
 
     def close(self) -> None:
-        """Close the connections."""
+        """Give the connections back."""
         self._pool.shutdown(cancel_futures=True)
-        for reader in self._readers:
+        readers, self._readers = self._readers, []
+        for reader in readers:
             reader.close()
 
     def _tiles(self, region: Region) -> Iterator[Region]:
@@ -159,7 +162,7 @@ class OmeroPixels(Closing):
         reader: _Reader | None = getattr(self._mine, "reader", None)
         if reader is None:
             reader = self._mine.reader = _Reader(
-                Connection(self._server, self._credentials), self._pixels_id
+                borrow(self._server, self._credentials), self._pixels_id
             )
             with self._lock:
                 self._readers.append(reader)
@@ -187,8 +190,12 @@ class _Reader:
         return self._connection.call(work)
 
     def close(self) -> None:
-        """Close the connection, and with it the service."""
-        self._connection.close()
+        """Close the service, and give the connection back."""
+        if self._gateway is not None:
+            with suppress(*what_omero_raises()):  # its session may be lost
+                self._store.close()
+            self._gateway = None
+        give_back(self._connection)
 
     def _open(self, gateway: BlitzGateway) -> Any:
         """Return the service of this session, which is another one after a loss."""
