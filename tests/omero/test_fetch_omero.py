@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,13 @@ import tifffile
 from tests.omero.server.control import Control
 
 from omero_process import OwnServer
-from parfocal.cli.main import main
+from parfocal.core.step import Context
 from parfocal.engine import run_step
-from parfocal.errors import ConfigurationError, InputError, ParfocalError, RemoteError
+from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.images import open_image
 from parfocal.models.manifest import read_manifest
-from parfocal.models.source import parse_source
-from parfocal.omero.connection import connect
-from parfocal.omero.images import read_image
-from parfocal.omero.pixels import OmeroPixels
-from parfocal.steps import load_step
+from parfocal.models.sheet import Row, write_sheet
+from parfocal.steps import fetch_image, load_step
 
 SHAPE = (2, 3, 2, 40, 50)
 TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
@@ -81,6 +80,74 @@ def test_raw_pixels_come_as_they_are(seed: Callable[..., Any], fetch: Fetch, dty
     found = read(folder)
     assert found.dtype == sent.dtype
     np.testing.assert_array_equal(found, sent)
+
+
+def test_why_the_file_was_not_taken_is_told(
+    seed: Callable[..., Any], logged_in: str, tmp_path: Path
+) -> None:
+    source = f"{logged_in}/image/{seed(pixels_of())['images'][0]}"
+    context = Context(scratch=tmp_path, row=Row(image_id="a", source=source))
+    params = fetch_image.FetchImageParams()
+    fetch_image.STEP.run({}, {"original": tmp_path / "original"}, params, context)
+    assert context.details["omero"]["pixels"] == "raw"
+    assert "cannot be read here" in context.details["omero"]["why_not_original"]
+    assert any("raw pixels are read instead" in warning for warning in context.warnings)
+    assert not (tmp_path / "original" / "files").exists()
+
+
+def test_raw_pixels_are_converted_as_they_are(
+    seed: Callable[..., Any], fetch: Fetch, tmp_path: Path
+) -> None:
+    folder = fetch(seed(pixels_of(), channels=["DAPI", "GFP", "RFP"])["images"][0], pixels="raw")
+    outputs = {"image": tmp_path / "i.ome.zarr", "certificate": tmp_path / "c.json"}
+    run_step(load_step("convert-image"), {"source": folder}, outputs, {})
+    with open_image(outputs["image"]) as image:
+        assert [channel.name for channel in image.metadata.channels] == ["DAPI", "GFP", "RFP"]
+        found = image.read(tuple(slice(0, size) for size in image.shape5))
+    np.testing.assert_array_equal(found, pixels_of())
+
+
+def test_images_of_a_batch_share_their_logins(
+    seed: Callable[..., Any],
+    logged_in: str,
+    faults: Control,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PARFOCAL_OMERO_CONNECTIONS", "1")
+    made = seed(*[pixels_of() + number for number in range(3)])
+    sources = [f"{logged_in}/image/{number}" for number in made["images"]]
+    rows = [Row(image_id=f"i{number}", source=each) for number, each in enumerate(sources)]
+    write_sheet(tmp_path / "samples.tsv", rows)
+    since = faults.last()
+    options = ["--sheet", "samples.tsv", "--folder", "results", "--outcome", "o.json"]
+    command = [sys.executable, "-m", "parfocal", "fetch-image", *options]
+    command += ["--batch", "0", "--batch-size", "3"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    outcome = json.loads((tmp_path / "o.json").read_text("utf-8"))
+    assert [image["status"] for image in outcome["images"]] == 3 * ["done"]
+    # One that asks, and one that reads pixels, whatever the number of images.
+    assert len(faults.journal("Router", "createSession", since)) == 2
+
+
+def test_a_large_file_tells_how_much_of_it_has_come(
+    seed: Callable[..., Any], logged_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parfocal.omero.files._PIECE_BYTES", 500)
+    plane = pixels_of(shape=(1, 1, 1, 30, 40))
+    file = a_tiff(tmp_path / "first.tif", plane[0, 0, 0])
+    number = seed(plane, files=[file])["images"][0]
+    told: list[tuple[int, int]] = []
+    run_step(
+        load_step("fetch-image"),
+        {},
+        {"original": tmp_path / "original"},
+        {"source": f"{logged_in}/image/{number}"},
+        progress=lambda done, total: told.append((done, total)),
+    )
+    size = file.stat().st_size
+    assert told[:2] == [(500, size), (1000, size)]
+    assert told[-1] == (size, size)
 
 
 def test_what_the_server_says_comes_along(seed: Callable[..., Any], fetch: Fetch) -> None:
@@ -291,18 +358,6 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     assert faults.seen(rule)
 
 
-def test_an_image_deleted_in_mid_run_fails_with_what_happened(
-    seed: Callable[..., Any], logged_in: str, alice: Any
-) -> None:
-    number = seed(pixels_of())["images"][0]
-    source = parse_source(f"{logged_in}/image/{number}")
-    image = read_image(connect(source.server), number)
-    alice.deleteObjects("Image", [number], wait=True)
-    region = tuple(slice(0, size) for size in SHAPE)
-    with OmeroPixels(source.server, image) as pixels, pytest.raises(ParfocalError):
-        pixels.read(region)
-
-
 def test_large_planes_come_from_the_full_resolution(alice: Any, fetch: Fetch) -> None:
     plane = (np.arange(3300 * 3200, dtype=np.uint32) % 65_521).astype(np.uint16)
     plane = plane.reshape(3300, 3200)
@@ -326,12 +381,3 @@ def test_the_number_of_connections_is_checked(
     monkeypatch.setenv("PARFOCAL_OMERO_CONNECTIONS", "none")
     with pytest.raises(ConfigurationError, match="number of connections"):
         fetch(number, pixels="raw")
-
-
-def test_the_command_says_what_to_do_without_a_login(
-    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = f"{server.uri}/image/1"
-    options = ["--set", f"source={source}", "--original", str(tmp_path / "o")]
-    assert main(["fetch-image", *options]) in (2, 3)
-    assert not (tmp_path / "o").exists()

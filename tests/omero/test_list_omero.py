@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from tests.omero.server.control import Control
 
+from parfocal.cli.main import main
+from parfocal.core.step import Context
 from parfocal.engine import run_step
 from parfocal.errors import InputError
 from parfocal.models.sheet import Row, read_sheet
-from parfocal.steps import load_step
+from parfocal.steps import list_images, load_step
 
 Listed = Callable[..., list[Row]]
 
@@ -163,3 +167,98 @@ def test_the_number_of_calls_does_not_go_by_the_number_of_images(
     since = faults.last()
     assert len(listed(f"plate/{made['plate']}")) == 192
     assert len(faults.journal("IQuery", "*", since)) < 12
+
+
+@pytest.mark.parametrize("command", [["fetch-image", "--original"], ["list-images", "--sheet"]])
+def test_what_is_missing_without_omero_py_is_told(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "omero", None)
+    assert main([*command, str(tmp_path / "o"), "--set", "source=omero://nowhere/image/1"]) == 2
+    assert "pip install 'parfocal[omero]'" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("command", [["fetch-image", "--original"], ["list-images", "--sheet"]])
+def test_without_a_login_it_is_told_how_to_get_one(
+    command: list[str],
+    tmp_path: Path,
+    logged_in: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("OMERO_PASSWORD")
+    assert main([*command, str(tmp_path / "o"), "--set", f"source={logged_in}/image/1"]) == 2
+    assert "parfocal login" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_image_without_pixels_keeps_its_row_with_a_warning(
+    alice: Any, logged_in: str, tmp_path: Path
+) -> None:
+    import omero.model
+    from omero.rtypes import rstring
+
+    image = omero.model.ImageI()
+    image.name = rstring("nothing")
+    number = alice.getUpdateService().saveAndReturnObject(image).id.val
+    context = Context(scratch=tmp_path)
+    params = list_images.ListImagesParams(source=(f"{logged_in}/image/{number}",))
+    list_images.STEP.run({}, {"sheet": tmp_path / "s.tsv"}, params, context)
+    (row,) = read_sheet(tmp_path / "s.tsv")
+    assert (row.name, row.free.get("size_x", "")) == ("nothing", "")
+    assert any("no pixels" in warning for warning in context.warnings)
+
+
+def test_plates_of_one_name_are_told_apart_and_runs_go_on_counting(
+    alice: Any, faults: Control, listed: Listed
+) -> None:
+    import omero.model
+
+    same = {"name": "P", "rows": 1, "columns": 1, "user": "alice", "group": "annotate"}
+    plates = [faults.seed("plate", runs=2, fields=2, screen="S", **same)]
+    plates.append(faults.seed("plate", **same))
+    link = omero.model.ScreenPlateLinkI()
+    link.parent = omero.model.ScreenI(plates[0]["screen"], False)
+    link.child = omero.model.PlateI(plates[1]["plate"], False)
+    alice.getUpdateService().saveObject(link)
+    rows = listed(f"screen/{plates[0]['screen']}")
+    names = [f"P [{plate['plate']}]" for plate in plates]
+    assert [(row.plate, row.field) for row in rows] == [
+        (names[0], "1"),
+        (names[0], "2"),
+        (names[0], "3"),
+        (names[0], "4"),
+        (names[1], "1"),
+    ]
+
+
+def test_several_values_and_strange_texts_have_their_columns(alice: Any, listed: Listed) -> None:
+    image = upload(alice, "x")
+    text = "".join(map(chr, (0x41, 0x3B1, 0x4E2D, 0x1F52C, 0x2070E, 0xE0041)))
+    annotate(alice, image, f"tag {text}", gene="a")
+    annotate(alice, image, "other", gene="b", **{text: "line 1\nline 2\t" + 64_000 * "v"})
+    (row,) = listed(f"image/{image.getId()}")
+    assert row.free["gene"] == "a; b"
+    assert row.free["tags"] == f"tag {text}; other"
+    assert row.free[text] == "line 1 line 2 " + 64_000 * "v"
+
+
+def test_what_is_listed_can_be_fetched(
+    alice: Any, logged_in: str, listed: Listed, tmp_path: Path
+) -> None:
+    dataset = new(alice, "Dataset", "D")
+    for number in range(2):
+        upload(alice, f"image {number}", dataset)
+    rows = listed(f"dataset/{dataset.getId()}")
+    assert {row.free["omero_container"] for row in rows} == {
+        f"{logged_in}/dataset/{dataset.getId()}"
+    }
+    for row in rows:
+        folder = tmp_path / row.image_id
+        run_step(load_step("fetch-image"), {}, {"original": folder}, {"source": row.source})
+        told = json.loads((folder / "omero.json").read_text("utf-8"))
+        assert (told["name"], told["datasets"][0]["name"]) == (row.name, "D")

@@ -72,7 +72,7 @@ class OmeroImage:
     downloadable : bool
         Whether this user may download the files.
     unknown : tuple of str
-        What is said in a unit that has no length or time.
+        Sizes of pixels in a unit that is no length or time, or not above 0.
     """
 
     id: int

@@ -112,7 +112,7 @@ def fetch_omero(
         raise refuse_part(order.text)
     connection = connect(source.server, credentials)
     image = read_image(connection, source.id)
-    order.context.warn_of("thing(s) are said in a unit that has no length or time", image.unknown)
+    order.context.warn_of("size(s) of pixels are no length or time, and not known", image.unknown)
     manifest = _fetch_original(connection, image, order) or _fetch_raw(connection, image, order)
     names = [DESCRIPTION_NAME, *_describe(connection, image, order)]
     entries = [entry_of(order.folder / name, name, order.context) for name in names]
