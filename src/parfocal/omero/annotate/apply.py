@@ -15,7 +15,7 @@ from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token
 from parfocal.omero.annotate.making import Common, Maker
 from parfocal.omero.annotate.materials import Materials
-from parfocal.omero.annotate.state import edited, find_lost, undo
+from parfocal.omero.annotate.state import edited, find_lost, gathered, undo
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
 from parfocal.omero.connection import Connection
@@ -212,8 +212,7 @@ class _Writer:
                 undo(self._connection, self._journal, work.undo, place)
             if work.make:
                 self._make(target.target, place, work.make)
-            for owned in work.drop:
-                delete_owned(self._connection, owned.objects)
+            delete_owned(self._connection, gathered(work.drop))
             self._journal.forget([owned.token for owned in work.drop])
         wanted = {entry.entry_id for entry in target.annotations}
         removed = {owned.entry_id for owned in work.drop} - wanted

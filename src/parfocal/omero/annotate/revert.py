@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from parfocal.core.step import Context
 from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.deletion import delete_owned, existing
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.state import edited, undo
+from parfocal.omero.annotate.state import edited, gathered, undo
 from parfocal.omero.annotate.targets import Place, places_left
 from parfocal.omero.connection import Connection
 
 __all__ = ["Reverted", "revert_plan"]
 
 _ALL_GROUPS = -1
+_AT_ONCE = 100
 
 
 @dataclass
@@ -68,16 +69,8 @@ def revert_plan(
     RemoteError
         If the server fails.
     """
-    names = [target.target for target in plan.targets]
-    names += [name for name in journal.targets if all_runs and name not in names]
-    mine = {
-        name: [
-            each
-            for each in journal.of(name)
-            if all_runs or each.run_id == plan.run_id or not each.finished
-        ]
-        for name in names
-    }
+    mine = _mine(journal, plan, all_runs=all_runs)
+    names = list(mine)
     places = places_left(connection, [name for name in names if mine[name]])
     gone = [name for name in names if mine[name] and name not in places]
     context.warn_of("target(s) are no longer on the server", gone)
@@ -88,14 +81,45 @@ def revert_plan(
         [f"{each.kind} of {each.target}" for each in finished if each.token in changed],
     )
     going = {name: [each for each in mine[name] if each.token not in changed] for name in names}
-    _unlink(connection, journal, going, places)
-    done: dict[str, Reverted] = {}
-    for number, name in enumerate(names, 1):
-        done[name] = Reverted(len(going[name]), len(mine[name]) - len(going[name]))
-        _remove(connection, journal, [each for each in going[name] if each.finished], places, name)
-        context.progress(number, len(names))
+    parts = list(_parts([name for name in names if going[name]], places))
+    for group_id, part in parts:
+        _unlink(connection, journal, {name: going[name] for name in part}, places, group_id)
+    for number, (group_id, part) in enumerate(parts, 1):
+        ended = [each for name in part for each in going[name] if each.finished]
+        with connection.in_group(group_id):
+            delete_owned(connection, gathered(ended))
+        journal.forget([each.token for each in ended])
+        context.progress(number, len(parts))
     _tell_remains(connection, finished, changed, context)
-    return done
+    return {name: Reverted(len(going[name]), len(mine[name]) - len(going[name])) for name in names}
+
+
+def _mine(journal: Journal, plan: AnnotationPlan, *, all_runs: bool) -> dict[str, list[Owned]]:
+    """Return what is to be removed if nobody edited it, by target."""
+    names = [target.target for target in plan.targets]
+    if all_runs:
+        names = list(dict.fromkeys([*names, *journal.targets]))
+    return {
+        name: [
+            each
+            for each in journal.of(name)
+            if all_runs or each.run_id == plan.run_id or not each.finished
+        ]
+        for name in names
+    }
+
+
+def _parts(
+    names: Sequence[str], places: Mapping[str, Place]
+) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield targets of one group that are worked on together."""
+    groups: dict[int, list[str]] = {}
+    for name in names:
+        group_id = places[name].group_id if name in places else _ALL_GROUPS
+        groups.setdefault(group_id, []).append(name)
+    for group_id, members in groups.items():
+        for start in range(0, len(members), _AT_ONCE):
+            yield group_id, members[start : start + _AT_ONCE]
 
 
 def _unlink(
@@ -103,42 +127,23 @@ def _unlink(
     journal: Journal,
     going: Mapping[str, Sequence[Owned]],
     places: Mapping[str, Place],
+    group_id: int,
 ) -> None:
     """Remove our links from all targets: what they share is free only then."""
-    for name, several in going.items():
-        if not several:
-            continue
-        place = places.get(name)
-        with connection.in_group(place.group_id if place else _ALL_GROUPS):
-            undo(connection, journal, [each for each in several if not each.finished], place)
-            for each in several:
-                links = {kind: ids for kind, ids in each.objects.items() if kind.endswith("Link")}
-                delete_owned(connection, links)
-
-
-def _remove(
-    connection: Connection,
-    journal: Journal,
-    finished: Sequence[Owned],
-    places: Mapping[str, Place],
-    name: str,
-) -> None:
-    if not finished:
-        return
-    with connection.in_group(places[name].group_id if name in places else _ALL_GROUPS):
-        for each in finished:
-            delete_owned(connection, each.objects)
-        journal.forget([each.token for each in finished])
+    with connection.in_group(group_id):
+        for name, several in going.items():
+            begun = [each for each in several if not each.finished]
+            if begun:
+                undo(connection, journal, begun, places.get(name))
+        everything = gathered(each for several in going.values() for each in several)
+        links = {kind: ids for kind, ids in everything.items() if kind.endswith("Link")}
+        delete_owned(connection, links)
 
 
 def _tell_remains(
     connection: Connection, finished: Sequence[Owned], changed: set[str], context: Context
 ) -> None:
     """Tell of annotations that stay since something else holds them."""
-    left: list[str] = []
-    for each in finished:
-        if each.token in changed:
-            continue
-        there = existing(connection, each.objects)
-        left += [f"{kind} {number}" for kind, ids in there.items() for number in sorted(ids)]
-    context.warn_of("object(s) stay since others use them", sorted(set(left)))
+    there = existing(connection, gathered(each for each in finished if each.token not in changed))
+    left = [f"{kind} {number}" for kind, ids in there.items() for number in sorted(ids)]
+    context.warn_of("object(s) stay since others use them", left)

@@ -14,7 +14,7 @@ from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
 
-__all__ = ["edited", "find_lost", "plain_value", "undo"]
+__all__ = ["edited", "find_lost", "gathered", "plain_value", "undo"]
 
 _TEXTS = {
     "MapAnnotation": "mapValue",
@@ -73,6 +73,14 @@ def _new_links(
     known = {link for each in journal.all() for link in each.objects.get(kind, ())}
     links = [link for link, child in our_links(connection, place) if child in ours]
     return {kind: [link for link in links if link not in known]}
+
+
+def gathered(owned: Iterable[Owned]) -> dict[str, list[int]]:
+    """Return all objects of some entries together."""
+    found: dict[str, list[int]] = {}
+    for each in owned:
+        _gather(found, each.objects)
+    return found
 
 
 def _gather(found: dict[str, list[int]], more: Objects) -> None:
