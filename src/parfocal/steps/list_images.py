@@ -25,7 +25,7 @@ from parfocal.models.source import (
     parse_source,
 )
 from parfocal.steps import SUMMARIES
-from parfocal.steps.sources.listers import Inquiry
+from parfocal.steps.sources.inquiry import Inquiry
 from parfocal.steps.sources.rows import rows_of_archive, rows_of_url
 
 if TYPE_CHECKING:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from parfocal.core.step import Context
 from parfocal.models.found_image import FoundImage
 from parfocal.models.source import BiaSource, IdrSource, OmeroSource, S3Source
+from parfocal.steps.sources.inquiry import Inquiry
 from parfocal.steps.sources.omero import list_omero_images
 
-__all__ = ["LISTERS", "Inquiry"]
-
-
-@dataclass(frozen=True)
-class Inquiry:
-    """What a lister is told.
-
-    Attributes
-    ----------
-    pattern : str
-        Which names to take from folders.
-    recursive : bool
-        Whether to search folders within folders.
-    context : Context
-        Of the step, for warnings.
-    """
-
-    pattern: str
-    recursive: bool
-    context: Context
-
-    def wants(self, name: str) -> bool:
-        """Return whether a name is one of those to take."""
-        return fnmatch.fnmatchcase(name, self.pattern)
+__all__ = ["LISTERS"]
 
 
 def list_s3(source: S3Source, inquiry: Inquiry) -> list[FoundImage]:

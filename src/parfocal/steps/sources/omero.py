@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parfocal.omero.images import OmeroImage
     from parfocal.omero.listing import ListedImage
     from parfocal.omero.originals import OriginalFile
-    from parfocal.steps.sources.listers import Inquiry
+    from parfocal.steps.sources.inquiry import Inquiry
 
 __all__ = ["fetch_omero", "list_omero_images"]
 

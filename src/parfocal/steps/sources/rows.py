@@ -8,7 +8,8 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.naming import image_id_of
 from parfocal.models.sheet import Row
 from parfocal.models.source import HttpSource, S3Source, Source, parse_source
-from parfocal.steps.sources.listers import LISTERS, Inquiry
+from parfocal.steps.sources.inquiry import Inquiry
+from parfocal.steps.sources.listers import LISTERS
 
 __all__ = ["rows_of_archive", "rows_of_url"]
 
