@@ -28,6 +28,7 @@ from tests.benchmarks.analysis import (
 )
 from tests.benchmarks.conversion import measure_conversion, measure_ome_tiff
 from tests.benchmarks.fetching import measure_fetch
+from tests.benchmarks.omero_reading import measure_omero_reading
 from tests.benchmarks.resources import measure_resources
 from tests.benchmarks.slurm_overhead import measure_slurm
 from tests.benchmarks.stack import write_stack
@@ -102,6 +103,14 @@ def measure_memory(folder: Path) -> None:
         show(f"`{record['step']}` on {size:.1f} GB", f"{peak:.0f} MB, {took:.0f} s", "< 500 MB")
 
 
+def measure_annotate(folder: Path) -> None:
+    """Write annotations to a server of the tests."""
+    sys.path.append(str(ROOT / "tests"))  # where its modules find each other
+    from tests.benchmarks.annotating import measure_annotations
+
+    measure_annotations(folder)
+
+
 def run_workflow(folder: Path, *options: str) -> float:
     """Run the workflow on ``samples.tsv`` in `folder` with two cores; return the seconds."""
     command = [
@@ -120,6 +129,8 @@ PARTS = {
     "conversion": measure_conversion,
     "ome-tiff": measure_ome_tiff,
     "fetch": measure_fetch,
+    "omero-read": measure_omero_reading,
+    "annotate": measure_annotate,
     "slurm": measure_slurm,
     "resources": measure_resources,
     "label": measure_label,

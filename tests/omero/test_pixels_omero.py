@@ -165,3 +165,22 @@ def test_files_below_a_name_that_leads_elsewhere_stay_here(tmp_path: Path) -> No
     file = SimpleNamespace(path=text("../a/./../"), name=text("../x.tif"))
     assert _path_of(file) == "a/x.tif"
     assert (tmp_path / _path_of(file)).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "found"),
+    [(250.0, "NANOMETER", 0.25), (2.0, "PIXEL", None), (0.0, "MICROMETER", None)],
+)
+def test_sizes_that_are_no_lengths_are_told(
+    source: OmeroSource, alice: Any, value: float, unit: str, found: float | None
+) -> None:
+    from omero.model import LengthI
+    from omero.model.enums import UnitsLength
+
+    pixels = alice.getObject("Image", source.id).getPrimaryPixels()._obj
+    pixels.physicalSizeX = LengthI(value, getattr(UnitsLength, unit))
+    alice.getUpdateService().saveObject(pixels)
+    image = read_image(connect(source.server), source.id)
+    assert image.metadata is not None
+    assert image.metadata.x_um == found
+    assert image.unknown == (() if found else (f"x_um is {value} {unit}",))
