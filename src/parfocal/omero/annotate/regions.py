@@ -62,7 +62,7 @@ def write_rois(
     """
     found = RoiIds()
     for part in _parts(drawn):
-        rois = [_roi(entry, each, image_id, token) for each in part]
+        rois = _rois(entry, part, image_id, token)
         ids = connection.once(partial(_save, rois=rois))
         found.by_object |= {
             (each.t, each.label): number for each, number in zip(part, ids, strict=True)
@@ -95,14 +95,22 @@ def _bytes_of(shape: Any) -> int:
     return len(shape.bits) if hasattr(shape, "bits") else 12 * len(shape.points)
 
 
-def _roi(entry: Rois, drawn: Drawn, image_id: int, token: str) -> Any:
+def _rois(entry: Rois, part: list[Drawn], image_id: int, token: str) -> list[Any]:
+    import omero
+    from omero.rtypes import rstring
+
+    image = omero.model.ImageI(image_id, False)  # one for all of a message
+    mark = rstring(mark_of(token))
+    return [_roi(entry, each, image, mark) for each in part]
+
+
+def _roi(entry: Rois, drawn: Drawn, image: Any, mark: Any) -> Any:
     import omero
     from omero.rtypes import rint, rstring
 
     roi = omero.model.RoiI()
-    roi.image = omero.model.ImageI(image_id, False)
-    name = f"{entry.name} {drawn.label}"
-    roi.name, roi.description = rstring(name), rstring(mark_of(token))
+    roi.image = image
+    roi.name, roi.description = rstring(f"{entry.name} {drawn.label}"), mark
     for each in drawn.shapes:
         shape = _mask(each) if hasattr(each, "bits") else _polygon(each)
         shape.textValue = rstring(str(drawn.label))
