@@ -93,3 +93,25 @@ def test_a_study_of_the_bioimage_archive_is_listed(tmp_path: Path) -> None:
 def test_a_study_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such public study"):
         list_rows(tmp_path, "bia:S-BIAD99999999")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_omero_server_of_the_idr_gives_pixels_to_all() -> None:
+    pytest.importorskip("Ice")
+    from parfocal.models.omero_server import parse_omero_server
+    from parfocal.omero.connection import Connection
+    from parfocal.omero.credentials import Credentials
+    from parfocal.omero.images import read_image
+    from parfocal.omero.pixels import OmeroPixels
+    from parfocal.steps.sources.archives import OMERO
+
+    server = parse_omero_server(OMERO)
+    public = Credentials("public", "public", "the IDR")
+    with Connection(server, public, patience_s=30) as connection:
+        image = read_image(connection, 6001240)
+    assert image.metadata is not None
+    assert image.metadata.shape5 == (1, 2, 236, 275, 271)
+    with OmeroPixels(server, image, 1, public) as pixels:
+        z, y, x = slice(118, 119), slice(0, 275), slice(0, 271)
+        plane = pixels.read((slice(0, 1), slice(0, 1), z, y, x))
+    assert plane.any()

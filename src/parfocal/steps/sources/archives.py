@@ -18,11 +18,13 @@ from parfocal.steps.sources.remote import fetch_remote
 if TYPE_CHECKING:
     from parfocal.remote.idr_places import IdrPlaces
 
-__all__ = ["OMERO_VARIABLE", "fetch_bia", "fetch_idr"]
+__all__ = ["OMERO", "OMERO_VARIABLE", "fetch_bia", "fetch_idr"]
 
 OMERO_VARIABLE = "PARFOCAL_IDR_OMERO_URL"
 
-_OMERO = "omero+wss://idr.openmicroscopy.org/omero-ws"
+OMERO = "omero+wss://idr.openmicroscopy.org/omero-ws"
+"""The server of the IDR, unless `OMERO_VARIABLE` names another."""
+
 _LIST = "Let 'parfocal list-images' write a row for each image in it."
 
 
@@ -90,7 +92,7 @@ def _fetch_from_server(source: IdrSource, places: IdrPlaces, order: Order) -> Ma
     except InputError as error:
         remedy = "Install omero-py, to read its pixels: pip install 'parfocal[omero]'."
         raise _unpublished(source, places, remedy) from error
-    server = parse_omero_server(os.environ.get(OMERO_VARIABLE) or _OMERO)
+    server = parse_omero_server(os.environ.get(OMERO_VARIABLE) or OMERO)
     image = OmeroSource(server, "image", int(source.id))
     order.context.details["resolved"] = image.uri
     order.context.warn(f"{source.uri} is published nowhere, and read from {server.uri}")
