@@ -144,14 +144,14 @@ def link_of(text: str, inner: str = "") -> str:
         Path of the other file, which lies beside what `text` names. What comes with an image that
         goes by its number is named by a fragment.
     """
-    source = parse_source(text)
-    if isinstance(source, BiaSource):  # no URL, and so not quoted
+    scheme = text.partition(":")[0].partition("+")[0].lower()
+    if scheme == "bia":  # no URL, and so not quoted
         return posixpath.join(posixpath.dirname(text), inner) if inner else text
-    if isinstance(source, S3Source):
-        text = f"s3:{quote(source.uri.partition(':')[2])}"
+    if scheme == "s3":
+        text = f"s3:{quote(parse_source(text).uri.partition(':')[2])}"
     if not inner:
         return text
-    if isinstance(source, OmeroSource | IdrSource):
+    if scheme in ("omero", "idr"):
         return f"{text}#{quote(inner)}"
     return posixpath.join(posixpath.dirname(text), quote(inner))
 
