@@ -24,7 +24,7 @@ from parfocal.errors import ParfocalError
 WAIT_S = 60
 PRELOADED = ["omero.gateway", "omero.grid", "pyarrow.parquet", "annotating"]
 PRELOADED += ["parfocal.omero.connection", "parfocal.omero.annotate.apply"]
-SAMPLES = 5
+SAMPLES = 4
 WRITES = ("IUpdate", "IPixels", "RawFileStore", "RawPixelsStore", "Table", "SharedResources")
 
 
