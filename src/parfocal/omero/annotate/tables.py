@@ -22,6 +22,7 @@ __all__ = ["open_table", "table_parts", "write_table"]
 
 _ROWS_AT_ONCE = 50_000
 _BYTES_AT_ONCE = 32 << 20
+_BUFFER_BYTES = 64 << 10
 _REFERENCES = ("Image", "Roi", "Well")
 
 RoiOf = Mapping[tuple[int, int], int]
@@ -134,7 +135,8 @@ def table_parts(entry: Table, path: Path, place: Place, rois: RoiOf) -> Iterator
     wanted = {column.source for column in entry.columns if column.source is not None}
     if entry.rois is not None:
         wanted |= {"label", "t"}
-    with pq.ParquetFile(path) as file:
+    # Otherwise whole columns of a row group are held, which may be all rows.
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
         present = [name for name in file.schema_arrow.names if name in wanted]
         for batch in file.iter_batches(_rows_at_once(entry), columns=present):
             yield [

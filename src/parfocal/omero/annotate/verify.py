@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from parfocal.omero.annotate.deletion import existing
 from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import points_text
-from parfocal.omero.annotate.state import plain_value
+from parfocal.omero.annotate.state import gathered, plain_value
 from parfocal.omero.annotate.tables import open_table, table_parts
 from parfocal.omero.annotate.targets import Place, find_places, link_name
 from parfocal.omero.annotate.texts import tag_links
@@ -79,10 +79,11 @@ def verify_plan(
         If the server fails.
     """
     places = find_places(connection, [target.target for target in plan.targets])
+    links = _links(connection, journal, places)
     found: list[str] = []
     for number, target in enumerate(plan.targets, 1):
         owned = {each.entry_id: each for each in journal.of(target.target) if each.finished}
-        check = _Check(connection, materials, places[target.target], owned, context.scratch)
+        check = _Check(connection, materials, places[target.target], owned, links, context.scratch)
         check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
         for entry in target.annotations:
             name = " ".join(filter(None, (entry.kind, getattr(entry, "name", ""))))
@@ -96,6 +97,15 @@ def verify_plan(
     return found
 
 
+def _links(
+    connection: Connection, journal: Journal, places: Mapping[str, Place]
+) -> dict[str, set[int]]:
+    """Return which of our links are there still."""
+    objects = gathered(owned for owned in journal.all() if owned.target in places)
+    kinds = {link_name(place.source) for place in places.values()}
+    return existing(connection, {kind: objects.get(kind, []) for kind in kinds})
+
+
 class _Check:
     """Compares the entries of one target."""
 
@@ -105,12 +115,14 @@ class _Check:
         materials: Materials,
         place: Place,
         owned: dict[str, Owned],
+        links: Mapping[str, set[int]],
         scratch: Path,
     ) -> None:
         self._connection = connection
         self._materials = materials
         self._place = place
         self._owned = owned
+        self._links = links
         self._scratch = scratch
         self.rois: list[Rois] = []
         self._ways: dict[type, Callable[[Any, Owned], Iterator[str]]] = {
@@ -136,8 +148,7 @@ class _Check:
 
     def _is_unlinked(self, owned: Owned) -> bool:
         kind = link_name(self._place.source)
-        links = owned.objects.get(kind, ())
-        return existing(self._connection, {kind: links}) != {kind: set(links)}
+        return not set(owned.objects.get(kind, ())) <= self._links.get(kind, set())
 
     def _text(self, entry: KeyValues | Rating | Comment, owned: Owned) -> Iterator[str]:
         kind, attribute = _TEXTS[type(entry)]
