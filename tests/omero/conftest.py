@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,6 +37,19 @@ def _folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("OMERO_SESSIONDIR", str(folder / "sessions"))
     monkeypatch.setenv("OMERO_TMPDIR", str(folder / "tmp"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Take back what a command sets up for its process: its stream is closed after the test."""
+    loggers = [logging.getLogger(), logging.getLogger("parfocal")]
+    levels = [logger.level for logger in loggers]
+    yield
+    logging.captureWarnings(capture=False)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+        for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
+            logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
