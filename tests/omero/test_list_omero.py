@@ -262,3 +262,13 @@ def test_what_is_listed_can_be_fetched(
         run_step(load_step("fetch-image"), {}, {"original": folder}, {"source": row.source})
         told = json.loads((folder / "omero.json").read_text("utf-8"))
         assert (told["name"], told["datasets"][0]["name"]) == (row.name, "D")
+
+
+def test_label_images_that_were_written_back_are_left_out(alice: Any, listed: Listed) -> None:
+    dataset = new(alice, "Dataset", "D")
+    upload(alice, "cells", dataset)
+    labels = upload(alice, "cells [nuclei]", dataset)
+    labels.setDescription("Label image of image 1 [parfocal:0123]")
+    labels.save()
+    assert [row.name for row in listed(f"dataset/{dataset.getId()}")] == ["cells"]
+    assert len(listed(f"image/{labels.getId()}")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from omero.rtypes import rstring
 from annotating import Desk
 from omero_objects import annotated, dataset, projection, reference, save, upload_image
 from omero_state import contents, held
+from parfocal.errors import InputError
 from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
+from parfocal.omero import connection
 from parfocal.provenance.records import iter_records
 
 
@@ -149,3 +152,38 @@ def test_a_target_that_is_gone_does_not_keep_the_others(
     assert "no longer on the server" in warnings_of(desk)
     after = held(root)
     assert {kind: ids - before[kind] for kind, ids in after.items() if ids - before[kind]} == {}
+
+
+def test_nobody_else_takes_back_what_a_user_wrote(
+    desk: Desk, target: str, root, server, monkeypatch
+) -> None:
+    before = held(root)
+    desk.apply()
+    written = held(root)
+    for user in ("bob", "carol"):  # of whom the second does not even see the target
+        monkeypatch.setenv("OMERO_USER", user)
+        monkeypatch.setenv("OMERO_PASSWORD", server.password(user))
+        forget_connections()
+        with pytest.raises(InputError, match="written by another user"):
+            desk.revert()
+    assert held(root) == written
+    monkeypatch.setenv("OMERO_USER", "alice")
+    monkeypatch.setenv("OMERO_PASSWORD", server.password("alice"))
+    forget_connections()
+    desk.revert()
+    assert held(root) == before
+
+
+def forget_connections() -> None:
+    """Let the next call log in as whoever the environment names then."""
+    while connection._SHARED:
+        connection._SHARED.popitem()[1].close()
+
+
+def test_without_the_journal_nothing_is_said_to_be_reverted(
+    desk: Desk, tmp_path: Path, logged_in
+) -> None:
+    desk.apply()
+    shutil.rmtree(desk.folder / "annotations")
+    with pytest.raises(InputError, match="no journal"):
+        desk.revert()

@@ -129,7 +129,8 @@ def open_level(path: Path, axes: str, threads: int = 1) -> ZarrLevel:
     import tensorstore
 
     driver = "zarr3" if (path / "zarr.json").is_file() else "zarr"
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
+    # Resolved, since tensorstore takes no path with two dots.
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path.resolve()}/"}}
     try:
         store = tensorstore.open(spec, open=True, read=True, context=_context(threads)).result()
     except ValueError as error:
@@ -181,7 +182,7 @@ def create_level(
         metadata["dimension_names"] = list(axes.lower())
     spec = {
         "driver": "zarr" if options.ngff == "0.4" else "zarr3",
-        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "kvstore": {"driver": "file", "path": f"{path.resolve()}/"},
         "metadata": metadata,
     }
     if options.ngff == "0.4":

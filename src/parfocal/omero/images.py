@@ -18,7 +18,10 @@ from parfocal.omero.units import micrometres, nanometres, seconds
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["OmeroImage", "read_image", "read_images"]
+__all__ = ["RESULT_MARK", "OmeroImage", "read_image", "read_images"]
+
+RESULT_MARK = "parfocal:"
+"""What the description of images holds that Parfocal wrote, and of annotations."""
 
 _PART = 200
 _IMAGES = (
@@ -89,6 +92,7 @@ class OmeroImage:
     updated_ms: int = 0
     downloadable: bool = True
     unknown: tuple[str, ...] = field(default=())
+    is_result: bool = False
 
 
 def read_image(connection: Connection, image_id: int) -> OmeroImage:
@@ -170,6 +174,7 @@ def _image(image: Any, pixels: Any, together: dict[int, int]) -> OmeroImage:
         updated_ms=details.updateEvent.time.val if details.updateEvent.time else 0,
         downloadable=not details.permissions.isRestricted(BINARYACCESS),
         unknown=unknown,
+        is_result=RESULT_MARK in _text(image.description),
     )
 
 

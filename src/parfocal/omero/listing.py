@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from parfocal.errors import InputError
+from parfocal.models.annotation_entries import RUN_NAMESPACE
 from parfocal.models.naming import well_name
 from parfocal.models.source import OmeroSource
 from parfocal.omero.connection import Connection
@@ -52,7 +53,7 @@ class ListedImage:
     tags : tuple of str
         Its tags, and those of its well.
     pairs : tuple of (str, str)
-        Its key-value pairs of all namespaces, and those of its well.
+        Its key-value pairs of all namespaces but ours for runs, and those of its well.
     """
 
     image: OmeroImage
@@ -189,5 +190,5 @@ def _add(place: _Place, annotation: Any) -> None:
     kind = type(annotation).__name__
     if kind == "TagAnnotationI" and annotation.textValue is not None:
         place.tags.append(annotation.textValue.val)
-    elif kind == "MapAnnotationI":
+    elif kind == "MapAnnotationI" and (annotation.ns is None or annotation.ns.val != RUN_NAMESPACE):
         place.pairs += [(pair.name, pair.value) for pair in annotation.mapValue or () if pair]

@@ -53,7 +53,7 @@ def run(
     plan = read_plan(inputs["plan"])
     told: dict[str, dict[str, int]] = {}
     for server, part in plans_by_server(plan).items():
-        with open_journal(inputs["results"], server) as journal:
+        with open_journal(inputs["results"], server, must_exist=True) as journal:
             done = revert_plan(
                 connect(server),
                 part,

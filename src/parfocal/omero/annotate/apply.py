@@ -15,7 +15,7 @@ from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token
 from parfocal.omero.annotate.making import Common, Maker
 from parfocal.omero.annotate.materials import Materials
-from parfocal.omero.annotate.state import edited, find_lost, gathered, undo
+from parfocal.omero.annotate.state import edited, find_lost, gathered, refuse_foreign, undo
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
 from parfocal.omero.connection import Connection
@@ -102,9 +102,11 @@ def apply_plan(
     finished = [each for several in owned.values() for each in several if each.finished]
     lost = find_lost(connection, finished)
     changed = edited(connection, [each for each in finished if each.token not in lost])
+    unfit = lost | set(changed) if overwrite_edited else lost
     works = {
-        target.target: _plan_work(target, owned[target.target], lost) for target in plan.targets
+        target.target: _plan_work(target, owned[target.target], unfit) for target in plan.targets
     }
+    refuse_foreign(connection, [each for work in works.values() for each in work.drop + work.undo])
     _respect(works, changed, context, overwrite=overwrite_edited)
     common = _common(journal, works, places, lost)
     strangers = [target for target in journal.targets if target not in owned]
@@ -181,7 +183,8 @@ def _respect(
         if each.token in changed
     ]
     stays = [kind for token, kind in changed.items() if token not in dropped]
-    context.warn_of("annotation(s) were edited on the server since, and stay so", stays)
+    told = "annotation(s) were edited on the server since, and stay so (see overwrite_edited)"
+    context.warn_of(told, stays)
     if hit and not overwrite:
         what = "Annotations that would be replaced were edited on the server since"
         remedy = "Set overwrite_edited to replace them, or delete them there. Nothing was written."
@@ -237,7 +240,8 @@ class _Writer:
                 return
 
     def _begin(self, token: str, entry: PlannedEntry, target: str, place: Place) -> Owned:
-        owned = Owned(token, target, entry.entry_id, entry.kind, entry.content, self._run_id)
+        run, user = self._run_id, self._connection.user_id
+        owned = Owned(token, target, entry.entry_id, entry.kind, entry.content, run, user)
         if not isinstance(entry, Tag):
             return owned
         links = [link for link, _ in tag_links(self._connection, entry.name, place)]

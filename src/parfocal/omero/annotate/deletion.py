@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from parfocal.omero.annotate.journal import Objects, Owned
 from parfocal.omero.connection import Connection
+from parfocal.omero.images import RESULT_MARK
 from parfocal.omero.queries import in_parts, project
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ __all__ = ["TAG_SET", "delete_owned", "existing", "find_marked", "mark_of"]
 TAG_SET = "TagSet"
 """What the journal calls a tag that holds tags."""
 
-_MARK = "parfocal:"
 _LINKED = ("Image", "Dataset", "Project", "Well", "Plate", "Screen")
 _HELD = "select l.child.id from {}AnnotationLink l where l.child.id in (:ids)"
 _OF_FILE = "select a.file.id from FileAnnotation a where a.file.id in (:ids)"
@@ -37,7 +37,7 @@ _MARKED = {
 
 def mark_of(token: str) -> str:
     """Return the text by which the objects of a token are known on the server."""
-    return f"{_MARK}{token}"
+    return f"{RESULT_MARK}{token}"
 
 
 def find_marked(connection: Connection, owned: Owned) -> Objects:

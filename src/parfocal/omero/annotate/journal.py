@@ -44,6 +44,8 @@ class Owned:
         Of the entry, as in the plan.
     run_id : str
         Of the run whose plan it was.
+    user_id : int
+        Whose login made it: nobody else may take it back; 0 where that is not known.
     tag, tag_set : str
         Names of the tag and its set, which have no token of ours; empty of all other kinds.
     links, tags, sets : tuple of int
@@ -62,6 +64,7 @@ class Owned:
     kind: str
     content: str
     run_id: str
+    user_id: int = 0
     tag: str = ""
     tag_set: str = ""
     links: tuple[int, ...] = ()
@@ -180,7 +183,17 @@ class Journal:
 
 
 def _plain(owned: Owned) -> dict[str, Any]:
-    names = ("token", "target", "entry_id", "kind", "content", "run_id", "tag", "tag_set")
+    names = (
+        "token",
+        "target",
+        "entry_id",
+        "kind",
+        "content",
+        "run_id",
+        "user_id",
+        "tag",
+        "tag_set",
+    )
     return {name: getattr(owned, name) for name in (*names, *_BEFORE)}
 
 

@@ -9,7 +9,7 @@ from parfocal.core.step import Context
 from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.deletion import delete_owned, existing
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.state import edited, gathered, undo
+from parfocal.omero.annotate.state import edited, gathered, refuse_foreign, undo
 from parfocal.omero.annotate.targets import Place, places_left
 from parfocal.omero.connection import Connection
 
@@ -65,12 +65,13 @@ def revert_plan(
     Raises
     ------
     InputError
-        If something may not be deleted.
+        If something may not be deleted, or was written by another user.
     RemoteError
         If the server fails.
     """
     mine = _mine(journal, plan, all_runs=all_runs)
     names = list(mine)
+    refuse_foreign(connection, [each for several in mine.values() for each in several])
     places = places_left(connection, [name for name in names if mine[name]])
     gone = [name for name in names if mine[name] and name not in places]
     context.warn_of("target(s) are no longer on the server", gone)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from parfocal.errors import InputError
 from parfocal.omero.annotate.deletion import TAG_SET, delete_owned, existing, find_marked
 from parfocal.omero.annotate.journal import Journal, Objects, Owned
 from parfocal.omero.annotate.making import digest_of
@@ -14,7 +15,7 @@ from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
 
-__all__ = ["edited", "find_lost", "gathered", "plain_value", "undo"]
+__all__ = ["edited", "find_lost", "gathered", "plain_value", "refuse_foreign", "undo"]
 
 _TEXTS = {
     "MapAnnotation": "mapValue",
@@ -99,6 +100,26 @@ def _new_tags(connection: Connection, owned: Owned, place: Place) -> Objects:
         sets = tag_sets_called(connection, owned.tag_set, place.group_id)
         found[TAG_SET] = [number for number in sets if number not in owned.sets]
     return found
+
+
+def refuse_foreign(connection: Connection, owned: Iterable[Owned]) -> None:
+    """Refuse to take back what another user wrote.
+
+    Raises
+    ------
+    InputError
+        If any of it was written by somebody else than the user who is logged in.
+    RemoteError
+        If the server fails.
+    """
+    others = [each for each in owned if each.user_id not in (0, connection.user_id)]
+    if others:
+        what = "What would be replaced or removed was written by another user"
+        where = f"{others[0].kind} of {others[0].target}, and {len(others) - 1} more"
+        expected = f"a login of the user with id {others[0].user_id}"
+        found = f"{connection.user_name}, id {connection.user_id}"
+        remedy = "Log in as who applied the plan. Nothing was changed."
+        raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
 
 
 def find_lost(connection: Connection, owned: Iterable[Owned]) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parfocal.core.lease import Lease
+from parfocal.errors import InputError
 from parfocal.models.annotation_plan import AnnotationPlan
 
 if TYPE_CHECKING:
@@ -35,19 +36,34 @@ def plans_by_server(plan: AnnotationPlan) -> dict[OmeroServer, AnnotationPlan]:
 
 
 @contextmanager
-def open_journal(results: Path, server: OmeroServer) -> Iterator[Journal]:
+def open_journal(
+    results: Path, server: OmeroServer, *, must_exist: bool = False
+) -> Iterator[Journal]:
     """Open the journal of a server, for this process alone.
+
+    Parameters
+    ----------
+    results : Path
+        The results folder.
+    server : OmeroServer
+        The server.
+    must_exist : bool
+        Whether it is an error that there is none.
 
     Raises
     ------
     StorageError
         If another living process holds it, or the results folder cannot be written to.
     InputError
-        If it is damaged.
+        If it is damaged, or missing where it must not be.
     """
     from parfocal.omero.annotate.journal import Journal
 
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", server.address)
     path = results / FOLDER / f"{name}.jsonl"
+    if must_exist and not path.exists():
+        what = "The results folder has no journal of what was written to this OMERO server"
+        remedy = "Name the results folder that the plan was applied from."
+        raise InputError(what, where=path, remedy=remedy)
     with Lease(path):
         yield Journal(path)

@@ -51,6 +51,10 @@ def list_omero_images(source: OmeroSource, inquiry: Inquiry) -> list[FoundImage]
 
     connection = connect(source.server)
     found = [each for each in list_omero(connection, source) if inquiry.wants(each.image.name)]
+    if source.kind != "image":
+        ours = [f"{each.image.id} ({each.image.name})" for each in found if each.image.is_result]
+        found = [each for each in found if not each.image.is_result]
+        inquiry.context.warn_of("label image(s) that Parfocal wrote were left out", ours)
     without = [f"{each.image.id} ({each.image.refused})" for each in found if each.image.refused]
     inquiry.context.warn_of("image(s) have no pixels that can be read, and will fail", without)
     return [_found(each, source) for each in found]
