@@ -13,18 +13,7 @@ from tests.omero.server.control import Control
 from omero_accounts import make_accounts
 from omero_process import PASSWORDS, OwnServer, RealServer, real_server
 
-# Ice for Python and omero-py are older than the Python that they are run by.
-OLD_MODULES = ("Ice", "omero", "ezomero", "Glacier2", "IceGrid")
 LOGIN_VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "SESSION", "SESSION_KEY")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let modules of omero-py warn of what Python deprecates; from others it stays an error."""
-    for module in OLD_MODULES:
-        for category in ("DeprecationWarning", "SyntaxWarning"):
-            # A warning of the compiler names the file instead of the module.
-            line = rf"ignore::{category}:(.*/)?{module}(\.|_|/|$)"
-            config.addinivalue_line("filterwarnings", line)
 
 
 @pytest.fixture(autouse=True)
