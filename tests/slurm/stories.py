@@ -19,7 +19,7 @@ from slurm.runs import SEGMENT, SlurmRun, Undisturbed, finish, slowed
 
 TARGET = "results/outcomes/segment_objects/0.json"
 MEASURED = "results/outcomes/measure_objects/0.json"
-STORY_TIMEOUT_S = 540
+STORY_TIMEOUT_S = 590
 
 
 @dataclass
@@ -59,7 +59,7 @@ def ended(run: SlurmRun, first_code: int, wrong: list[str]) -> Ended:
 def wait_for_the_other(run: SlurmRun) -> None:
     """Wait until the second of two jobs waits for what the first is writing."""
     what = "the second job to wait for the first"
-    wait_until(lambda: "Waiting for another writer" in run.told, what, 180)
+    wait_until(lambda: "Waiting for another writer" in run.told, what, 300)
 
 
 def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -71,7 +71,7 @@ def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
         wrong = run.wrong(undisturbed.digests)
         assert run.on_slurm("--unlock") == 0, run.told
         second = run.begin(TARGET)
-        wait_until(lambda: list(run.jobs().values()).count("RUNNING") == 2, "the second job", 120)
+        wait_until(lambda: list(run.jobs().values()).count("RUNNING") == 2, "the second job", 300)
         wait_for_the_other(run)
     last_code = finish(second)
     wait_until(lambda: not run.jobs(), "the end of the first job", 120)
@@ -128,7 +128,7 @@ def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     node = run.slurm.node_of(job)
     run.slurm.kill_slurmd(node)
     with slowed(worker):
-        wait_until(lambda: run.slurm.node_of(job) not in ("", node), "another node", 120)
+        wait_until(lambda: run.slurm.node_of(job) not in ("", node), "another node", 240)
         wait_for_the_other(run)
     first_code = finish(process)
     return ended(run, first_code, run.wrong(undisturbed.digests))

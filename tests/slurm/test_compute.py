@@ -126,7 +126,7 @@ def test_worker_jobs_give_the_bytes_of_one_process(place: Place, image: Image) -
     assert process.wait(STEP_TIMEOUT_S) == 0, place.told
     assert place.digest == image.labels
     assert place.details["engine"] == "slurm"
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 def test_the_tasks_of_an_allocation_give_the_bytes_of_one_process(
@@ -138,7 +138,7 @@ def test_the_tasks_of_an_allocation_give_the_bytes_of_one_process(
     assert done.returncode == 0, done.stderr
     assert place.digest == image.labels
     assert place.details["tasks"] == 4
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 def test_lost_workers_are_replaced(place: Place, image: Image) -> None:
@@ -153,7 +153,7 @@ def test_lost_workers_are_replaced(place: Place, image: Image) -> None:
     assert process.wait(STEP_TIMEOUT_S) == 0, place.told
     assert second
     assert place.digest == image.labels
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 def test_a_killed_owner_leaves_no_jobs_for_long(place: Place, image: Image) -> None:
@@ -167,7 +167,7 @@ def test_a_killed_owner_leaves_no_jobs_for_long(place: Place, image: Image) -> N
     assert again.wait(STEP_TIMEOUT_S) == 0, place.told
     assert "Cleaning up what a killed run left" in place.told
     assert place.digest == image.labels
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_slurm_would_reject_is_told_before_any_work(
     assert all(text in place.told for text in told), place.told
     assert not (place.folder / "labels.ome.zarr").exists()
     assert not (place.folder / "record.json").exists()
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 def test_a_job_does_not_submit_jobs_unasked(place: Place, image: Image) -> None:
@@ -195,4 +195,4 @@ def test_a_job_does_not_submit_jobs_unasked(place: Place, image: Image) -> None:
     done = place.cluster.run("srun", "--mem=800", *command, cwd=place.folder, timeout_s=60)
     assert done.returncode == 2, done.stderr
     assert "A job on Slurm would submit jobs of its own" in done.stderr
-    assert place.is_clean()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
