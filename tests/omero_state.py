@@ -125,7 +125,9 @@ def _roi_names(root: Any) -> dict[int, str]:
 def _roi(root: Any, number: int) -> tuple[str, ...]:
     one = _one(root, "select r from Roi r left outer join fetch r.shapes where r.id = :id", number)
     shapes = sorted(_shape(shape) for shape in one.copyShapes())
-    return str(one.image.id.val), one.name.val, _masked(one.description), str(shapes)
+    image = None if one.image is None else one.image.id.val
+    name = "" if one.name is None else one.name.val
+    return str(image), name, _masked(one.description), str(shapes)
 
 
 def _shape(shape: Any) -> str:
