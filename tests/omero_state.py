@@ -149,9 +149,18 @@ def _image(root: Any, number: int) -> tuple[str, ...]:
     datasets = _rows(
         root, "select l.parent.id from DatasetImageLink l where l.child.id = :id", id=number
     )
+    told = [one.name.val, _masked(one.description), datasets]
+    if not one.sizeOfPixels():  # of tests that need none
+        return tuple(str(each) for each in told)
     pixels = one.getPrimaryPixels()
+    told += [pixels.pixelsType.value.val]
+    told += [[getattr(pixels, f"size{axis}").val for axis in "TCZYX"]]
+    return (*(str(each) for each in told), _digest(root, one, pixels))
+
+
+def _digest(root: Any, image: Any, pixels: Any) -> str:
     store = root.c.sf.createRawPixelsStore()
-    group = {"omero.group": str(one.details.group.id.val)}
+    group = {"omero.group": str(image.details.group.id.val)}
     digest = hashlib.sha256()
     try:
         store.setPixelsId(pixels.id.val, False, group)
@@ -159,6 +168,4 @@ def _image(root: Any, number: int) -> tuple[str, ...]:
             digest.update(store.getTimepoint(t, group))
     finally:
         store.close()
-    size = [getattr(pixels, f"size{axis}").val for axis in "TCZYX"]
-    told = (one.name.val, _masked(one.description), datasets, pixels.pixelsType.value.val, size)
-    return (*(str(each) for each in told), digest.hexdigest())
+    return digest.hexdigest()

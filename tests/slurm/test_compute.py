@@ -92,12 +92,8 @@ class Place:
 
     def is_clean(self) -> bool:
         """Return whether neither jobs nor files are left."""
-        return self.is_idle() and not list(self.shared.iterdir())
-
-    def is_idle(self) -> bool:
-        """Return whether no jobs are left."""
         lines = self.cluster.output("squeue", "-h", "-o", "%Z").splitlines()
-        return str(self.folder) not in lines
+        return str(self.folder) not in lines and not list(self.shared.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +138,7 @@ def test_the_tasks_of_an_allocation_give_the_bytes_of_one_process(
     assert done.returncode == 0, done.stderr
     assert place.digest == image.labels
     assert place.details["tasks"] == 4
-    # Of tasks that the cluster ends in a hurry, the folder is cleaned by the next run.
-    wait_until(place.is_idle, "the end of jobs", 60)
+    wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
 def test_lost_workers_are_replaced(place: Place, image: Image) -> None:

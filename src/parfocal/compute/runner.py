@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 HANDS_OUT, STEP = 0, 1
 ADDRESS_FILE, STEP_FILE, END_FILE = "scheduler.json", "step.json", "end"
+WORKING, OVER = "working-", "over-"
+"""What a worker writes, with its number, when it begins and when it will use nothing more."""
+
 MEET_WITHIN_S = 120.0
 WITHOUT_CLIENT_S = 300.0
 POLL_S = 0.5
@@ -154,16 +157,51 @@ def _hand_out(config: SlurmRunner, path: Path) -> None:
             "interface": config.interface,
         }
         _take_role(folder.path, {"scheduler_options": options})
+        _await_workers(folder.path)
     finally:
         folder.remove()
 
 
+def _await_workers(folder: Path) -> None:
+    """Wait until no worker uses the folder any more, those that come late included.
+
+    Those that were killed on another node are waited for as long as tasks have to meet.
+    """
+    wanted = _rank()[1] - 2
+    deadline = time.monotonic() + MEET_WITHIN_S
+    while _ended(folder) < wanted and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _ended(folder: Path) -> int:
+    """Return how many workers have ended, in order or by a kill that is seen from here."""
+    over = {path.name.removeprefix(OVER) for path in folder.glob(f"{OVER}*")}
+    killed = {
+        path.name.removeprefix(WORKING)
+        for path in folder.glob(f"{WORKING}*")
+        if is_dead(_read(path), age_s=0.0)
+    }
+    return len(over | killed)
+
+
 def _work(config: SlurmRunner, folder: Path) -> None:
     """Be a worker until the scheduler ends."""
+    _await_scheduler(folder)
+    number = _rank()[0]
+    write_json(folder / f"{WORKING}{number}", this_process())
+    try:
+        # One that comes when all is done would wait for a scheduler that is gone.
+        if not (folder / END_FILE).exists():
+            _take_role(folder, {"worker_options": _worker_options(config, folder)})
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / f"{OVER}{number}").touch()
+
+
+def _worker_options(config: SlurmRunner, folder: Path) -> dict[str, Any]:
     from parfocal.compute.keys import read_keys
 
-    _await_scheduler(folder)
-    options = {
+    return {
         "security": read_keys(folder),
         "protocol": "tls://",
         "interface": config.interface,
@@ -174,7 +212,6 @@ def _work(config: SlurmRunner, folder: Path) -> None:
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
     }
-    _take_role(folder, {"worker_options": options})
 
 
 def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
@@ -212,4 +249,17 @@ async def _until_over(scheduler: Any, folder: Path) -> None:
         killed = is_dead(_read(folder / STEP_FILE), age_s=0.0)
         if killed or time.monotonic() - last_s > WITHOUT_CLIENT_S:
             logger.error("The task of the step is gone: the others end")
+            with contextlib.suppress(OSError):
+                (folder / END_FILE).touch()
+            break
+    await _until_met(scheduler, folder)
+
+
+async def _until_met(scheduler: Any, folder: Path) -> None:
+    """Wait until the workers that have begun are connected, so that they hear of the end."""
+    deadline = time.monotonic() + MEET_WITHIN_S
+    while time.monotonic() < deadline:
+        begun = len(list(folder.glob(f"{WORKING}*")))
+        if len(scheduler.workers) >= begun - _ended(folder):
             return
+        await asyncio.sleep(POLL_S)
