@@ -1,12 +1,13 @@
 """Ways to fetch the chunks of an OME-Zarr from a web server, each a program of its own.
 
 ``python -m tests.benchmarks.fetch_contenders NAME URL CHUNKS FOLDER`` fetches and prints how many
-seconds that took, without the time for starting Python.
+seconds that took, without the time for starting Python and for importing libraries.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -82,11 +83,20 @@ CONTENDERS: dict[str, Callable[[str, int, Path], None]] = {
 }
 
 
+LIBRARIES = {
+    "ours": ("parfocal.models.source", "parfocal.remote.fetch"),
+    "sequential": ("requests",),
+}
+"""What each imports; those not named here: obstore."""
+
+
 def main() -> None:
     """Run the contender that the command line names."""
     name, url, count, folder = sys.argv[1:]
     target = Path(folder)
     target.mkdir(parents=True)
+    for library in LIBRARIES.get(name, ("obstore.store",)):
+        importlib.import_module(library)
     start = time.perf_counter()
     CONTENDERS[name](url, int(count), target)
     print(f"seconds {time.perf_counter() - start:.3f}")

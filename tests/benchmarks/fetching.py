@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.benchmarks.fetch_contenders import CONTENDERS, IN_FLIGHT
 from tests.benchmarks.race import Entrant, race
 
-CHUNKS = 2000
+CHUNKS = 4000
 FEW_CHUNKS = 100
 CHUNK_BYTES = 230_000
 LATENCY_S = 0.04
