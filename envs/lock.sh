@@ -36,6 +36,8 @@ lone bootstrap --constraint "$target/dev.lock.txt"
 lone demo --no-deps
 lone alone --no-deps
 lone ice --no-deps
+lone galaxy
+lone planemo
 .venv/bin/python envs/conda_yaml.py "$target/parfocal.lock.txt" > "$target/parfocal.yaml"
 if [ "$target" != envs ]; then
     for file in "$target"/*; do
