@@ -1,4 +1,7 @@
-"""Write pages of docs/reference from the code itself: ``python docs/make_reference.py``."""
+"""Write what follows from the code itself: pages of docs/reference, parameters of Galaxy's tools.
+
+``python docs/make_reference.py``
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.step import Step
+from parfocal.engine.galaxy_xml import parameters_macro
 from parfocal.engine.schema import step_schema
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format
 from parfocal.steps import STEPS
 
 REFERENCE = Path(__file__).parent / "reference"
+TOOLS = Path(__file__).parents[1] / "galaxy_tools"
 _PROVERS = {"pillow": "Pillow (MIT-CMU)", "zarr_python": "zarr-python (MIT)"}
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of each page."""
-    return {REFERENCE / "steps.md": _steps(), REFERENCE / "formats.md": _formats()}
+    """Return the text of each page, and of the parameters of each tool for Galaxy."""
+    made = {REFERENCE / "steps.md": _steps(), REFERENCE / "formats.md": _formats()}
+    for step in STEPS:
+        if (TOOLS / step.folder).is_dir():
+            made[TOOLS / step.folder / "parameters.xml"] = parameters_macro(step)
+    return made
 
 
 def _formats() -> str:
@@ -38,6 +47,18 @@ one a certificate says `self-consistent`.
 `parfocal[bioformats]` is JPype (Apache-2.0), the bridge to Java; the jar and Java come apart:
 [How to read other formats with Bio-Formats](../howto/bio-formats.md).
 Where the extra of a format is not installed and Bio-Formats is, it reads the format and warns.
+
+## OME-Zarr in a zip file
+
+Where a step takes an image, it also takes a zip file of one OME-Zarr, at the root of the zip file
+or in one folder of it: `.ome.zarr.zip`, `.ozx`, or what Galaxy calls `dataset_12.dat`, since the
+content decides and not the name. The step unpacks it into its scratch folder first, where the disk
+has room for it. Zip files with absolute paths, `..`, links, passwords or several OME-Zarrs are
+refused. The record names the zip file and gives the digest of the OME-Zarr in it: packed or not, an
+image has the same digest and the same results.
+
+The command for one image also takes a folder that holds one OME-Zarr and is none itself, since that
+is how Galaxy keeps it.
 """
     named = [one for one in FORMATS if one.suffixes]  # the others are second readers only
     every = (OME_ZARR, *named, BIO_FORMATS)

@@ -27,16 +27,24 @@ class Command:
 
 
 def _schema(argv: Sequence[str]) -> int:
+    from parfocal.engine.galaxy_xml import parameters_macro
     from parfocal.engine.schema import step_schema
     from parfocal.steps import SUMMARIES, load_step
 
     parser = ArgumentParser(prog="parfocal schema", description="Describe a step as JSON Schema.")
     parser.add_argument("step", metavar="STEP", help=", ".join(SUMMARIES))
-    name = parser.parse_args(argv).step
-    if name not in SUMMARIES:
+    parser.add_argument(
+        "--galaxy", action="store_true", help="the parameters as a macro for a tool of Galaxy"
+    )
+    options = parser.parse_args(argv)
+    if options.step not in SUMMARIES:
         what = "There is no such step"
-        raise ConfigurationError(what, where=name, expected=", ".join(SUMMARIES))
-    sys.stdout.write(json.dumps(step_schema(load_step(name)), indent=2, ensure_ascii=False) + "\n")
+        raise ConfigurationError(what, where=options.step, expected=", ".join(SUMMARIES))
+    step = load_step(options.step)
+    if options.galaxy:
+        sys.stdout.write(parameters_macro(step))
+        return 0
+    sys.stdout.write(json.dumps(step_schema(step), indent=2, ensure_ascii=False) + "\n")
     return 0
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 __all__ = ["progress_to_stderr", "set_up_logging"]
 
@@ -16,17 +17,39 @@ _LINE_EVERY_S = 10.0
 
 
 def set_up_logging() -> None:
-    """Send log messages to stderr, from the level in ``PARFOCAL_LOG`` (INFO) up."""
+    """Send log messages to stderr, from the level in ``PARFOCAL_LOG`` (INFO) up.
+
+    Galaxy shows both streams of a job, and the first lines of stderr where it failed: there all but
+    errors goes to stdout, so that the first line says what to do.
+    """
     level = logging.getLevelNamesMapping().get(
         os.environ.get("PARFOCAL_LOG", "INFO").upper(), logging.INFO
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("parfocal: %(levelname)s: %(message)s"))
+    handlers = [_Handler(sys.stderr)]
+    if os.environ.get("PARFOCAL_ENGINE", "").split(" ")[0] == "galaxy":
+        handlers[0].setLevel(logging.ERROR)
+        others = _Handler(sys.stdout)
+        others.addFilter(lambda record: record.levelno < logging.ERROR)
+        handlers.append(others)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("parfocal: %(levelname)s: %(message)s"))
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = list(handlers)
     root.setLevel(logging.WARNING)
     logging.getLogger("parfocal").setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to a stream as long as there is one."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing where the stream is closed or broken, least of all the message again.
+
+        ``logging`` would write it with its arguments, unfiltered, to what then is stderr.
+        """
+        if not (self.stream.closed or isinstance(sys.exception(), OSError)):
+            super().handleError(record)
 
 
 def progress_to_stderr(what: str) -> Callable[[int, int], None]:

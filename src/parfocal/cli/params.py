@@ -13,7 +13,7 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
 from parfocal.models.documents import parse_document
 
-__all__ = ["read_mapping", "read_params"]
+__all__ = ["check_params", "read_mapping", "read_params"]
 
 
 def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Parameters:
@@ -34,6 +34,30 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
         If the file cannot be read, or a parameter is unknown or out of its bounds.
     """
     values = read_mapping(given, "--params") if given is not None else {}
+    return check_params(step, values, settings, _where(given))
+
+
+def check_params(
+    step: Step, values: dict[str, Any], settings: Sequence[str], where: str | None = None
+) -> Parameters:
+    """Return the checked parameters of a step.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    values : dict
+        The parameters by their names; settings go into it.
+    settings : sequence of str
+        See `read_params`.
+    where : str, optional
+        Where the values come from, for errors.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is unknown or out of its bounds.
+    """
     for setting in settings:
         _set(values, setting)
     try:
@@ -42,7 +66,7 @@ def read_params(step: Step, given: str | None, settings: Sequence[str]) -> Param
         what = f"Parameters of {step.name} are not valid"
         remedy = f"'parfocal schema {step.name}' describes them all."
         raise ConfigurationError(
-            what, where=_where(given), found=explain_validation(error, step.params), remedy=remedy
+            what, where=where, found=explain_validation(error, step.params), remedy=remedy
         ) from error
 
 

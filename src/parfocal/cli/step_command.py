@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parfocal.cli.compute import read_compute
+from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
 from parfocal.cli.log import progress_to_stderr
-from parfocal.cli.params import read_params
+from parfocal.cli.params import check_params, read_params
 from parfocal.compute import Compute, taking_part
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError
+from parfocal.models.base import Parameters
 from parfocal.models.compute import LocalThreads
 
 __all__ = ["make_parser", "run_step_command"]
@@ -57,6 +59,7 @@ def make_parser(step: Step) -> ArgumentParser:
     parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the record here")
     parser.add_argument("--replace", action="store_true", help="replace outputs that exist")
+    _add_galaxy_options(parser, step)
     if step.scope == "image":
         parser.add_argument(
             "--compute",
@@ -65,6 +68,23 @@ def make_parser(step: Step) -> ArgumentParser:
         )
         _add_batch_options(parser)
     return parser
+
+
+def _add_galaxy_options(parser: ArgumentParser, step: Step) -> None:
+    group = parser.add_argument_group("what the tools of Galaxy hand over")
+    group.add_argument(
+        "--galaxy-params",
+        type=Path,
+        metavar="FILE",
+        help="the form of the tool, in place of --params",
+    )
+    if step.scope == "image":
+        group.add_argument(
+            "--image-id-file",
+            type=Path,
+            metavar="FILE",
+            help="what the image is called, on the first line; its image_id is made of it",
+        )
 
 
 def _add_batch_options(parser: ArgumentParser) -> None:
@@ -130,7 +150,8 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
     ]
     if missing:
         parser.error(f"{', '.join(missing)} missing (or give --sheet, --batch and so on)")
-    params = read_params(step, options.params, options.set)
+    params = _params(step, options, parser)
+    named = options.image_id_file if step.scope == "image" else None
     from parfocal.engine import run_step
 
     run_step(
@@ -143,9 +164,18 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
         record=options.record,
         existing="replace" if options.replace else "refuse",
         progress=progress_to_stderr(step.name),
+        image_id=read_image_id(named) if named else None,
     )
     logger.info("%s wrote %s", step.name, ", ".join(paths[port.name] for port in step.outputs))
     return 0
+
+
+def _params(step: Step, options: Namespace, parser: ArgumentParser) -> Parameters:
+    if options.galaxy_params is None:
+        return read_params(step, options.params, options.set)
+    if options.params is not None:
+        parser.error("--params and --galaxy-params are one too many")
+    return check_params(step, read_galaxy_params(step, options.galaxy_params), options.set)
 
 
 def _run_batch(step: Step, options: Namespace, parser: ArgumentParser, compute: Compute) -> int:
@@ -156,7 +186,7 @@ def _run_batch(step: Step, options: Namespace, parser: ArgumentParser, compute: 
         parser.error("--batch-size is at least 1 and --batch at least 0")
     if not 1 <= options.attempt <= options.attempts:
         parser.error("--attempt is at least 1 and at most --attempts")
-    params = read_params(step, options.params, options.set)
+    params = _params(step, options, parser)
     from parfocal.engine.batch import Batch, run_batch
     from parfocal.engine.job_attempt import Allotment
     from parfocal.engine.resource_plan import read_predictions

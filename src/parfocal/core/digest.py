@@ -18,11 +18,13 @@ from parfocal.errors import InputError
 from parfocal.models.manifest import MANIFEST_NAME, read_manifest
 
 __all__ = [
+    "ROOTS",
     "digest_json",
     "digest_path",
     "digest_zarr",
     "fingerprint",
     "is_zarr",
+    "is_zarr_key",
     "size_of",
     "zarr_keys",
 ]
@@ -31,13 +33,14 @@ _KEY = re.compile(
     r"(?:^|/)(?:zarr\.json|\.z(?:group|array|attrs|metadata)"
     r"|c(?:[./][0-9]+)*|[0-9]+(?:[./][0-9]+)*)$|^OME/[^/]+$"
 )
-_ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""The names of the documents that make a folder a Zarr."""
 _CHUNK = 1 << 20
 
 
 def is_zarr(path: Path) -> bool:
     """Return whether `path` is the folder of a Zarr group or array."""
-    return any((path / name).is_file() for name in _ROOTS)
+    return any((path / name).is_file() for name in ROOTS)
 
 
 def zarr_keys(path: Path) -> list[str]:
@@ -46,8 +49,12 @@ def zarr_keys(path: Path) -> list[str]:
     A key is a metadata document (``zarr.json``, ``.zgroup``, ``.zarray``, ``.zattrs``,
     ``.zmetadata``) or a chunk (``c/0/1`` or ``c.0.1``; ``0/1`` or ``0.1`` in Zarr 2).
     """
-    files = (file for file in _files(path) if _KEY.search(file))
-    return sorted(files, key=os.fsencode)
+    return sorted(filter(is_zarr_key, _files(path)), key=os.fsencode)
+
+
+def is_zarr_key(name: str) -> bool:
+    """Return whether the digest of a Zarr covers the file of this name, relative to the Zarr."""
+    return _KEY.search(name) is not None
 
 
 def digest_zarr(path: Path, threads: int = 1) -> str:

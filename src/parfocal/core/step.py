@@ -182,6 +182,9 @@ class Step:
     resumable : bool
         Whether `run` may find at its first output, where that is a folder, what an interrupted
         attempt at the very same work left there, and goes on with it.
+    tells_differences : bool
+        Whether its outputs say what differs where `run` raises VerificationError, and are then
+        published too; never where they are what was verified.
     """
 
     name: str
@@ -196,6 +199,7 @@ class Step:
     state: State | None = None
     check: Check | None = None
     resumable: bool = False
+    tells_differences: bool = False
 
     @property
     def folder(self) -> str:

@@ -12,6 +12,7 @@ from parfocal.compute import Compute
 from parfocal.core.step import Step
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job, Result
+from parfocal.engine.packed_inputs import inner_zarr
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
 from parfocal.models.compute import LocalThreads
@@ -30,6 +31,7 @@ def run_step(
     record: str | Path | None = None,
     existing: Literal["refuse", "replace", "reuse"] = "refuse",
     progress: Callable[[int, int], None] | None = None,
+    image_id: str | None = None,
 ) -> Result:
     """Run one step on one image, as its command does.
 
@@ -51,6 +53,8 @@ def run_step(
         What becomes of outputs that are there already; see `Job`.
     progress : callable, optional
         Called as ``progress(done, total)``.
+    image_id : str, optional
+        The name of the image in tables and records; that of its file if not given.
 
     Returns
     -------
@@ -68,9 +72,13 @@ def run_step(
     job = Job(
         step=step,
         params=_check_params(step, params),
-        inputs={name: Path(path) for name, path in inputs.items()},
+        inputs={
+            port.name: inner_zarr(port, Path(inputs[port.name]))
+            for port in step.inputs
+            if port.name in inputs
+        },
         outputs={port.name: Path(outputs[port.name]) for port in step.outputs},
-        image_id=_image_id(step, inputs, outputs),
+        image_id=image_id or _image_id(step, inputs, outputs),
         # A step on a whole run keeps its record with those of the run.
         results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,

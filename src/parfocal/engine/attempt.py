@@ -17,6 +17,7 @@ from parfocal.core.publish import (
     remove_partials,
     remove_tree,
 )
+from parfocal.core.zipped_zarr import ZippedZarr
 from parfocal.engine.job import (
     Job,
     Result,
@@ -24,8 +25,9 @@ from parfocal.engine.job import (
     engine_from_environment,
     refuse_existing,
 )
+from parfocal.engine.packed_inputs import zipped_inputs
 from parfocal.engine.recording import Attempt
-from parfocal.errors import OutputExistsError
+from parfocal.errors import OutputExistsError, VerificationError
 
 __all__ = ["perform"]
 
@@ -56,7 +58,8 @@ def perform(job: Job) -> Result:
         with Attempt(job, result) as attempt:
             check_paths(job)
             _remove_torn(job)
-            digests = _input_digests(job)
+            zipped = zipped_inputs(job)
+            digests = _input_digests(job, zipped)
             key = _key(job, digests)
             stamp = Stamp(job.primary)
             if job.existing == "reuse" and _is_done(job, stamp, key):
@@ -64,7 +67,7 @@ def perform(job: Job) -> Result:
                 result.digests, result.reused = stamp.digests, True
                 return result
             attempt.start(key, digests)
-            result.digests = _make(job, attempt, lease, key)
+            result.digests = _make(job, attempt, lease, key, zipped)
     return result
 
 
@@ -81,11 +84,21 @@ def _remove_torn(job: Job) -> None:
             remove_tree(path)
 
 
-def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:
-    """Make the outputs and publish them all, or leave none of them behind."""
+def _make(
+    job: Job, attempt: Attempt, lease: Lease, key: str, zipped: Mapping[str, ZippedZarr]
+) -> dict[str, str]:
+    """Make the outputs and publish them all, or leave none of them behind.
+
+    Of a verification that found differences, what tells of them is published.
+    """
     partials = _claim_partials(job, lease, key)
     try:
-        digests = attempt.run(partials)
+        digests = attempt.run(partials, zipped)
+    except VerificationError:
+        lease.check()
+        if job.step.tells_differences:
+            _publish_differences(job, partials)
+        raise
     finally:
         lease.check()
     stamp = Stamp(job.primary)
@@ -98,6 +111,14 @@ def _make(job: Job, attempt: Attempt, lease: Lease, key: str) -> dict[str, str]:
         stamp.write(key, digests, job.outputs)
         undo.pop_all()
     return digests
+
+
+def _publish_differences(job: Job, partials: Mapping[str, Path]) -> None:
+    """Publish what a verification found, without a stamp: nobody is to take it for done."""
+    Stamp(job.primary).remove()
+    for name, partial in partials.items():
+        if partial.exists():
+            publish(partial, job.outputs[name])
 
 
 def _claim_partials(job: Job, lease: Lease, key: str) -> dict[str, Path]:
@@ -114,12 +135,14 @@ def _claim_partials(job: Job, lease: Lease, key: str) -> dict[str, Path]:
     return partials
 
 
-def _input_digests(job: Job) -> dict[str, str]:
+def _input_digests(job: Job, zipped: Mapping[str, ZippedZarr]) -> dict[str, str]:
     digests = {}
     for port in job.step.inputs:
         path = job.inputs.get(port.name)
         if path is not None and port.path != ".":
             known = Stamp(path).digest() if job.results else None
+            if known is None and port.name in zipped and path.is_file():
+                known = zipped[port.name].digest()
             digests[port.name] = known or digest_path(path, job.threads)
     return digests
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from parfocal.compute import Compute
-from parfocal.core.digest import is_zarr, size_of
+from parfocal.core.digest import size_of
 from parfocal.core.step import Port, Step
 from parfocal.engine.paths import relative_uri
 from parfocal.errors import InputError, OutputExistsError
@@ -71,7 +71,7 @@ class Job:
         """Return the record's entry for an input or output."""
         return Artifact(
             role=port.name,
-            kind=_kind(port, path),
+            kind=_kind(port, digest),
             uri=relative_uri(path, self.results),
             size_bytes=size_of(path),
             digest=digest,
@@ -87,10 +87,10 @@ class Result:
     error: BaseException | None = None
 
 
-def _kind(port: Port, path: Path) -> str:
+def _kind(port: Port, digest: str) -> str:
     if port.kind != "image":
         return port.kind
-    return "ome-zarr" if is_zarr(path) else "file"
+    return "ome-zarr" if digest.startswith("zarr-") else "file"
 
 
 def check_paths(job: Job) -> None:

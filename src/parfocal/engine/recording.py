@@ -19,8 +19,10 @@ from parfocal.core.memory import reset_peak
 from parfocal.core.owned_folder import OwnedFolder
 from parfocal.core.publish import remove_tree
 from parfocal.core.step import Context
+from parfocal.core.zipped_zarr import ZippedZarr
 from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
+from parfocal.engine.packed_inputs import unpack
 from parfocal.engine.usage import cpu_s, peak_memory_bytes
 from parfocal.errors import RemoteError, StorageError
 from parfocal.models.record import Record
@@ -84,8 +86,16 @@ class Attempt:
         self._record = record.model_copy(update={"key": key, "inputs": tuple(artifacts)})
         self._write()
 
-    def run(self, partials: Mapping[str, Path]) -> dict[str, str]:
-        """Let the step write its outputs to `partials`, and return their digests by name."""
+    def run(self, partials: Mapping[str, Path], zipped: Mapping[str, ZippedZarr]) -> dict[str, str]:
+        """Let the step write its outputs to `partials`, and return their digests by name.
+
+        Parameters
+        ----------
+        partials : mapping of str to Path
+            Where to write, by the names of the outputs.
+        zipped : mapping of str to ZippedZarr
+            The inputs that are unpacked before, by their names.
+        """
         job = self._job
         for partial in partials.values():
             self._partials.append(partial.parent)
@@ -104,7 +114,8 @@ class Attempt:
             )
             if job.progress:
                 self._context.progress = job.progress
-            job.step.run(job.inputs, partials, job.params, self._context)
+            inputs = {**job.inputs, **unpack(zipped, scratch)}
+            job.step.run(inputs, partials, job.params, self._context)
         missing = [name for name, partial in partials.items() if not partial.exists()]
         if missing:
             msg = f"step {job.step.name} did not write {missing}"
