@@ -41,7 +41,7 @@ from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.table_columns import read_table_facts
 from parfocal.steps import apply_annotations, revert_annotations, verify_annotations
 
-__all__ = ["Desk", "labels_3d", "objects_of"]
+__all__ = ["Desk", "labels_3d", "numbers_in", "objects_of"]
 
 SHAPES = {"mask": Mask(), "polygon": Polygon(tolerance_px=0)}
 
@@ -62,6 +62,12 @@ def objects_of(labels: NDArray[Any]) -> list[tuple[int, int]]:
     return [
         (t, int(label)) for t, volume in enumerate(labels) for label in np.unique(volume) if label
     ]
+
+
+def numbers_in(receipt: Mapping[str, Any], target: str) -> tuple[int, int, int, int]:
+    """Return how many entries of a target were made, replaced, kept and removed."""
+    told = receipt["targets"][target]
+    return told["made"], told["replaced"], told["kept"], told["removed"]
 
 
 @dataclass

@@ -7,6 +7,7 @@ how to mend it. The classes carry these as data; the command line prints them.
 from __future__ import annotations
 
 __all__ = [
+    "AccessError",
     "ConfigurationError",
     "InputError",
     "LeaseLostError",
@@ -76,6 +77,10 @@ class InputError(ParfocalError):
 
 class ConfigurationError(InputError):
     """A parameter, a configuration file or a sample sheet is not valid."""
+
+
+class AccessError(InputError):
+    """A remote system knows the user, and does not let them do what was asked."""
 
 
 class OutputExistsError(InputError):

@@ -37,7 +37,8 @@ def _logging() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
-        for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
+        ours = [each for each in logger.handlers if type(each).__module__ == "parfocal.cli.log"]
+        for handler in ours:
             logger.removeHandler(handler)
 
 

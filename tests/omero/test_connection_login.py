@@ -23,7 +23,12 @@ from parfocal.errors import RemoteError
 from parfocal.models.omero_server import OmeroServer
 from parfocal.omero import session as session_module
 from parfocal.omero.connection import Connection
-from parfocal.omero.credentials import Credentials, find_credentials, session_folder
+from parfocal.omero.credentials import (
+    Credentials,
+    find_credentials,
+    session_folder,
+    store_session,
+)
 from parfocal.omero.tls import Trust, check_server, fingerprint_of, trust_server
 
 LOGIN = [sys.executable, "-m", "parfocal", "login"]
@@ -199,6 +204,21 @@ def test_a_typed_password_opens_a_session_for_later_commands(
     assert key in {each["session"] for each in faults.sessions()}
     files = [path for path in session_folder().rglob("*") if path.is_file()]
     assert not any(f"pass={secret}" in path.read_text() for path in files)
+
+
+def test_the_user_of_the_last_session_is_proposed(trusted: OmeroServer, server: RealServer) -> None:
+    store_session(trusted, "bob", "a-key-that-has-expired")
+    answers = {"User of": "", "Password of bob": server.password("bob")}
+    code, seen = login_on_terminal(trusted.uri, answers=answers)
+    assert code == 0, seen
+    assert f"User of {trusted.uri} [bob]: " in seen
+
+
+def test_an_unknown_server_is_told_before_anything_is_asked() -> None:
+    code, seen = login_on_terminal("nowhere.invalid", answers={})
+    assert code == 3, seen
+    assert "name of the OMERO server is not known" in seen
+    assert "asked for" not in seen
 
 
 def test_omero_py_finds_the_session_that_was_written_down(

@@ -133,8 +133,14 @@ def test_images_are_chosen_by_name_tag_and_pair(alice: Any, listed: Listed) -> N
     assert [row.name for row in listed(place, pattern="a *")] == ["a 1", "a 2"]
     assert [row.name for row in listed(place, tags=["good"])] == ["a 1", "b 1"]
     assert [row.name for row in listed(place, key_values={"dose": "2"})] == ["b 1"]
-    with pytest.raises(InputError, match="holds no image"):
-        listed(place, tags=["bad"])
+    other = f"dataset/{new(alice, 'Dataset', 'empty').getId()}"
+    with pytest.raises(InputError, match="holds no image that has the tags") as caught:
+        listed(place, tags=["bad"], key_values={"dose": "1"}, pattern="a*")
+    for told in (place, "a name like 'a*'", "tag 'bad'", "'dose' being '1'", "2 image(s) without"):
+        assert told in str(caught.value)
+    with pytest.raises(InputError, match="take this source out") as caught:
+        listed(place, other)
+    assert f"/{other};" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["image", "dataset", "project", "well", "plate", "screen"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,33 @@ def test_damage_is_found_and_told(
         desk.verify()
     assert told in str(caught.value)
     assert target in str(caught.value)
+    left = json.loads((desk.folder / "verify-annotations.json").read_text("utf-8"))
+    assert left["verdict"] == "different"
+    assert told in str(left["differences"])
+
+
+def test_one_place_is_one_place(desk: Desk, target: str, alice) -> None:
+    edit_rating(alice, int(target.rpartition("/")[2]))
+    with pytest.raises(VerificationError, match="in 1 place: "):
+        desk.verify()
+
+
+def test_all_that_differs_is_left_where_the_message_tells_the_first(
+    desk: Desk, target: str, alice
+) -> None:
+    image = int(target.rpartition("/")[2])
+    query = "select l.id from ImageAnnotationLink l where l.parent.id = :image"
+    numbers = projection(alice, query, image=image)
+    alice.deleteObjects("ImageAnnotationLink", numbers, wait=True)
+    rois = [roi.id.val for roi in alice.getRoiService().findByImage(image, None).rois]
+    alice.deleteObjects("Roi", rois, wait=True)
+    with pytest.raises(VerificationError, match=r"and \d+ more") as caught:
+        desk.verify()
+    assert caught.value.exit_code == 4
+    left = json.loads((desk.folder / "verify-annotations.json").read_text("utf-8"))
+    assert len(left["differences"]) == len(numbers) + len(rois)
+    desk.apply()
+    assert desk.verify()["differences"] == []
 
 
 def test_a_changed_pixel_is_found(desk: Desk, target: str, alice, own_server) -> None:

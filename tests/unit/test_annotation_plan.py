@@ -145,16 +145,75 @@ def test_an_entry_that_was_changed_by_hand_is_refused_and_one_may_be_taken_out(
     document = plan(every_kind()).model_dump(mode="json")
     document["targets"][0]["annotations"][1]["name"] = "undone"
     write_json(path, document)
-    with pytest.raises(InputError, match=r"tag .* was changed by hand"):
+    with pytest.raises(InputError, match=r"tag .* was changed by hand") as caught:
         read_plan(path)
+    assert "targets.0" in str(caught.value)
+    assert "{" not in str(caught.value)
     del document["targets"][0]["annotations"][1]
     write_json(path, document)
     assert len(read_plan(path).targets[0].annotations) == 7
 
 
+def spoilt(path: Path, **changes: Any) -> str:
+    """Write a plan whose rating has other fields, None for none; return what is said of it."""
+    document = plan(every_kind()).model_dump(mode="json", exclude_none=True)
+    entry = document["targets"][0]["annotations"][2]
+    for name, value in changes.items():
+        entry[name] = value
+        if value is None:
+            del entry[name]
+    write_json(path, document)
+    with pytest.raises(InputError) as caught:
+        read_plan(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"stars": 6}, "must be less than or equal to 5 (found 6)"),
+        ({"stars": None}, "stars: is required"),
+        ({"stars": {"of": [4, None]}}, 'must be a whole number (found {"of": [4, null]})'),
+        ({"kind": None}, "has no 'kind'"),
+        ({"kind": "stars"}, "there is no 'stars', only"),
+        ({"size": 5}, "there is no such field"),
+    ],
+)
+def test_a_plan_that_was_spoilt_by_hand_is_told_without_python(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    text = spoilt(tmp_path / "plan.json", **changes)
+    assert told in text
+    assert "{'" not in text
+    assert "entry_id" not in text
+
+
+def test_a_plan_that_is_cut_is_told_without_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_plan(path, plan(every_kind()))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="Invalid JSON") as caught:
+        read_plan(path)
+    assert "parfocal-annotation-plan" not in str(caught.value)
+
+
+def test_who_takes_out_rois_is_told_what_else_to_take_out(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    document = plan(every_kind()).model_dump(mode="json")
+    entries = document["targets"][0]["annotations"]
+    del entries[[entry["kind"] for entry in entries].index("rois")]
+    write_json(path, document)
+    with pytest.raises(InputError, match=r"take the table out too, or set rois to null") as caught:
+        read_plan(path)
+    assert "{" not in str(caught.value)
+    del entries[[entry["kind"] for entry in entries].index("table")]
+    write_json(path, document)
+    assert len(read_plan(path).targets[0].annotations) == 6
+
+
 def test_a_table_that_refers_to_rois_that_nothing_makes_is_refused() -> None:
     Target(target=IMAGE, image_id="a", annotations=(table(), rois()))
-    with pytest.raises(ValidationError, match="refers to ROIs 'nuclei' that no entry makes"):
+    with pytest.raises(ValidationError, match="refers to ROIs nuclei that no entry makes"):
         Target(target=IMAGE, image_id="a", annotations=(table(), rois(name="cells")))
     with pytest.raises(ValidationError, match="exactly where it has a column of the type Roi"):
         table(rois=None)

@@ -22,6 +22,7 @@ def test_parts_that_are_not_given_are_left_out_and_falsy_ones_are_kept() -> None
     [
         ("ParfocalError", 1),
         ("InputError", 2),
+        ("AccessError", 2),
         ("ConfigurationError", 2),
         ("OutputExistsError", 2),
         ("StorageError", 2),

@@ -330,6 +330,14 @@ def test_globs_and_names_that_look_like_globs(tmp_path, data):
     assert row.source == "data/c[1].tif"
 
 
+def test_what_was_asked_for_is_told_where_nothing_is_so(tmp_path, data):
+    tiff(data / "a.tif")
+    with pytest.raises(InputError, match=r"expected a name like 'b\*'\. List another folder"):
+        run(tmp_path, "data", pattern="b*")
+    with pytest.raises(InputError, match=r"expected .*, tag 'good'; found 1 image\(s\) without"):
+        run(tmp_path, "data", tags=["good"])
+
+
 def test_a_pattern_chooses_in_folders(tmp_path, data):
     for name in ("a_w1.tif", "a_w2.tif", "mask.tif"):
         tiff(data / name)

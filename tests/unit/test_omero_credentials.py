@@ -14,6 +14,7 @@ from parfocal.omero.credentials import (
     find_credentials,
     session_folder,
     store_session,
+    usual_user,
 )
 
 SERVER = OmeroServer("a.org")
@@ -192,3 +193,17 @@ def test_a_session_that_cannot_be_stored_is_told(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(StorageError, match="OMERO_SESSIONDIR") as caught:
         store_session(SERVER, "alice", SECRET)
     assert SECRET not in str(caught.value)
+
+
+def test_the_usual_user_is_that_of_the_environment_else_of_the_last_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert usual_user(SERVER) is None
+    write_session("old", user="bob")
+    write_session("new", user="carol", last=True, last_user=True)
+    write_session("other", host="b.org", user="dave")
+    assert usual_user(SERVER) == "carol"
+    set_environment(monkeypatch, USER="alice")
+    assert usual_user(SERVER) == "alice"
+    set_environment(monkeypatch, HOST="b.org")
+    assert usual_user(SERVER) == "carol"

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from parfocal.errors import ConfigurationError, InputError, ParfocalError, RemoteError
+from parfocal.errors import (
+    AccessError,
+    ConfigurationError,
+    InputError,
+    ParfocalError,
+    RemoteError,
+)
 from parfocal.omero.faults import fault_of, translate
 from parfocal.omero.loading import _quieten, without_keys
 
@@ -131,7 +137,7 @@ REMOTE = {
     ),
     "permission": (
         make("omero.ReadOnlyGroupSecurityViolation", "omero.SecurityViolation", *SERVER),
-        InputError,
+        AccessError,
         NEVER,
         "does not allow",
     ),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from certificates import make_certificate, tls_server
+from parfocal.cli.login import _groups
 from parfocal.cli.main import main
 from parfocal.errors import InputError
 from parfocal.models.omero_server import OmeroServer
@@ -54,6 +56,8 @@ def test_a_pin_is_made_without_logging_in(
         (["a.org", "--user", "alice"], 2, "on a terminal only"),
         (["localhost:1", "--trust", "SHA256:" + "0" * 64], 3, "does not answer"),
         (["localhost:1", "--trust", "yes"], 2, "not the fingerprint"),
+        (["localhost:1"], 3, "does not answer"),
+        (["nowhere.invalid"], 3, "name of the OMERO server is not known"),
     ],
 )
 def test_mistakes_are_told(
@@ -63,3 +67,10 @@ def test_mistakes_are_told(
     told = capfd.readouterr().err
     assert says in told
     assert "hunter2" not in told
+
+
+def test_each_group_is_listed_once() -> None:
+    names = ("imaging", "annotate", "imaging")
+    groups = [SimpleNamespace(getName=lambda name=name: name) for name in names]
+    gateway = SimpleNamespace(getGroupsMemberOf=lambda: iter(groups))
+    assert _groups(SimpleNamespace(gateway=gateway)) == "member of annotate, imaging"

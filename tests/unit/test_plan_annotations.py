@@ -218,13 +218,16 @@ def test_without_the_crate_nothing_tells_of_it(built, tmp_path):
 
 def test_label_images_and_wells(built, tmp_path):
     columns = {"omero": TARGETS, "plate": {"cells": "p"}, "well": {"cells": "B02"}}
-    _, _, targets = plan_of(built, tmp_path, columns, label_images=True, rois=None)
+    context, _, targets = plan_of(built, tmp_path, columns, label_images=True, rois=None)
     image = entry(targets["stack"], "label-image")
     assert (image.name, image.dataset) == ("stack of nuclei [nuclei]", None)
     assert "Well" in [c.type for c in entry(targets["cells"], "table").columns]
     assert "Well" not in [c.type for c in entry(targets["stack"], "table").columns]
+    assert "1 image(s) of wells" in context.warnings[-1]
+    assert context.warnings[-1].endswith(": cells")
     long = {"omero": TARGETS, "name": {"stack": "\N{GRINNING FACE}" * 250}}
-    _, _, targets = plan_of(built, tmp_path, long, label_images=True)
+    context, _, targets = plan_of(built, tmp_path, long, label_images=True)
+    assert "wells" not in str(context.warnings)
     assert entry(targets["stack"], "label-image").name == "stack [nuclei]"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from pydantic import ValidationError
 
 from crate_records import example_run, write_results
+from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
+from parfocal.provenance.records import claim_attempt, iter_records, write_record
 from parfocal.steps.record_run import STEP, RecordRunParams
 
 
@@ -50,6 +53,20 @@ def test_writes_the_crate_of_the_sheet(tmp_path):
 def test_steps_of_the_whole_run_are_in_it(tmp_path):
     write_results(tmp_path, example_run())
     assert "#action/render_report/report/0001" in run_step(tmp_path)[1]
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_what_attaches_the_crate_does_not_change_it(tmp_path, status):
+    write_results(tmp_path, example_run())
+    run_step(tmp_path)
+    first = digest_path(tmp_path / "run-crate")
+    shutil.rmtree(tmp_path / "run-crate")
+    (report,) = [each for each in iter_records(tmp_path) if each.step == "render-report"]
+    later = {"step": "apply-annotations", "image_id": "_run", "outputs": (), "status": status}
+    path, _ = claim_attempt(tmp_path, "apply_annotations", "_run")
+    write_record(path, report.model_copy(update=later))
+    run_step(tmp_path)
+    assert digest_path(tmp_path / "run-crate") == first
 
 
 def test_without_a_workflow_it_is_a_process_run(tmp_path):

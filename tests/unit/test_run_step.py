@@ -1,13 +1,20 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from parfocal import engine
 from parfocal.engine import run_step
-from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
+from parfocal.errors import (
+    ConfigurationError,
+    InputError,
+    OutputExistsError,
+    StorageError,
+    VerificationError,
+)
 from parfocal.steps import load_step
 from unit.toy_runs import names
-from unit.toy_steps import MAKE, MakeParams
+from unit.toy_steps import MAKE, SUMMARIZE, MakeParams
 
 
 @pytest.fixture
@@ -115,3 +122,39 @@ def test_a_folder_that_is_not_ours_is_not_removed(paths, tmp_path) -> None:
 )
 def test_an_image_is_named_after_its_file(step, inputs, outputs, image_id) -> None:
     assert engine._image_id(load_step(step), inputs, outputs) == image_id
+
+
+def comparing(tmp_path, *, tells):
+    """Return a verification that finds a difference, and its paths."""
+
+    def compare(inputs, outputs, params, context) -> None:
+        outputs["summary"].write_text("what differs")
+        raise VerificationError("Two toys differ")
+
+    (tmp_path / "images").mkdir(exist_ok=True)
+    step = replace(SUMMARIZE, run=compare, tells_differences=tells)
+    return step, {"results": tmp_path}, {"summary": tmp_path / "summary.json"}
+
+
+def test_a_verification_that_fails_leaves_what_differs(tmp_path) -> None:
+    step, *paths = comparing(tmp_path, tells=True)
+    run_step(SUMMARIZE, *paths)
+    for _ in range(2):
+        with pytest.raises(VerificationError, match="Two toys differ"):
+            run_step(step, *paths, existing="replace")
+        assert (tmp_path / "summary.json").read_text() == "what differs"
+    records = sorted((tmp_path / "records/summarize_run/_run").glob("*.json"))
+    assert [json.loads(path.read_text())["status"] for path in records] == [
+        "done",
+        "failed",
+        "failed",
+    ]
+    # Nobody takes it for the result of a step that ended well.
+    assert not run_step(SUMMARIZE, *paths, existing="reuse").reused
+
+
+def test_what_other_steps_wrote_before_a_verification_failed_is_removed(tmp_path) -> None:
+    step, *paths = comparing(tmp_path, tells=False)
+    with pytest.raises(VerificationError):
+        run_step(step, *paths)
+    assert not (tmp_path / "summary.json").exists()

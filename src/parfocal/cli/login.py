@@ -110,28 +110,36 @@ def _open(server: OmeroServer, options: Namespace) -> OmeroSession | None:
         credentials = find_credentials(server)
         return _session(server, credentials)
     except ConfigurationError as error:
+        if credentials is None and not asks and options.trust:
+            return None
+        if credentials is None:
+            _reach(server)  # what is wrong with the server comes before what is to be typed
         if not asks:
-            if credentials is None and options.trust:
-                return None
             raise
         sys.stderr.write(f"{error.what}. What to log in with is asked for instead.\n")
     return _open_by_asking(server, None)
+
+
+def _reach(server: OmeroServer) -> None:
+    """Make sure that the server is there, and is the right one."""
+    from parfocal.omero.faults import translate
+    from parfocal.omero.tls import check_server
+
+    try:
+        check_server(server)
+    except OSError as error:
+        raise translate(error, server.uri) from error
 
 
 def _open_by_asking(server: OmeroServer, user: str | None) -> OmeroSession:
     """Return a session that goes on when it is closed here."""
     import getpass
 
-    from parfocal.omero.credentials import Credentials, store_session
-    from parfocal.omero.faults import translate
-    from parfocal.omero.tls import check_server
+    from parfocal.omero.credentials import Credentials, store_session, usual_user
 
-    try:
-        check_server(server)  # before anything is typed
-    except OSError as error:
-        raise translate(error, server.uri) from error
+    _reach(server)  # before anything is typed
     if not user:
-        usual = os.environ.get("OMERO_USER") or getpass.getuser()
+        usual = usual_user(server) or getpass.getuser()
         sys.stderr.write(f"User of {server.uri} [{usual}]: ")
         user = sys.stdin.readline().strip() or usual
     password = getpass.getpass(f"Password of {user}: ", sys.stderr)
@@ -188,8 +196,8 @@ def _certificate(session: OmeroSession) -> str:
 
 
 def _groups(session: OmeroSession) -> str:
-    names = sorted(group.getName() for group in session.gateway.getGroupsMemberOf())
-    return f"member of {', '.join(names)}"
+    names = {group.getName() for group in session.gateway.getGroupsMemberOf()}
+    return f"member of {', '.join(sorted(names))}"
 
 
 def _ends(session: OmeroSession) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from parfocal.compute import check_engine
 from parfocal.core.step import Step
+from parfocal.engine.configuration import WorkflowConfig
 from parfocal.engine.paths import resolve_ports
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Parameters
 from parfocal.models.compute import ComputeConfig, SlurmRunner
 from parfocal.models.sheet import Row
 
-__all__ = ["check_step", "check_workflow_engine"]
+__all__ = ["check_annotations", "check_step", "check_workflow_engine"]
 
 
 def check_workflow_engine(config: ComputeConfig, where: str) -> None:
@@ -38,6 +39,44 @@ def check_workflow_engine(config: ComputeConfig, where: str) -> None:
         remedy = "Use engine slurm or threads, or run the step by itself: docs/howto/compute.md."
         raise ConfigurationError(what, where=f"{where}, key compute.engine", remedy=remedy)
     check_engine(config)
+
+
+def check_annotations(
+    config: WorkflowConfig, steps: Mapping[str, Step], rows: Sequence[Row]
+) -> None:
+    """Make sure that what goes back to OMERO can be planned, and be written if it is to be.
+
+    Parameters
+    ----------
+    config : WorkflowConfig
+        Whether annotations are planned and applied, how, and which sheet the rows are from.
+    steps : mapping of str to Step
+        The steps of the workflow by the names of their rules.
+    rows : sequence of Row
+        The images.
+
+    Raises
+    ------
+    InputError
+        If the sheet does not fit the parameters, or there is nothing to log in with. No server is
+        asked for anything.
+    """
+    name, path = "plan_annotations", Path(config.sheet)
+    step = steps.get(name)
+    if step is None or step.check is None or not config.annotate.enabled:
+        return
+    from parfocal.steps.annotations.cells import container_of, find_targets
+    from parfocal.steps.annotations.servers import check_logins
+
+    step.check({"sheet": path}, getattr(config, name))
+    if config.annotate.apply:
+        containers = [container_of(row, path) for row in rows]
+        try:
+            check_logins([*find_targets(rows, path).values(), *filter(None, containers)])
+        except InputError as error:
+            more = "Or set annotate.apply to false, and apply the plan when the run is done."
+            error.remedy = f"{error.remedy} {more}"
+            raise
 
 
 def check_step(

@@ -23,7 +23,7 @@ from parfocal.engine.configuration import (
     read_config,
 )
 from parfocal.engine.file_state import file_state
-from parfocal.engine.foresight import check_step, check_workflow_engine
+from parfocal.engine.foresight import check_annotations, check_step, check_workflow_engine
 from parfocal.engine.job_attempt import RUN_VARIABLE, last_attempt
 from parfocal.engine.paths import job_attempt_path, outcome_path
 from parfocal.engine.resource_model import read_model
@@ -219,8 +219,7 @@ class Plan:
         Raises
         ------
         InputError
-            If a model, a file that the sheet names, the shared folder or a partition is missing,
-            or the resource model cannot be read.
+            If something that the run will need is missing, or cannot be read.
         RemoteError
             If Slurm does not answer.
         """
@@ -229,6 +228,7 @@ class Plan:
         for name, step in self.steps.items():
             if step.scope == "image" and self.has(name):
                 check_step(step, self._params(name), self.rows, self.results, self.config.sheet)
+        check_annotations(self.config, self.steps, self.rows)
 
     @property
     def _worker_threads(self) -> int:

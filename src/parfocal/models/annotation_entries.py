@@ -119,6 +119,11 @@ class Entry(Model):
         """Namespace and name, by which one entry of a kind is told from another."""
         return getattr(self, "namespace", None), getattr(self, "name", None)
 
+    @property
+    def title(self) -> str:
+        """What messages call it: its kind, and its name where it has one."""
+        return " ".join(filter(None, (self.kind, getattr(self, "name", None))))
+
     @classmethod
     def planned(cls, target: str, **fields: Any) -> Self:
         """Return an entry for `target` with its entry_id and digest.
@@ -166,6 +171,11 @@ class KeyValues(Entry):
         description="[key, path]: pairs behind the others whose value is the digest of what lies "
         "at the path when the plan is applied.",
     )
+
+    @property
+    def title(self) -> str:
+        """Kind and namespace, since an image has pairs of several."""
+        return f"{self.kind} {self.namespace}"
 
 
 class Tag(Entry):

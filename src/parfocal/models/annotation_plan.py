@@ -43,7 +43,11 @@ class Target(Model):
         made = {entry.name for entry in self.annotations if isinstance(entry, Rois)}
         for entry in self.annotations:
             if isinstance(entry, Table) and entry.rois is not None and entry.rois not in made:
-                msg = f"the table {entry.name!r} refers to ROIs {entry.rois!r} that no entry makes"
+                msg = (
+                    f"the table {entry.name} refers to ROIs {entry.rois} that no entry makes: "
+                    "take the table out too, or set rois to null for plan-annotations and plan "
+                    "again"
+                )
                 raise ValueError(msg)
         return self
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,7 +39,8 @@ def explain_validation(error: ValidationError, model: type[BaseModel] | None = N
     Returns
     -------
     str
-        ``field: reason (found value)`` for each problem, joined by ``; ``.
+        ``field: reason (found value)`` for each problem, joined by ``; ``; the value only where
+        it is wrong by itself, and not by what it holds or lacks.
     """
     return "; ".join(f"{key}: {why}" for key, why in problems_by_key(error, model).items())
 
@@ -59,9 +62,24 @@ def problems_by_key(error: ValidationError, model: type[BaseModel] | None = None
         # Where a value may be of several kinds, it is told once with all of them.
         kinds = reasons.setdefault(key, [])
         kinds.append(reason.removeprefix("must be ") if kinds else reason)
-        text = repr(problem["input"])
-        found[key] = text if len(text) <= 80 else text[:77] + "..."
-    return {key: f"{' or '.join(why)} (found {found[key]})" for key, why in reasons.items()}
+        found[key] = _found(problem)
+    return {key: f"{' or '.join(why)}{found[key]}" for key, why in reasons.items()}
+
+
+_OF_WHOLE = ("missing", "json_invalid", "union_tag_not_found", "union_tag_invalid", "value_error")
+"""Problems of documents and their parts, which are not to be repeated."""
+
+
+def _found(problem: ErrorDetails) -> str:
+    """Return the wrong value as users write it, in brackets."""
+    value, kind = problem["input"], problem["type"]
+    plain = isinstance(value, str | int | float)
+    if kind == "json_invalid" or (kind in _OF_WHOLE and not plain):
+        return ""
+    # JSON is YAML too, which no one need know Python for.
+    written = repr if plain else partial(json.dumps, ensure_ascii=False, default=str, skipkeys=True)
+    text = written(value)
+    return f" (found {text if len(text) <= 80 else text[:77] + '...'})"
 
 
 def _key(problem: ErrorDetails, names: set[str] | None) -> str:

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from parfocal.errors import ConfigurationError, StorageError
 from parfocal.models.omero_server import OmeroServer, parse_omero_server
 
-__all__ = ["Credentials", "find_credentials", "session_folder", "store_session"]
+__all__ = ["Credentials", "find_credentials", "session_folder", "store_session", "usual_user"]
 
 _LAST_HOST, _LAST_PORT = "._LASTHOST_", "._LASTPORT_"
 _LAST_USER, _LAST_SESSION = "._LASTUSER_", "._LASTSESS_"
@@ -80,6 +80,15 @@ def find_credentials(server: OmeroServer) -> Credentials:
     )
     found_text = "; ".join(f"passed over {each}" for each in passed_over) or None
     raise ConfigurationError(what, where=server.uri, found=found_text, remedy=remedy)
+
+
+def usual_user(server: OmeroServer) -> str | None:
+    """Return who logs in to `server` usually: by the environment, else by the session files."""
+    user = os.environ.get("OMERO_USER")
+    if user and not _not_for(server):
+        return user
+    found = [(time, path.parent.name) for path, time in _session_files(server)]
+    return max(found)[1] if found else None
 
 
 def session_folder() -> Path:

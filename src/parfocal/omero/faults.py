@@ -11,7 +11,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parfocal.errors import ConfigurationError, InputError, ParfocalError, RemoteError
+from parfocal.errors import (
+    AccessError,
+    ConfigurationError,
+    InputError,
+    ParfocalError,
+    RemoteError,
+)
 from parfocal.omero.loading import without_keys
 
 __all__ = ["Fault", "fault_of", "translate", "what_omero_raises"]
@@ -61,7 +67,7 @@ _NO_NAME = _Kind("The name of the OMERO server is not known", remedy="Check it, 
 _SESSION = _Kind("The OMERO session has ended", again=True, lost=True, remedy=_LOGIN)
 _DENIED = _Kind(
     "The OMERO server does not allow this",
-    InputError,
+    AccessError,
     remedy="Ask the owner of the group for the permission, or log in as somebody who has it.",
 )
 _BUSY = _Kind("The OMERO server is busy", again=True, remedy=_LATER)

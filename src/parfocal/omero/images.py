@@ -11,8 +11,10 @@ import numpy as np
 
 from parfocal.errors import InputError
 from parfocal.models.image import Channel, ImageMetadata
+from parfocal.models.source import OmeroSource
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
+from parfocal.omero.same_number import of_other_kinds
 from parfocal.omero.units import micrometres, nanometres, seconds
 
 if TYPE_CHECKING:
@@ -108,9 +110,11 @@ def read_image(connection: Connection, image_id: int) -> OmeroImage:
     found = read_images(connection, [image_id])
     if image_id not in found:
         what = "There is no such image on the OMERO server, or this user may not see it"
-        where = f"{connection.server.uri}/image/{image_id}"
-        remedy = "Check the id, and whether the user is in the group of the image."
-        raise InputError(what, where=where, remedy=remedy)
+        source = OmeroSource(connection.server, "image", image_id)
+        others = of_other_kinds(connection, source)
+        same = f"of this number {', '.join(others)}" if others else None
+        remedy = "Check kind and id, and whether the user is in the group of the image."
+        raise InputError(what, where=source.uri, found=same, remedy=remedy)
     return found[image_id]
 
 

@@ -15,6 +15,7 @@ from parfocal.models.source import OmeroSource
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import OmeroImage, read_images
 from parfocal.omero.queries import find_all, in_parts, project
+from parfocal.omero.same_number import of_other_kinds
 
 __all__ = ["ListedImage", "list_omero"]
 
@@ -122,8 +123,10 @@ def _demand(connection: Connection, source: OmeroSource) -> None:
     query = _EXISTS.format(source.kind.title())
     if not connection.call(partial(project, query=query, ids=[source.id])):
         what = f"There is no such {source.kind} on the OMERO server, or this user may not see it"
-        remedy = "Check the id, and whether the user is in its group."
-        raise InputError(what, where=source.uri, remedy=remedy)
+        others = of_other_kinds(connection, source)
+        found = f"of this number {', '.join(others)}" if others else None
+        remedy = "Check kind and id, and whether the user is in its group."
+        raise InputError(what, where=source.uri, found=found, remedy=remedy)
 
 
 def _places(connection: Connection, source: OmeroSource) -> dict[int, _Place]:

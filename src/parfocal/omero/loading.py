@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from parfocal.errors import InputError
 
-__all__ = ["load_omero", "without_keys"]
+__all__ = ["check_installed", "load_omero", "without_keys"]
 
 _KEY = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 
@@ -26,11 +27,28 @@ def load_omero() -> Any:
         import omero.clients
         import omero.gateway
     except ImportError as error:
-        what = "omero-py, which speaks to OMERO, cannot be imported"
-        remedy = "Install it: pip install 'parfocal[omero]'; docs/howto/omero-install.md tells more"
-        raise InputError(what, found=error, remedy=f"{remedy}.") from error
+        raise _missing(error) from error
     _quieten("omero")
     return omero
+
+
+def check_installed() -> None:
+    """Look for omero-py without loading it, which takes a second.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
+    if find_spec("omero") is None:
+        found = "no module 'omero'"
+        raise _missing(found)
+
+
+def _missing(found: object) -> InputError:
+    what = "omero-py, which speaks to OMERO, cannot be imported"
+    remedy = "Install it: pip install 'parfocal[omero]'; docs/howto/omero-install.md tells more."
+    return InputError(what, found=found, remedy=remedy)
 
 
 def without_keys(text: str, *secrets: str) -> str:

@@ -33,7 +33,15 @@ from parfocal.models.base import explain_validation
 from parfocal.models.sheet import Row
 from parfocal.omero.table_columns import TableFacts
 
-__all__ = ["Labels", "PlannedImage", "RunFacts", "plan_container", "plan_failed", "plan_image"]
+__all__ = [
+    "Labels",
+    "PlannedImage",
+    "RunFacts",
+    "plan_container",
+    "plan_failed",
+    "plan_image",
+    "plan_texts",
+]
 
 CRATE, REPORT = "run-crate", "report.html"
 """What is made only after the plan, below the results folder."""
@@ -127,10 +135,11 @@ def plan_image(
     ConfigurationError
         If OMERO cannot hold something, or a rating is none.
     """
+    texts = plan_texts(image.row, image.target, params)
     with _told(image.row):
         entries = (
-            *_key_values(image, run, params),
-            *_tags(image, params),
+            *_run_pairs(image, run, params),
+            *texts,
             *_rois(image, params),
             *_table(image, params),
             *_label_image(image, params),
@@ -138,6 +147,18 @@ def plan_image(
             *(_run_files(image.target, params) if run_files else ()),
         )
         return Target(target=image.target, image_id=image.row.image_id, annotations=entries)
+
+
+def plan_texts(row: Row, target: str, params: PlanAnnotationsParams) -> tuple[PlannedEntry, ...]:
+    """Plan what the row and the parameters alone say of an image, whatever its results are.
+
+    Raises
+    ------
+    ConfigurationError
+        If OMERO cannot hold something, or a rating is none.
+    """
+    with _told(row):
+        return (*_own_pairs(row, target, params), *_tags(row, target, params))
 
 
 def plan_container(uri: str, params: PlanAnnotationsParams) -> Target:
@@ -170,29 +191,32 @@ def _told(row: Row) -> Iterator[None]:
         ) from error
 
 
-def _key_values(
+def _run_pairs(
     image: PlannedImage, run: RunFacts, params: PlanAnnotationsParams
 ) -> Iterator[PlannedEntry]:
-    options, target = params.key_values, image.target
-    if options.run:
-        said = {
-            "Run": run.run_id,
-            "Workflow": run.workflow,
-            "Commit": image.commit,
-            "Made by": run.made_by,
-            "Image": image.row.image_id,
-        }
-        pairs = tuple((key, value) for key, value in said.items() if value)
-        digests = (("Run crate", CRATE),) if "crate" in params.attach else ()
-        yield KeyValues.planned(target, namespace=RUN_NAMESPACE, pairs=pairs, digests=digests)
-    cells = image.row.as_text()
+    if not params.key_values.run:
+        return
+    said = {
+        "Run": run.run_id,
+        "Workflow": run.workflow,
+        "Commit": image.commit,
+        "Made by": run.made_by,
+        "Image": image.row.image_id,
+    }
+    pairs = tuple((key, value) for key, value in said.items() if value)
+    digests = (("Run crate", CRATE),) if "crate" in params.attach else ()
+    yield KeyValues.planned(image.target, namespace=RUN_NAMESPACE, pairs=pairs, digests=digests)
+
+
+def _own_pairs(row: Row, target: str, params: PlanAnnotationsParams) -> Iterator[PlannedEntry]:
+    options, cells = params.key_values, row.as_text()
     own = tuple((name, cells[name]) for name in options.columns if cells[name]) + options.pairs
     if own:
         yield KeyValues.planned(target, namespace=CLIENT_NAMESPACE, pairs=own)
 
 
-def _tags(image: PlannedImage, params: PlanAnnotationsParams) -> Iterator[PlannedEntry]:
-    cells, target = image.row.as_text(), image.target
+def _tags(row: Row, target: str, params: PlanAnnotationsParams) -> Iterator[PlannedEntry]:
+    cells = row.as_text()
     for tag in params.tags:
         yield Tag.planned(target, name=tag.name, description=tag.description, tag_set=tag.tag_set)
     fixed = {tag.name for tag in params.tags}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -14,6 +15,8 @@ from parfocal.models.base import Parameters
 from parfocal.steps import SUMMARIES
 
 __all__ = ["STEP", "ApplyAnnotationsParams", "run"]
+
+_NUMBERS = ("made", "replaced", "kept", "removed")
 
 
 class ApplyAnnotationsParams(Parameters):
@@ -50,7 +53,7 @@ def run(
     results = inputs["results"]
     plan = complete_plan(read_plan(inputs["plan"]), results)
     materials = ResultMaterials(results, context.threads)
-    told: dict[str, dict[str, int]] = {}
+    told: dict[str, dict[str, Any]] = {}
     for server, part in plans_by_server(plan).items():
         with open_journal(results, server) as journal:
             done = apply_plan(
@@ -62,7 +65,7 @@ def run(
                 overwrite_edited=params.overwrite_edited,
             )
         told |= {target: asdict(each) for target, each in done.items()}
-    sums = {name: sum(each[name] for each in told.values()) for name in ("made", "kept", "removed")}
+    sums = {name: sum(each[name] for each in told.values()) for name in _NUMBERS}
     context.details |= {"targets": len(told)} | sums
     receipt = {"format": "parfocal-annotation-receipt-1", "run_id": plan.run_id, "targets": told}
     write_json(outputs["receipt"], receipt)

@@ -93,11 +93,10 @@ def run(
     rows: list[Row] = []
     known = _Known(home)
     for text in params.source:
-        found = [row for row in _rows(text, params, known, context) if _is_wanted(row, params)]
+        listed = list(_rows(text, params, known, context))
+        found = [row for row in listed if _is_wanted(row, params)]
         if not found and not known.dropped:
-            what = "The source holds no image"
-            remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
-            raise InputError(what, where=text, expected=params.pattern, remedy=remedy)
+            raise _no_image(text, params, len(listed))
         rows += found
     for files in known.groups.values():
         if len(files) > 1:
@@ -106,6 +105,23 @@ def run(
     write_sheet(outputs["sheet"], rows)
     context.details["images"] = len(rows)
     logger.info("%d row%s in %s", len(rows), "s" * (len(rows) != 1), outputs["sheet"].name)
+
+
+def _no_image(text: str, params: ListImagesParams, listed: int) -> InputError:
+    """Return what is wrong with a source that gives no row, though `listed` images were found."""
+    asked = [f"tag {tag!r}" for tag in params.tags]
+    asked += [f"{key!r} being {value!r}" for key, value in params.key_values.items()]
+    what = "The source holds no image"
+    found = None
+    remedy = "List another folder, or set 'recursive' or 'pattern' otherwise."
+    if asked:
+        what += " that has the tags and key-values asked for"
+        found = f"{listed} image(s) without" if listed else "none, with or without them"
+        remedy = "Set 'tags', 'key_values' or 'pattern' otherwise, or list another source."
+    if len(params.source) > 1:
+        remedy += " Or take this source out: each one must hold an image."
+    expected = ", ".join([f"a name like {params.pattern!r}", *asked])
+    return InputError(what, where=text, expected=expected, found=found, remedy=remedy)
 
 
 @dataclass

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parfocal.core.step import Context, Port, Step
-from parfocal.errors import ConfigurationError
 from parfocal.models.annotation_options import PlanAnnotationsParams
 from parfocal.models.sheet import Row, read_sheet
-from parfocal.models.source import OmeroSource, parse_source
 from parfocal.steps import SUMMARIES
+from parfocal.steps.annotations.cells import (
+    TARGET_COLUMN,
+    check_cells,
+    container_of,
+    find_targets,
+)
 
 if TYPE_CHECKING:
     from parfocal.models.annotation_entries import ResultFile
@@ -20,11 +24,7 @@ if TYPE_CHECKING:
     from parfocal.omero.planned_images import Labels, PlannedImage
     from parfocal.omero.table_columns import TableFacts
 
-__all__ = ["STEP", "PlanAnnotationsParams"]
-
-TARGET_COLUMN, CONTAINER_COLUMN = "omero", "omero_container"
-"""Columns of the sheet: where an image is on a server, and where the files of the run go."""
-CONTAINERS = ("dataset", "project", "well", "plate", "screen")
+__all__ = ["STEP", "PlanAnnotationsParams", "check", "run"]
 
 
 def run(
@@ -45,8 +45,8 @@ def run(
     from parfocal.core.annotation_plan import write_plan
 
     rows = read_sheet(inputs["sheet"])
-    _check_columns(rows, params, inputs["sheet"])
-    targets = _targets(rows, inputs["sheet"])
+    check_cells(rows, params, inputs["sheet"])
+    targets = find_targets(rows, inputs["sheet"])
     plan = _Planner(inputs, rows, params, context).plan(targets)
     if not plan.targets:
         context.warn(
@@ -60,55 +60,15 @@ def run(
     }
 
 
-def _check_columns(rows: Sequence[Row], params: PlanAnnotationsParams, sheet: Path) -> None:
-    known = rows[0].as_text()
-    asked = {
-        "key_values.columns": params.key_values.columns,
-        "tag_columns": params.tag_columns,
-        "rating_column": (params.rating_column,) if params.rating_column else (),
-    }
-    for parameter, columns in asked.items():
-        if missing := [column for column in columns if column not in known]:
-            what = "A column that annotations are made of is not in the sample sheet"
-            remedy = f"Correct the parameter {parameter}."
-            raise ConfigurationError(
-                what, where=sheet, expected=", ".join(known), found=missing[0], remedy=remedy
-            )
+def check(inputs: Mapping[str, Path], params: PlanAnnotationsParams) -> None:
+    """Refuse columns that the sheet does not have, and cells that cannot be written to OMERO.
 
-
-def _targets(rows: Sequence[Row], sheet: Path) -> dict[str, str]:
-    """Return the URI on a server of each image that is on one."""
-    targets: dict[str, str] = {}
-    owners: dict[str, str] = {}
-    for row in rows:
-        uri = _omero_uri(row, TARGET_COLUMN, ("image",), sheet)
-        source = parse_source(row.source)
-        if uri is None and isinstance(source, OmeroSource) and source.kind == "image":
-            uri = source.uri
-        if uri is None:
-            continue
-        if uri in owners:
-            what = "Two images of the sample sheet are one image on the OMERO server"
-            where = f"{sheet}, images {owners[uri]} and {row.image_id}"
-            remedy = "Plan them in runs of their own: annotations of one would replace the other's."
-            raise ConfigurationError(what, where=where, found=uri, remedy=remedy)
-        owners[uri] = row.image_id
-        targets[row.image_id] = uri
-    return targets
-
-
-def _omero_uri(row: Row, column: str, kinds: Sequence[str], sheet: Path) -> str | None:
-    """Return the URI in a column of the sheet as it is always spelt; None for an empty cell."""
-    text = row.free.get(column, "").strip()
-    if not text:
-        return None
-    source = parse_source(text)
-    if isinstance(source, OmeroSource) and source.kind in kinds:
-        return source.uri
-    what = "A cell does not name what it should on an OMERO server"
-    expected = f"omero://host/KIND/ID with KIND one of {', '.join(kinds)}"
-    where = f"{sheet}, image {row.image_id}, column {column}"
-    raise ConfigurationError(what, where=where, expected=expected, found=text)
+    Raises
+    ------
+    ConfigurationError
+        If the sheet is not valid, or does not fit the parameters.
+    """
+    check_cells(read_sheet(inputs["sheet"]), params, inputs["sheet"])
 
 
 @dataclass
@@ -119,6 +79,7 @@ class _Tally:
     without_table: list[str] = field(default_factory=list)
     without_objects: list[str] = field(default_factory=list)
     without_rois: list[str] = field(default_factory=list)
+    without_dataset: list[str] = field(default_factory=list)
     types: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, image: PlannedImage, params: PlanAnnotationsParams) -> None:
@@ -131,6 +92,8 @@ class _Tally:
         if params.rois and image.drawn(params.rois) is None:
             why = "no label image" if labels is None else f"{labels.objects} objects"
             self.without_rois.append(f"{name} ({why})")
+        if params.label_images and labels is not None and image.row.plate and image.row.well:
+            self.without_dataset.append(name)
         for column in image.table[1].columns if image.table else ():
             self.types.setdefault(column.name, {}).setdefault(column.type, name)
 
@@ -140,6 +103,11 @@ class _Tally:
         context.warn_of("image(s) have no table of objects to write", self.without_table)
         context.warn_of("image(s) have no objects: their tables are empty", self.without_objects)
         context.warn_of("image(s) get no ROIs, see max_objects", self.without_rois)
+        context.warn_of(
+            "image(s) of wells: images on plates lie in no dataset, and their label images will "
+            "neither, so that only a search for their names finds them",
+            self.without_dataset,
+        )
         changing = [
             f"{name} ({', '.join(f'{kind} in {image}' for kind, image in kinds.items())})"
             for name, kinds in self.types.items()
@@ -191,7 +159,7 @@ class _Planner:
                 why = reason or "not on an OMERO server"
                 left_out.append(LeftOut(image_id=row.image_id, reason=why))
             if target is not None and reason is None:
-                container = _omero_uri(row, CONTAINER_COLUMN, CONTAINERS, self._sheet)
+                container = container_of(row, self._sheet)
                 planned.append(self._image(row, target, container))
                 containers |= {container: None} if container else {}
             elif target is not None and reason is not None and self._params.note_failures:
@@ -298,4 +266,5 @@ STEP = Step(
     outputs=(Port("plan", "json", "annotation-plan.json", "The plan."),),
     run=run,
     scope="run",
+    check=check,
 )

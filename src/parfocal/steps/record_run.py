@@ -16,6 +16,8 @@ from parfocal.steps import SUMMARIES
 __all__ = ["STEP", "RecordRunParams"]
 
 _FILES = ("sheet", "config", "workflow")
+_AFTER = ("record-run", "apply-annotations", "verify-annotations", "revert-annotations")
+"""Steps of a whole run that come after the crate: with them, it would change by being attached."""
 _URL = r"^https?://\S+$"
 
 
@@ -93,7 +95,7 @@ def run(
         description=params.description,
         licence=params.licence,
         files={role: inputs[role] for role in _FILES if role in inputs},
-        run_steps=[step.name for step in STEPS if step.scope == "run" and step is not STEP],
+        run_steps=[s.name for s in STEPS if s.scope == "run" and s.name not in _AFTER],
         agent=Agent(
             person_name=params.person_name,
             orcid=params.person_orcid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parfocal.core.publish import write_json
@@ -28,10 +28,12 @@ def run(
 ) -> None:
     """Compare all that the plan says with the server: texts, files, tables, ROIs and pixels.
 
+    What differs is written to the output, all of it.
+
     Raises
     ------
     VerificationError
-        If anything differs; it tells what.
+        If anything differs; it tells the first of it.
     InputError
         If a target or a result is missing.
     RemoteError
@@ -50,12 +52,6 @@ def run(
     for server, part in plans_by_server(plan).items():
         with open_journal(results, server) as journal:
             found += verify_plan(connect(server), part, journal, materials, context)
-    if found:
-        what = f"The OMERO server differs from the annotation plan in {len(found)} places"
-        more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        remedy = "Apply the plan again with 'parfocal apply-annotations'."
-        told = "; ".join(found[:_TOLD]) + more
-        raise VerificationError(what, where=inputs["plan"], found=told, remedy=remedy)
     count = sum(len(target.annotations) for target in plan.targets)
     context.details |= {"targets": len(plan.targets), "annotations": count}
     verdict = {
@@ -63,9 +59,22 @@ def run(
         "run_id": plan.run_id,
         "targets": [target.target for target in plan.targets],
         "annotations": count,
-        "verdict": "verified",
+        "verdict": "different" if found else "verified",
+        "differences": found,
     }
     write_json(outputs["verification"], verdict)
+    context.details["verdict"] = verdict["verdict"]
+    if found:
+        raise _differs(found, inputs["plan"])
+
+
+def _differs(found: Sequence[str], plan: Path) -> VerificationError:
+    places = "1 place" if len(found) == 1 else f"{len(found)} places"
+    what = f"The OMERO server differs from the annotation plan in {places}"
+    more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+    remedy = "Apply the plan again with 'parfocal apply-annotations'."
+    told = "; ".join(found[:_TOLD]) + more
+    return VerificationError(what, where=plan, found=told, remedy=remedy)
 
 
 STEP = Step(
@@ -78,8 +87,14 @@ STEP = Step(
         Port("plan", "json", "annotation-plan.json", "What plan-annotations wrote."),
     ),
     outputs=(
-        Port("verification", "json", "annotation-verification.json", "That all is as planned."),
+        Port(
+            "verification",
+            "json",
+            "annotation-verification.json",
+            "That all is as planned, or what differs.",
+        ),
     ),
     run=run,
     scope="run",
+    tells_differences=True,
 )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, ParfocalError, RemoteError
-from parfocal.models.annotation_entries import PlannedEntry, Rois, Table, Tag
+from parfocal.models.annotation_entries import LabelImage, PlannedEntry, Rois, Table, Tag
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.deletion import delete_owned
-from parfocal.omero.annotate.journal import Journal, Owned, new_token
+from parfocal.omero.annotate.journal import Journal, Owned, new_token, spans
+from parfocal.omero.annotate.label_images import check_datasets
 from parfocal.omero.annotate.making import Common, Maker
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import edited, find_lost, gathered, refuse_foreign, undo
@@ -33,13 +35,19 @@ class Applied:
 
     Attributes
     ----------
-    made, kept, removed : int
-        Numbers of entries that were written, that were there already, and that are no longer.
+    made, replaced, kept, removed : int
+        Numbers of entries that are new, that were written in place of what was there of them,
+        that were there already, and that are no longer.
+    ids : dict of str to list of (int, int)
+        All that the plan has there now: first and last id of those that follow each other, by
+        kind of object.
     """
 
     made: int = 0
+    replaced: int = 0
     kept: int = 0
     removed: int = 0
+    ids: dict[str, list[list[int]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -49,7 +57,26 @@ class _Work:
     make: list[PlannedEntry] = field(default_factory=list)
     drop: list[Owned] = field(default_factory=list)
     undo: list[Owned] = field(default_factory=list)
-    kept: int = 0
+    kept: list[PlannedEntry] = field(default_factory=list)
+
+    @property
+    def replaced(self) -> list[PlannedEntry]:
+        """What of `make` comes in place of something."""
+        before = {owned.entry_id for owned in self.drop}
+        return [entry for entry in self.make if entry.entry_id in before]
+
+    @property
+    def made(self) -> list[PlannedEntry]:
+        """What of `make` does not."""
+        before = {owned.entry_id for owned in self.drop}
+        return [entry for entry in self.make if entry.entry_id not in before]
+
+    @property
+    def removed(self) -> list[Owned]:
+        """What of `drop` nothing comes in place of; one of each entry."""
+        wanted = {entry.entry_id for entry in (*self.make, *self.kept)}
+        gone = {owned.entry_id: owned for owned in self.drop if owned.entry_id not in wanted}
+        return list(gone.values())
 
 
 def apply_plan(
@@ -108,6 +135,7 @@ def apply_plan(
     }
     refuse_foreign(connection, [each for work in works.values() for each in work.drop + work.undo])
     _respect(works, changed, context, overwrite=overwrite_edited)
+    _check_label_images(connection, works, places, context)
     common = _common(journal, works, places, lost)
     strangers = [target for target in journal.targets if target not in owned]
     context.warn_of(
@@ -121,7 +149,45 @@ def apply_plan(
         place = places[target.target]
         done[target.target] = writer.write(target, place, works[target.target])
         context.progress(number, len(plan.targets))
+    logger.info("%s: %s", connection.server.uri, _summary(works))
     return done
+
+
+def _summary(works: Mapping[str, _Work]) -> str:
+    """Return in one line what was done, by kinds of entries."""
+    done: dict[str, list[str]] = {
+        "made": [entry.kind for work in works.values() for entry in work.made],
+        "replaced": [entry.kind for work in works.values() for entry in work.replaced],
+        "removed": [owned.kind for work in works.values() for owned in work.removed],
+    }
+    told = [f"{name} {_counted(kinds)}" for name, kinds in done.items() if kinds]
+    kept = sum(len(work.kept) for work in works.values())
+    parts = [*(told or ["nothing was written"]), f"{kept} were there already"]
+    return f"{len(works)} target(s); {'; '.join(parts)}"
+
+
+def _counted(kinds: Iterable[str]) -> str:
+    return ", ".join(f"{kind} ({number})" for kind, number in Counter(kinds).items())
+
+
+def _check_label_images(
+    connection: Connection,
+    works: Mapping[str, _Work],
+    places: Mapping[str, Place],
+    context: Context,
+) -> None:
+    """Make sure that label images have datasets that they may go to, and tell of the others."""
+    wanted = [
+        (entry, places[target])
+        for target, work in works.items()
+        for entry in work.make
+        if isinstance(entry, LabelImage)
+    ]
+    context.warn_of(
+        "label image(s) lie in no dataset, since their images lie in none, as those of plates do: "
+        "search for their names",
+        check_datasets(connection, wanted),
+    )
 
 
 def _check_files(plan: AnnotationPlan, materials: Materials) -> None:
@@ -149,8 +215,8 @@ def _plan_work(target: Target, owned: Sequence[Owned], lost: set[str]) -> _Work:
     make = {entry.entry_id for entry in target.annotations} - good
     make |= _bound_to(target, make)
     work.make = [entry for entry in target.annotations if entry.entry_id in make]
-    work.kept = len(target.annotations) - len(work.make)
-    kept = {entry.entry_id for entry in target.annotations} - make
+    work.kept = [entry for entry in target.annotations if entry.entry_id not in make]
+    kept = {entry.entry_id for entry in work.kept}
     work.drop = [
         each
         for each in finished
@@ -217,9 +283,10 @@ class _Writer:
                 self._make(target.target, place, work.make)
             delete_owned(self._connection, gathered(work.drop))
             self._journal.forget([owned.token for owned in work.drop])
-        wanted = {entry.entry_id for entry in target.annotations}
-        removed = {owned.entry_id for owned in work.drop} - wanted
-        return Applied(len(work.make), work.kept, len(removed))
+        there = gathered(self._journal.of(target.target))
+        ids = {kind: spans(sorted(set(one))) for kind, one in sorted(there.items()) if one}
+        made, replaced, removed = len(work.made), len(work.replaced), len(work.removed)
+        return Applied(made, replaced, len(work.kept), removed, ids)
 
     def _make(self, target: str, place: Place, entries: Sequence[PlannedEntry]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -233,7 +300,7 @@ class _Writer:
                     undo(self._connection, self._journal, owned, place)
                 if not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
                     raise
-                logger.warning("%s: %s; made anew", target, error)
+                logger.warning("%s; made anew", error)
             else:
                 self._journal.finish(made.objects, made.said)
                 self._maker.remember(begun, place, made)

@@ -17,7 +17,7 @@ from typing import Any
 
 from parfocal.errors import InputError, StorageError
 
-__all__ = ["Journal", "Objects", "Owned", "new_token"]
+__all__ = ["Journal", "Objects", "Owned", "new_token", "spans"]
 
 Objects = Mapping[str, Sequence[int]]
 """Ids of objects on the server by their kinds, such as ``{"MapAnnotation": [7]}``."""
@@ -117,7 +117,7 @@ class Journal:
         self._write(
             {
                 "made": token,
-                "objects": {kind: _spans(ids) for kind, ids in objects.items()},
+                "objects": {kind: spans(ids) for kind, ids in objects.items()},
                 "said": said.get(token, ""),
             }
             for token, objects in made.items()
@@ -175,7 +175,7 @@ class Journal:
             self._owned[owned.token] = owned
         elif "made" in change:
             begun = asdict(self._owned[change["made"]])
-            objects = {kind: _ids(spans) for kind, spans in change["objects"].items()}
+            objects = {kind: _ids(told) for kind, told in change["objects"].items()}
             done = {"objects": objects, "said": change["said"], "finished": True}
             self._owned[change["made"]] = Owned(**begun | done)
         else:
@@ -197,14 +197,14 @@ def _plain(owned: Owned) -> dict[str, Any]:
     return {name: getattr(owned, name) for name in (*names, *_BEFORE)}
 
 
-def _spans(ids: Sequence[int]) -> list[list[int]]:
+def spans(ids: Sequence[int]) -> list[list[int]]:
     """Return ids as [first, last] of those that follow each other, in their order."""
-    spans: list[list[int]] = []
+    found: list[list[int]] = []
     for _, group in itertools.groupby(enumerate(ids), key=lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]
-        spans.append([run[0], run[-1]])
-    return spans
+        found.append([run[0], run[-1]])
+    return found
 
 
-def _ids(spans: Sequence[Sequence[int]]) -> list[int]:
-    return [number for first, last in spans for number in range(first, last + 1)]
+def _ids(told: Sequence[Sequence[int]]) -> list[int]:
+    return [number for first, last in told for number in range(first, last + 1)]

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parfocal.core.blocks import Shape
-from parfocal.errors import InputError
+from parfocal.errors import AccessError, InputError
 from parfocal.models.annotation_entries import LabelImage
 from parfocal.models.image import ImageMetadata
 from parfocal.omero.annotate.deletion import mark_of
 from parfocal.omero.annotate.materials import OpenLabels
-from parfocal.omero.annotate.targets import Place, parse_target
+from parfocal.omero.annotate.targets import Place, group_text, parse_target
+from parfocal.omero.annotate.told import MAY_LINK
 from parfocal.omero.connection import Connection
-from parfocal.omero.queries import project
+from parfocal.omero.queries import find_all, in_parts, project
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["datasets_of", "write_label_image"]
+__all__ = ["check_datasets", "datasets_of", "write_label_image"]
 
+_LINKS = "select l.child.id, l.parent.id from DatasetImageLink l where l.child.id in (:ids)"
+_DETAILS = "select d from Dataset d join fetch d.details.group where d.id in (:ids)"
 _DATASETS = "select l.parent.id from DatasetImageLink l where l.child.id in (:ids) order by l.id"
 _TYPES = {"uint8": "uint8", "uint16": "uint16", "int8": "int8", "int16": "int16"}
 _WIDE = "double"
@@ -31,6 +34,75 @@ _WIDE = "double"
 
 _EXACT = 1 << 53
 _STRIP_BYTES = 8 << 20
+
+
+def check_datasets(connection: Connection, wanted: Sequence[tuple[LabelImage, Place]]) -> list[str]:
+    """Refuse label images that may not go to their datasets, before anything is written.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    wanted : sequence of (LabelImage, Place)
+        What is to be made, and the image that it belongs to.
+
+    Returns
+    -------
+    list of str
+        Those that will lie in no dataset, since their images lie in none.
+
+    Raises
+    ------
+    InputError
+        If a dataset is missing, of another group, or the user may not put images into it.
+    RemoteError
+        If the server fails.
+    """
+    of_image: dict[int, list[int]] = {}
+    for part in in_parts([place.source.id for _, place in wanted]):
+        for image, dataset in connection.call(partial(project, query=_LINKS, ids=part)):
+            of_image.setdefault(int(image), []).append(int(dataset))
+    goes = [
+        (entry, place, [parse_target(entry.dataset).id])
+        if entry.dataset
+        else (entry, place, of_image.get(place.source.id, []))
+        for entry, place in wanted
+    ]
+    known = _details_of(connection, sorted({number for *_, several in goes for number in several}))
+    for entry, place, several in goes:
+        for number in several:
+            _check_dataset(entry, place, number, known.get(number), connection.user_name)
+    return [f"{entry.title} of {place.source.uri}" for entry, place, several in goes if not several]
+
+
+def _details_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Any]:
+    """Return the details of those datasets that are there."""
+    return {
+        one.id.val: one.details
+        for part in in_parts(numbers)
+        for one in connection.call(partial(find_all, query=_DETAILS, ids=part))
+    }
+
+
+def _check_dataset(entry: LabelImage, place: Place, number: int, details: Any, user: str) -> None:
+    where = f"{entry.title} of {place.source.uri}, dataset {number}"
+    if details is None:
+        what = "The dataset of a label image is not on the OMERO server, or not to be seen"
+        remedy = "Correct its id, and plan the annotations again. Nothing was written."
+        raise InputError(what, where=where, remedy=remedy)
+    told = group_text(details)
+    if details.group.id.val != place.group_id:
+        what = "A label image goes to a dataset of another group than its image's"
+        remedy = "Name a dataset of that group. Nothing was written."
+        raise InputError(what, where=where, expected=place.group, found=told, remedy=remedy)
+    if not details.permissions.canLink():
+        what = "This user may not put a label image into the dataset"
+        remedy = (
+            "Ask the owner of the group to change it, log in as who owns the dataset, or plan "
+            "with label_images=false. Nothing was written."
+        )
+        found = f"{user} in the group {told}"
+        raise AccessError(what, where=where, expected=MAY_LINK, found=found, remedy=remedy)
 
 
 def datasets_of(connection: Connection, entry: LabelImage, place: Place) -> list[int]:

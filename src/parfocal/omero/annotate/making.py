@@ -38,6 +38,7 @@ from parfocal.omero.annotate.texts import (
     tag_sets_called,
     tags_called,
 )
+from parfocal.omero.annotate.told import told_of
 from parfocal.omero.connection import Connection
 
 if TYPE_CHECKING:
@@ -143,15 +144,17 @@ class Maker:
         order = sorted(entries.items(), key=lambda item: _ORDER.index(type(item[1])))
         for token, entry in order:
             made.objects[token] = {}
-            if isinstance(entry, Rois):
-                drawn = self._materials.outlines(entry)
-                rois[entry.name] = write_rois(
-                    self._connection, entry, drawn, place.source.id, token
-                )
-                made.objects[token]["Roi"] = rois[entry.name].ids
-            else:
-                pending += self._prepare(token, entry, place, rois, made)
-        self._link(pending, made)
+            with told_of([entry], place):
+                if isinstance(entry, Rois):
+                    drawn = self._materials.outlines(entry)
+                    number = place.source.id
+                    rois[entry.name] = write_rois(self._connection, entry, drawn, number, token)
+                    made.objects[token]["Roi"] = rois[entry.name].ids
+                else:
+                    pending += self._prepare(token, entry, place, rois, made)
+        linked = dict.fromkeys(each.token for each in pending)
+        with told_of([entries[token] for token in linked], place):
+            self._link(pending, made)
         return made
 
     def _prepare(

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from parfocal.errors import InputError, ParfocalError
+from parfocal.errors import AccessError, InputError
 from parfocal.models.source import OmeroSource, parse_source
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
+from parfocal.omero.same_number import of_other_kinds
 
-__all__ = ["Place", "find_places", "kind_name", "link_name", "parse_target", "places_left"]
+__all__ = [
+    "MAY_ANNOTATE",
+    "Place",
+    "find_places",
+    "group_text",
+    "kind_name",
+    "link_name",
+    "parse_target",
+    "places_left",
+]
+
+MAY_ANNOTATE = "the permission to annotate: on objects of one's own, or in a group that is "
+MAY_ANNOTATE += "read-annotate or read-write"
 
 _TOLD = 5
 _OBJECTS = "select o from {} o join fetch o.details.group where o.id in (:ids)"
@@ -29,11 +43,14 @@ class Place:
         Its group, which all that is written goes to.
     well_id : int or None
         Of an image: the well that it lies in.
+    group : str
+        Name and permissions of the group, as messages tell them.
     """
 
     source: OmeroSource
     group_id: int
     well_id: int | None = None
+    group: str = ""
 
 
 def kind_name(source: OmeroSource) -> str:
@@ -44,6 +61,11 @@ def kind_name(source: OmeroSource) -> str:
 def link_name(source: OmeroSource) -> str:
     """Return the name of the class of links from it to annotations."""
     return f"{kind_name(source)}AnnotationLink"
+
+
+def group_text(details: Any) -> str:
+    """Return the group in the details of an object, with its permissions."""
+    return f"{details.group.name.val} ({details.permissions})"
 
 
 def parse_target(uri: str) -> OmeroSource:
@@ -87,11 +109,34 @@ def find_places(connection: Connection, targets: Iterable[str]) -> dict[str, Pla
     places, refused = _look_up(connection, wanted)
     if missing := [uri for uri in wanted if uri not in places]:
         what = "Targets are not on the OMERO server, or this user may not see them"
-        raise _error(what, missing)
+        others = [each for uri in missing[:_TOLD] for each in _others(connection, uri)]
+        remedy = (
+            "Check the ids, and whether the user is in the groups of the objects; or take them "
+            "out of the plan. Nothing was written."
+        )
+        found = f"of these numbers there is {', '.join(others)}" if others else None
+        raise InputError(what, where=_listed(missing), found=found, remedy=remedy)
     if refused:
         what = "This user may not annotate all targets"
-        raise _error(what, refused)
+        groups = ", ".join(dict.fromkeys(places[uri].group for uri in refused))
+        raise AccessError(
+            what,
+            where=_listed(refused),
+            expected=MAY_ANNOTATE,
+            found=f"{connection.user_name} in the group {groups}",
+            remedy="Ask the owner of the group to change it, log in as who owns the objects, or "
+            "take them out of the plan. Nothing was written.",
+        )
     return places
+
+
+def _others(connection: Connection, uri: str) -> list[str]:
+    return of_other_kinds(connection, parse_target(uri))
+
+
+def _listed(uris: Sequence[str]) -> str:
+    more = f" and {len(uris) - _TOLD} more" if len(uris) > _TOLD else ""
+    return ", ".join(uris[:_TOLD]) + more
 
 
 def places_left(connection: Connection, targets: Iterable[str]) -> dict[str, Place]:
@@ -117,8 +162,8 @@ def _look_up(connection: Connection, targets: Iterable[str]) -> tuple[dict[str, 
         for uri, source in here.items():
             if source.id not in known:
                 continue
-            group_id, allowed = known[source.id]
-            places[uri] = Place(source, group_id, wells.get(source.id))
+            group_id, group, allowed = known[source.id]
+            places[uri] = Place(source, group_id, wells.get(source.id), group)
             if not allowed:
                 refused.append(uri)
     return {uri: places[uri] for uri in sources if uri in places}, refused
@@ -126,14 +171,15 @@ def _look_up(connection: Connection, targets: Iterable[str]) -> tuple[dict[str, 
 
 def _read(
     connection: Connection, kind: str, sources: Iterable[OmeroSource]
-) -> dict[int, tuple[int, bool]]:
+) -> dict[int, tuple[int, str, bool]]:
     """Return group, and whether it may be annotated, of the objects that are there."""
     query = _OBJECTS.format(kind)
-    found: dict[int, tuple[int, bool]] = {}
+    found: dict[int, tuple[int, str, bool]] = {}
     for part in in_parts([source.id for source in sources]):
         for one in connection.call(partial(find_all, query=query, ids=part)):
             details = one.details
-            found[one.id.val] = (details.group.id.val, details.permissions.canAnnotate())
+            allowed = details.permissions.canAnnotate()
+            found[one.id.val] = (details.group.id.val, group_text(details), allowed)
     return found
 
 
@@ -144,12 +190,3 @@ def _wells(connection: Connection, sources: Iterable[OmeroSource]) -> dict[int, 
         for image, well in connection.call(partial(project, query=query, ids=part)):
             found.setdefault(image, well)
     return found
-
-
-def _error(what: str, uris: Sequence[str]) -> ParfocalError:
-    more = f" and {len(uris) - _TOLD} more" if len(uris) > _TOLD else ""
-    remedy = (
-        "Check the ids, and whether the user is in the groups of the objects with the right to "
-        "annotate; or take them out of the plan. Nothing was written."
-    )
-    return InputError(what, where=", ".join(uris[:_TOLD]) + more, remedy=remedy)

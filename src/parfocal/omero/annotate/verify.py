@@ -86,8 +86,8 @@ def verify_plan(
         check = _Check(connection, materials, places[target.target], owned, links, context.scratch)
         check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
         for entry in target.annotations:
-            name = " ".join(filter(None, (entry.kind, getattr(entry, "name", ""))))
-            found += [f"{target.target}, {name}: {text}" for text in check.differences(entry)]
+            where = f"{target.target}, {entry.title}"
+            found += [f"{where}: {text}" for text in check.differences(entry)]
         found += [
             f"{target.target}: a {each.kind} was begun and not finished"
             for each in journal.of(target.target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from parfocal.models.omero_server import OmeroServer
     from parfocal.omero.annotate.journal import Journal
 
-__all__ = ["open_journal", "plans_by_server"]
+__all__ = ["check_logins", "open_journal", "plans_by_server"]
 
 FOLDER = "annotations"
 """The folder of journals, in the results folder."""
@@ -33,6 +33,30 @@ def plans_by_server(plan: AnnotationPlan) -> dict[OmeroServer, AnnotationPlan]:
         )
         for server in dict.fromkeys(servers.values())
     }
+
+
+def check_logins(targets: Iterable[str]) -> None:
+    """Make sure, without a connection, that there is something to log in with.
+
+    Parameters
+    ----------
+    targets : iterable of str
+        URIs of what is to be annotated.
+
+    Raises
+    ------
+    InputError
+        If omero-py is not installed, or there is no login for a server.
+    """
+    from parfocal.omero.annotate.targets import parse_target
+    from parfocal.omero.credentials import find_credentials
+    from parfocal.omero.loading import check_installed
+
+    servers = dict.fromkeys(parse_target(target).server for target in targets)
+    if servers:
+        check_installed()
+    for server in servers:
+        find_credentials(server)
 
 
 @contextmanager
