@@ -144,7 +144,7 @@ def test_inputs_and_outputs_are_those_of_the_step(name: str) -> None:
     outputs = {output.get("name"): output for output in tool.iterfind("outputs/data")}
     assert set(outputs) == {*(port.name for port in step.outputs), "record"}
     for port in step.outputs:
-        assert f"--{port.name} '" in command
+        assert f"--{port.name} " in command
         assert outputs[port.name].get("label")
     assert outputs["record"].get("hidden") == "true"
 

@@ -33,6 +33,15 @@ def test_the_form_and_the_name_come_from_files(tmp_path):
     assert record["parameters"]["threshold"] == {"method": "fixed", "value": 0.25}
 
 
+def test_the_record_tells_the_number_of_the_job(tmp_path):
+    options = written(tmp_path)
+    home = "/galaxy/jobs/000/12/home"
+    told = {"PARFOCAL_ENGINE": "galaxy 26.1", "_GALAXY_JOB_HOME_DIR": home, "SLURM_JOB_ID": "7"}
+    assert run(*make(*options), cwd=tmp_path, **told).returncode == 0
+    engine = json.loads((tmp_path / "r.json").read_text())["engine"]
+    assert engine == {"name": "galaxy", "version": "26.1", "job_id": "12"}
+
+
 def test_settings_come_after_the_form(tmp_path):
     options = written(tmp_path, repeat=2)
     assert galaxy(*make(*options, "--set", "repeat=3"), cwd=tmp_path).returncode == 0

@@ -137,9 +137,14 @@ def refuse_existing(job: Job) -> None:
 
 
 def engine_from_environment() -> Engine:
-    """Return what runs this process, from ``PARFOCAL_ENGINE`` and the cluster's variables.
+    """Return what runs this process, from ``PARFOCAL_ENGINE`` and the variables of its job.
 
     The command line says that it is a shell, unless an engine has said otherwise.
     """
     name, _, version = os.environ.get("PARFOCAL_ENGINE", "python").partition(" ")
-    return Engine(name=name, version=version or None, job_id=os.environ.get("SLURM_JOB_ID"))
+    job_id = os.environ.get("SLURM_JOB_ID")
+    # Galaxy tells the number of a job by the folder of the job alone, in which this one lies.
+    home = os.environ.get("_GALAXY_JOB_HOME_DIR")
+    if name == "galaxy" and home:
+        job_id = Path(home).parent.name
+    return Engine(name=name, version=version or None, job_id=job_id)
