@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.analysis.gaussian import WHOLE, Box, radius_of, smooth
-from parfocal.analysis.held import Held
+from parfocal.analysis.held import PlaneReader
 from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.core.blocks import Readable, Region, Shape, expand, iter_blocks, region_shape
 from parfocal.core.tally import Tally
@@ -238,6 +238,10 @@ class FilteredSource:
     dtype: np.dtype[Any]
     block5: Shape
     tally: Tally
+    _reader: PlaneReader = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_reader", PlaneReader(self.source))
 
     @property
     def shape5(self) -> Shape:
@@ -255,7 +259,7 @@ class FilteredSource:
         block = plan_thick(self.block5, self.shape5, planar=self.chosen.halo[0] == 0)
         for piece in self._pieces(region, block):
             outer, _ = self._expand(piece)
-            held = Held(self.source.read(outer), outer, self.shape5)
+            held = self._reader.hold(outer)
             for part in iter_blocks(piece, block):
                 t, c, z, y, x = (
                     slice(inner.start - outer.start, inner.stop - outer.start)

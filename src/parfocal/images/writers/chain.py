@@ -42,9 +42,14 @@ class Chain:
     shrink: Shrink
 
     def blocks(self) -> Iterator[Region]:
-        """Yield the region of each block in the first level."""
-        layout = self.writers[0].layout
-        yield from iter_blocks(whole(layout.shape), layout.shard)
+        """Yield the region of each block in the first level.
+
+        Of a `Thick` reader those follow each other that have planes in common.
+        """
+        shape, shard = self.writers[0].layout.shape, self.writers[0].layout.shard
+        column = (*shard[:2], shape[2], *shard[3:]) if isinstance(self.reader, Thick) else shape
+        for part in iter_blocks(whole(shape), column):
+            yield from iter_blocks(part, shard)
 
     def count(self, block: Region) -> int:
         """Return how many files hold a block if all of them are there and whole, else 0."""
