@@ -34,8 +34,10 @@ rule fetch_image:
         size=config["batch_size"],
         folder=lambda wc: config["results"],
         resources=lambda wc, threads: config["resources_file"],
+        # A function of threads, so that it is no reason to run a job again.
+        transfer=lambda wc, threads: config.get("transfer", []),
     shell:
-        "parfocal fetch-image --sheet {input.sheet:q} --batch {wildcards.batch}"
+        "env {params.transfer:q} parfocal fetch-image --sheet {input.sheet:q} --batch {wildcards.batch}"
         " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
         " --attempt {resources.attempt} --attempts {resources.attempts}"
         " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"

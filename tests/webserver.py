@@ -1,5 +1,6 @@
 """A web server on this machine that serves a folder and misbehaves when told to."""
 
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ class Web:
     """What the server serves, what it was asked, and which faults it makes.
 
     `faults` maps a path to a list of faults, one used up by each request: a status number,
-    "drop" (half of what was asked for, then the connection is cut), "short" (a
-    Content-Length that is too large), "stall" (no answer), "sizeless" (no Content-Length).
+    "drop" (half of what was asked for, then the connection is cut), "leave" (the same, and the
+    server stops), "short" (a Content-Length that is too large), "stall" (no answer), "sizeless"
+    (no Content-Length).
     `answer` is asked before the folder is, with the path and the query; None leaves it to that.
     """
 
@@ -101,9 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "short":
             headers["Content-Length"] = str(len(data) + 100)
         self._head(status, headers)
-        self.wfile.write(data[: len(data) // 2] if fault == "drop" else data)
-        if fault in ("drop", "short"):
+        self.wfile.write(data[: len(data) // 2] if fault in ("drop", "leave") else data)
+        if fault in ("drop", "leave", "short"):
             self.close_connection = True
+        if fault == "leave":
+            web.stop()
         return None
 
     def _plain(self, status, headers=None, body=b""):
@@ -122,16 +126,18 @@ LAST_MODIFIED = formatdate(1_700_000_000, usegmt=True)
 
 
 @contextmanager
-def serve(root: Path, port: int = 0):
+def serve(root: Path, port: int = 0, tls: ssl.SSLContext | None = None):
     """Serve `root` on 127.0.0.1, on a free port if none is given, until the end or ``stop()``."""
     web = Web(root)
     handler = type("Handler", (_Handler,), {"web": web})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # clients that hang up
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    web.url = f"http://127.0.0.1:{server.server_port}"
+    web.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
 
     def stop():
         web.closing.set()

@@ -13,13 +13,14 @@ from parfocal.core.step import Context
 from parfocal.errors import RemoteError
 from parfocal.models.sheet import Row
 from parfocal.models.source import HttpSource
+from parfocal.remote import site
 from parfocal.remote.fetch import fetch
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from parfocal.steps import fetch_image
 from webserver import serve
 
 DATA = bytes(range(256)) * 40_000  # 10 MB: several blocks
-ONCE = Retry(attempts=1, more=0)
+ONCE = Retry(attempts=1, patience_s=0)
 CHUNKS = 60
 
 
@@ -162,7 +163,7 @@ def test_a_damaged_note_is_no_note(web, folder, note):
 
 
 def test_the_step_goes_on_and_leaves_no_note(web, tmp_path, monkeypatch):
-    monkeypatch.setattr(Retry, "wait_s", lambda *_: 0.0)
+    monkeypatch.setattr(site, "Retry", lambda: ONCE)
     source = f"{web.url}/a.zarr"
     out = tmp_path / "original"
 

@@ -11,11 +11,11 @@ from parfocal.models.manifest import read_manifest
 from parfocal.models.sheet import Row, read_sheet
 from parfocal.models.source import S3Source
 from parfocal.remote.fetch import fetch
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from parfocal.steps import fetch_image, list_images
 from webserver import serve
 
-QUICK = Retry(attempts=3, first_wait_s=0.01, longest_wait_s=0.02, more=1)
+QUICK = Retry(attempts=3, first_wait_s=0.01, longest_wait_s=0.02, patience_s=0)
 SECRET = "hunter2hunter2"
 
 

@@ -10,10 +10,10 @@ from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.source import parse_source
 from parfocal.remote.chunks import ChunkGrid, grid_of_v2, grid_of_v3
 from parfocal.remote.fetch import fetch, list_remote_images
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from webserver import serve
 
-QUICK = Retry(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
+QUICK = Retry(attempts=3, first_wait_s=0.01, longest_wait_s=0.02, patience_s=0)
 
 
 def write(root, files):

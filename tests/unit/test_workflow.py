@@ -51,6 +51,11 @@ def rows_of(count: int) -> list[Row]:
         ({"batch_size": 0}, ["key batch_size", "greater than or equal to 1", "found 0"]),
         ({"batch_size": "many"}, ["key batch_size", "'many'"]),
         ({"batch_size": True}, ["key batch_size", "must be a whole number (found True)"]),
+        ({"transfer": {"requests": 257}}, ["key transfer.requests;", "less than or equal to 256"]),
+        ({"transfer": {"requests": 1.5}}, ["key transfer.requests;", "a whole number"]),
+        ({"transfer": {"mb_per_s": 0}}, ["key transfer.mb_per_s;", "0.001"]),
+        ({"transfer": {"omero_connections": 65}}, ["key transfer.omero_connections;", "64"]),
+        ({"transfer": {"request": 1}}, ["key transfer.request;", "did you mean 'requests'"]),
         ({"convert_image": {"format": "ome.tiff"}}, ["key convert_image.format", "ome.zarr"]),
         ({"convert_image": {"all_series": True}}, ["key convert_image.all_series"]),
         ({"assemble_plate": {}}, ["no image of the sheet belongs to one"]),
@@ -111,8 +116,19 @@ def test_a_name_that_all_steps_share_is_told_once(folder: Path) -> None:
     assert str(caught.value).count("'a/b'") == 1
 
 
+def test_limits_of_transfers_are_handed_over_as_variables(folder: Path) -> None:
+    assert plan(rows_of(1)).for_rules()["transfer"] == []
+    given = {"requests": 16, "mb_per_s": 2.5, "omero_connections": 8}
+    assert plan(rows_of(1), transfer=given).for_rules()["transfer"] == [
+        "PARFOCAL_REMOTE_IN_FLIGHT=16",
+        "PARFOCAL_REMOTE_MB_PER_S=2.5",
+        "PARFOCAL_OMERO_CONNECTIONS=8",
+    ]
+
+
 def test_a_section_without_lines_changes_nothing(folder: Path) -> None:
-    made = plan(rows_of(1), convert_image=None, segment_objects=None, label_name="cells")
+    given = {"convert_image": None, "segment_objects": None, "transfer": None}
+    made = plan(rows_of(1), **given, label_name="cells")
     assert made.config_text() == plan(rows_of(1), label_name="cells").config_text()
 
 

@@ -13,6 +13,7 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.annotation_options import AnnotateConfig
 from parfocal.models.base import Model, Parameters, problems_by_key
 from parfocal.models.compute import ComputeConfig, LocalThreads
+from parfocal.models.transfer import TransferLimits
 
 __all__ = ["WorkflowConfig", "check_results", "config_model", "read_config"]
 
@@ -67,6 +68,10 @@ class WorkflowConfig(Model):
     )
     compute: ComputeConfig = Field(
         default=LocalThreads(), description="Where the blocks of an image are worked on."
+    )
+    transfer: TransferLimits = Field(
+        default_factory=TransferLimits,
+        description="What a job takes of the network at most while it fetches.",
     )
     annotate: AnnotateConfig = Field(
         default=AnnotateConfig(), description="What becomes of images on an OMERO server."

@@ -268,6 +268,7 @@ class Plan:
             "batch_size": self.config.batch_size,
             "threads": self.threads,
             "compute": self.compute_options(),
+            "transfer": self.config.transfer.as_environment(),
             "run_trigger": self.run_trigger(),
             "resources_file": str(resources_path(Path(self.config.sheet))),
         }

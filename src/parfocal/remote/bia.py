@@ -16,7 +16,7 @@ from parfocal.errors import InputError, RemoteError
 from parfocal.models.found_image import FoundImage, columns_of
 from parfocal.models.source import BiaSource, HttpSource
 from parfocal.remote.bucket import list_zarrs
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from parfocal.remote.web_api import WebApi, base_url
 
 __all__ = ["API_VARIABLE", "STORE_VARIABLE", "list_study", "locate", "locate_async"]

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 from parfocal.errors import RemoteError
 from parfocal.models.source import S3Source
 from parfocal.remote.faults import fault_of, remedy_of
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from parfocal.remote.stores import open_bucket, open_store
 
 __all__ = ["Listed", "list_keys", "list_zarrs"]

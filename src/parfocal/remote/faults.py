@@ -60,12 +60,15 @@ class Fault:
         Whether trying again may help.
     restart : bool
         Whether what has come so far cannot be used.
+    away : bool
+        Whether the server may be away for a while, as when it is started again.
     """
 
     reason: str
     status: int | None = None
     retried: bool = True
     restart: bool = False
+    away: bool = False
 
 
 def fault_of(error: errors.BaseError) -> Fault:
@@ -83,16 +86,17 @@ def fault_of(error: errors.BaseError) -> Fault:
     if "Content-Length" in text:
         return Fault("the server does not say the size of the file", retried=False)
     if "TimedOut" in text or "timed out" in text:
-        return Fault("no answer in time")
+        return Fault("no answer in time", away=True)
     if isinstance(error, WrongSizeError):
         return Fault(text, restart=True)
-    return Fault("the connection failed or broke off")
+    return Fault("the connection failed or broke off", away=True)
 
 
 def _fault_of_status(status: int) -> Fault:
     known = status in {entry.value for entry in HTTPStatus}
     phrase = f" {HTTPStatus(status).phrase}" if known else ""
-    return Fault(f"status {status}{phrase}", status, retried=status in RETRIED)
+    again = status in RETRIED
+    return Fault(f"status {status}{phrase}", status, retried=again, away=again)
 
 
 def remedy_of(status: int | None) -> str:

@@ -16,7 +16,8 @@ from parfocal.models.source import HttpSource, S3Source
 from parfocal.remote.chunks import ChunkGrid
 from parfocal.remote.kept import DRAFT, Kept
 from parfocal.remote.partial import Download, Expected
-from parfocal.remote.site import Retry, Site
+from parfocal.remote.retry import Retry
+from parfocal.remote.site import Site
 from parfocal.remote.together import together
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 

@@ -15,7 +15,7 @@ from parfocal.errors import InputError, RemoteError
 from parfocal.models.found_image import FoundImage, columns_of
 from parfocal.models.naming import well_name
 from parfocal.models.source import IdrSource
-from parfocal.remote.site import Retry
+from parfocal.remote.retry import Retry
 from parfocal.remote.web_api import WebApi, base_url
 
 __all__ = ["URL_VARIABLE", "IdrApi", "list_idr"]

@@ -20,7 +20,8 @@ from parfocal.models.naming import well_name
 from parfocal.models.source import BiaSource, HttpSource, IdrSource
 from parfocal.remote.bia import locate_async
 from parfocal.remote.idr import IdrApi
-from parfocal.remote.site import Retry, Site
+from parfocal.remote.retry import Retry
+from parfocal.remote.site import Site
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 from parfocal.remote.web_api import base_url
 

@@ -17,8 +17,9 @@ from parfocal.models.source import HttpSource, S3Source
 from parfocal.remote.chunks import ChunkGrid, Inside
 from parfocal.remote.faults import WholeOnlyError
 from parfocal.remote.fetch import below, one_image
+from parfocal.remote.retry import Retry
 from parfocal.remote.shards import ShardLayout, Span, spans_of
-from parfocal.remote.site import Retry, Site
+from parfocal.remote.site import Site
 from parfocal.remote.together import together
 from parfocal.remote.tree import Tree, open_tree
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -33,9 +31,10 @@ from parfocal.remote.faults import (
 from parfocal.remote.kept import Kept
 from parfocal.remote.limits import Limits
 from parfocal.remote.partial import Download, Partial
+from parfocal.remote.retry import Retry, Tries
 from parfocal.remote.stores import open_store
 
-__all__ = ["Retry", "Site"]
+__all__ = ["Site"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,26 +44,6 @@ _BLOCK = 1 << 20
 _SMALL = 4 << 20
 _TELL_EVERY_S = 10.0
 _ABSENT_KEY = "parfocal-asks-for-a-key-that-is-not-there"
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How often a request is tried, and how long to wait in between.
-
-    The wait doubles from `first_wait_s` to `longest_wait_s`, of which a random part of up
-    to a half is left out, so that many jobs do not come back at the same moment. A server that
-    has delivered something before is asked `more` times again, since it will come back.
-    """
-
-    attempts: int = 6
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 20.0
-    more: int = 4
-
-    def wait_s(self, attempt: int) -> float:
-        """Return how long to wait after the `attempt` that failed, counted from 1."""
-        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (attempt - 1))
-        return longest * random.uniform(0.5, 1.0)
 
 
 class Site:
@@ -106,7 +85,7 @@ class Site:
         self._slots = asyncio.Semaphore(self.in_flight)
         self._store = open_store(source)
         self._forbids_absent: bool | None = None
-        self._has_delivered = False
+        self._delivered_at: float | None = None
         self._told, self._told_at = 0, time.monotonic()
         self.received = 0
         self.taken_as_absent = 0
@@ -241,9 +220,9 @@ class Site:
 
     async def _count(self, size: int) -> None:
         self.received += size
+        self._delivered_at = time.monotonic()
         self._tell_rate()
-        if self._limits.bytes_per_s is not None:
-            await self._limits.take(size)
+        await self._limits.take(size)
 
     def _tell_rate(self) -> None:
         now = time.monotonic()
@@ -262,33 +241,26 @@ class Site:
     async def _try(
         self, key: str, once: Callable[[], Awaitable[T]], partial: Partial | None = None
     ) -> T | None:
-        attempt = 0
+        tries = Tries(self._retry)
         while True:
-            attempt += 1
             try:
                 async with self._slots:
-                    result = await once()
+                    return await once()
             except FileNotFoundError as error:
                 if isinstance(error.filename, str):
                     raise  # of the disk, not of the server
                 return None
             except BaseError as error:
                 fault = fault_of(error)
-            else:
-                self._has_delivered = True
-                return result
             if fault.status == HTTPStatus.FORBIDDEN and await self._is_absent(key):
                 return None
-            if not fault.retried or attempt >= self._most_attempts():
-                raise self._error(key, fault, attempt)
+            if not tries.again(fault, self._delivered_at, partial.received if partial else 0):
+                raise self._error(key, fault, tries.count)
             if partial and fault.restart:
                 partial.restart()
-            wait_s = self._retry.wait_s(attempt)
+            wait_s = self._retry.wait_s(tries.in_row)
             logger.info("%s: %s; again in %.1f s", self.address(key), fault.reason, wait_s)
             await asyncio.sleep(wait_s)
-
-    def _most_attempts(self) -> int:
-        return self._retry.attempts + (self._retry.more if self._has_delivered else 0)
 
     async def _is_absent(self, key: str) -> bool:
         """Return whether 403 means that `key` is absent, as object stores without listing say."""

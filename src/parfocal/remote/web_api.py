@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.source import HttpSource, parse_source
-from parfocal.remote.site import Retry, Site
+from parfocal.remote.retry import Retry
+from parfocal.remote.site import Site
 
 __all__ = ["WebApi", "base_url"]
 
