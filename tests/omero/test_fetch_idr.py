@@ -20,7 +20,7 @@ from parfocal.steps import fetch_image
 from parfocal.steps.sources.archives import OMERO_VARIABLE
 from webserver import serve
 
-Fetch = Callable[[int], tuple[Path, Context]]
+Fetch = Callable[..., tuple[Path, Context]]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def fetch(logged_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setenv(idr.URL_VARIABLE, web.url)
         monkeypatch.setenv(idr_places.STORE_VARIABLE, f"{web.url}/store/idr")
 
-        def run(number: int) -> tuple[Path, Context]:
+        def run(number: int, **params: Any) -> tuple[Path, Context]:
             answers: dict[str, Any] = {
                 f"/api/v0/m/images/{number}/": {"data": {"@id": number, "Name": "a"}},
                 f"/webgateway/original_file_paths/{number}/": {"repo": [], "client": []},
@@ -45,8 +45,9 @@ def fetch(logged_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
             )
             context = Context(scratch=tmp_path)
             folder = tmp_path / "original"
-            params = fetch_image.FetchImageParams(source=f"idr:image/{number}")
-            fetch_image.STEP.run({}, {"original": folder}, params, context)
+            given = {"source": f"idr:image/{number}", **params}
+            chosen = fetch_image.FetchImageParams.model_validate(given)
+            fetch_image.STEP.run({}, {"original": folder}, chosen, context)
             return folder, context
 
         yield run
@@ -83,6 +84,19 @@ def test_pixels_come_with_the_login_that_all_know(fetch: Fetch, image_of_all: An
         found = image.read(tuple(slice(0, size) for size in image.shape5))
     assert [plane.max() for plane in found[0]] == [7, 8]
     assert context.details["resolved"].endswith(f"/image/{image_of_all.getId()}")
+    assert any("published nowhere" in warning for warning in context.warnings)
+
+
+def test_a_part_comes_from_there_too(fetch: Fetch, image_of_all: Any) -> None:
+    region = {"c": [1, 2], "y": [0, 20], "x": [10, 40]}
+    folder, context = fetch(image_of_all.getId(), region=region)
+    manifest = read_manifest(folder)
+    with open_image(manifest.primary_path(folder)) as image:
+        assert image.shape5 == (1, 1, 1, 20, 30)
+        found = image.read(tuple(slice(0, size) for size in image.shape5))
+    assert found.min() == found.max() == 8
+    assert manifest.part is not None
+    assert context.details["part"]["region"] == region
     assert any("published nowhere" in warning for warning in context.warnings)
 
 

@@ -179,7 +179,7 @@ def test_what_is_not_there_cannot_be_fetched(web, tmp_path, params, expected):
 def test_a_part_of_another_format_is_refused_with_the_remedy(web, tmp_path, place):
     (web.root / "a.tif").write_bytes(b"II*\0")
     source = f"{web.url}/a.tif" if place == "url" else str(web.root / "a.tif")
-    with pytest.raises(ConfigurationError, match=r"OME-Zarr only.*Leave out level"):
+    with pytest.raises(ConfigurationError, match=r"of an OME-Zarr, and of.*Leave out level"):
         run(tmp_path, source, level=0)
 
 

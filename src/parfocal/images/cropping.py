@@ -1,9 +1,9 @@
-"""Write a region of one level of an OME-Zarr as an OME-Zarr of its own."""
+"""Choose a level of an image and a region of it, and write that as an OME-Zarr of its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,31 @@ from numpy.typing import NDArray
 
 from parfocal.core.blocks import Readable, Region, Shape, region_shape
 from parfocal.errors import ConfigurationError
-from parfocal.images.image import Image
-from parfocal.images.ngff import read_axes, read_scales, read_translations
-from parfocal.images.opening import open_image
-from parfocal.images.readers.ome_zarr import read_attributes
 from parfocal.images.writers.ome_zarr import write_ome_zarr
 from parfocal.models.image import AXES, ImageMetadata
-from parfocal.models.image_part import PixelRegion
+from parfocal.models.image_part import FetchedPart, PixelRegion
 from parfocal.models.zarr_options import ZarrOptions
 
-__all__ = ["Crop", "plan_crop", "write_crop"]
+__all__ = ["Crop", "Level", "plan_crop", "write_crop"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A resolution of an image.
+
+    Attributes
+    ----------
+    shape5 : tuple of int
+        Size along T, C, Z, Y, X.
+    sizes : mapping of str to float
+        Size of a pixel along the axes where it is known, in µm or s, by their capital letters.
+    origin : mapping of str to float
+        Where the first pixel lies, in the same units; 0 along axes that are not in it.
+    """
+
+    shape5: Shape
+    sizes: Mapping[str, float]
+    origin: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,8 +46,6 @@ class Crop:
 
     Attributes
     ----------
-    root : Path
-        The OME-Zarr, of which only the metadata need to be there.
     level : int
         The resolution, 0 for the full one.
     region : Region
@@ -43,7 +56,6 @@ class Crop:
         Where its first pixel lies along each axis, in µm or s where the axis has a unit.
     """
 
-    root: Path
     level: int
     region: Region
     metadata: ImageMetadata
@@ -55,10 +67,10 @@ class Crop:
         pairs = zip(AXES, self.region, strict=True)
         return [(part.start, part.stop) for axis, part in pairs if axis in self.metadata.axes]
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> FetchedPart:
         """Return level and region for records."""
-        spans = dict(zip(self.metadata.axes.lower(), map(list, self.bounds), strict=True))
-        return {"level": self.level, "region": spans}
+        spans = dict(zip(self.metadata.axes.lower(), self.bounds, strict=True))
+        return FetchedPart(level=self.level, region=spans)
 
 
 class _View:
@@ -80,18 +92,21 @@ class _View:
 
 
 def plan_crop(
-    root: Path,
+    metadata: ImageMetadata,
+    levels: Sequence[Level],
     level: int | None,
     max_pixel_um: float | None,
     region: PixelRegion | None,
     where: str,
 ) -> Crop:
-    """Choose level and region of an OME-Zarr, of which only the metadata need to be there.
+    """Choose level and region of an image.
 
     Parameters
     ----------
-    root : Path
-        The OME-Zarr of one image.
+    metadata : ImageMetadata
+        Of the whole image.
+    levels : sequence of Level
+        Its resolutions, the full one first.
     level : int, optional
         The resolution, 0 for the full one.
     max_pixel_um : float, optional
@@ -99,42 +114,32 @@ def plan_crop(
     region : PixelRegion, optional
         In pixels of the level; the whole of it by default.
     where : str
-        What to call the OME-Zarr in errors.
+        What to call the image in errors.
 
     Raises
     ------
     ConfigurationError
         If there is no such level, or the region reaches beyond it.
-    InputError
-        If the OME-Zarr is not valid.
     """
-    with open_image(root) as image:
-        multiscale = read_attributes(root)["ome"]["multiscales"][0]
-        sizes = [_sizes(multiscale, number, root) for number in range(image.levels)]
-        chosen = level or 0
-        if max_pixel_um is not None:
-            chosen = _level_of_pixel_size(sizes, max_pixel_um, where)
-        if chosen >= image.levels:
-            what = "The image has no such level"
-            expected = f"0 to {image.levels - 1}"
-            raise ConfigurationError(what, where=where, expected=expected, found=chosen)
-        part = _region(image.level(chosen).shape5, region, where)
-        metadata = _metadata(image, part, sizes[chosen])
-        origin = _origin(multiscale, chosen, part, sizes[chosen], root)
-    return Crop(root, chosen, part, metadata, origin)
+    number = level or 0
+    if max_pixel_um is not None:
+        number = _level_of_pixel_size(levels, max_pixel_um, where)
+    if number >= len(levels):
+        what = "The image has no such level"
+        expected = f"0 to {len(levels) - 1}" if len(levels) > 1 else "0, which is the only one"
+        raise ConfigurationError(what, where=where, expected=expected, found=number)
+    chosen = levels[number]
+    part = _region(chosen.shape5, region, where)
+    starts = {axis: span.start for axis, span in zip(AXES, part, strict=True)}
+    origin = {
+        axis: chosen.origin.get(axis, 0.0) + starts[axis] * chosen.sizes.get(axis, 1.0)
+        for axis in metadata.axes
+    }
+    return Crop(number, part, _metadata(metadata, part, chosen.sizes), origin)
 
 
-def _sizes(multiscale: Mapping[str, Any], level: int, root: Path) -> dict[str, float]:
-    """Return the size of a pixel of a level along the axes with a unit."""
-    axes, units = read_axes(multiscale, root)
-    return read_scales(_only(multiscale, level), axes, units, [])
-
-
-def _only(multiscale: Mapping[str, Any], level: int) -> dict[str, Any]:
-    return {**multiscale, "datasets": [multiscale["datasets"][level]]}
-
-
-def _level_of_pixel_size(sizes: list[dict[str, float]], max_pixel_um: float, where: str) -> int:
+def _level_of_pixel_size(levels: Sequence[Level], max_pixel_um: float, where: str) -> int:
+    sizes = [level.sizes for level in levels]
     widths = [max(size["Y"], size["X"]) for size in sizes if "Y" in size and "X" in size]
     if len(widths) != len(sizes):
         what = "The image does not state the size of its pixels"
@@ -163,10 +168,10 @@ def _region(shape: Shape, region: PixelRegion | None, where: str) -> Region:
     return t, c, z, y, x
 
 
-def _metadata(image: Image, part: Region, sizes: Mapping[str, float]) -> ImageMetadata:
-    metadata = image.metadata
+def _metadata(
+    metadata: ImageMetadata, part: Region, sizes: Mapping[str, float]
+) -> ImageMetadata:
     shape = dict(zip(AXES, region_shape(part), strict=True))
-    channels = metadata.channels[part[1]]
     return metadata.model_copy(
         update={
             "shape": tuple(shape[axis] for axis in metadata.axes),
@@ -174,45 +179,52 @@ def _metadata(image: Image, part: Region, sizes: Mapping[str, float]) -> ImageMe
             "y_um": sizes.get("Y"),
             "x_um": sizes.get("X"),
             "time_increment_s": sizes.get("T"),
-            "channels": channels,
+            "channels": metadata.channels[part[1]],
             "rgb": metadata.rgb and shape["C"] == metadata.size("C"),
         }
     )
 
 
-def _origin(
-    multiscale: Mapping[str, Any],
-    level: int,
-    part: Region,
-    sizes: Mapping[str, float],
-    root: Path,
-) -> dict[str, float]:
-    axes, units = read_axes(multiscale, root)
-    moved = read_translations(_only(multiscale, level), axes, units)
-    starts = dict(zip(AXES, (span.start for span in part), strict=True))
-    return {axis: moved[axis] + starts[axis] * sizes.get(axis, 1.0) for axis in axes}
-
-
 def write_crop(
-    crop: Crop, target: Path, threads: int, progress: Callable[[int, int], None] | None = None
+    crop: Crop,
+    level: Readable,
+    target: Path,
+    options: ZarrOptions | None = None,
+    *,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a part of an image, whose pixels are there now, with a pyramid of its own.
+    """Write a part of an image with a pyramid of its own.
+
+    Parameters
+    ----------
+    crop : Crop
+        The part.
+    level : Readable
+        The pixels of its level.
+    target : Path
+        The OME-Zarr to make.
+    options : ZarrOptions, optional
+        How it is written.
+    threads : int
+        How many threads read, average and compress.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
 
     Raises
     ------
-    InputError, StorageError
-        If a chunk is damaged, or the disk does not take the result.
+    InputError, RemoteError, StorageError
+        If pixels cannot be read, or the disk does not take the result.
     """
-    with open_image(crop.root) as image:
-        write_ome_zarr(
-            target,
-            crop.metadata,
-            _View(image.level(crop.level), crop.region),
-            ZarrOptions(halve_z=image.halves_z),
-            attributes={"parfocal": {"part": crop.told()}},
-            threads=threads,
-            progress=progress,
-        )
+    write_ome_zarr(
+        target,
+        crop.metadata,
+        _View(level, crop.region),
+        options,
+        attributes={"parfocal": {"part": crop.told().model_dump(mode="json")}},
+        threads=threads,
+        progress=progress,
+    )
     _move(target / "zarr.json", crop)
 
 

@@ -1,4 +1,4 @@
-"""Which part of an image is wanted: a resolution, and a region of it."""
+"""Which part of an image is wanted, or was fetched: a resolution, and a region of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from parfocal.models.base import Model
 
-__all__ = ["PixelRegion"]
+__all__ = ["FetchedPart", "PixelRegion"]
 
 _Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], Field()]
 
@@ -36,3 +36,12 @@ class PixelRegion(Model):
         """Return start and stop of the axes that are cut, by their names in capitals."""
         found = {axis: getattr(self, axis.lower()) for axis in "TCZYX"}
         return {axis: part for axis, part in found.items() if part is not None}
+
+
+class FetchedPart(Model):
+    """The part of an image that was fetched, where it is not the whole."""
+
+    level: int = Field(ge=0, description="Resolution of the source, 0 for the full one.")
+    region: dict[str, tuple[int, int]] = Field(
+        description="[start, stop] along each axis, in pixels of that resolution."
+    )

@@ -9,11 +9,13 @@ from pydantic import Field, ValidationError
 
 from parfocal.errors import InputError
 from parfocal.models.base import Model, explain_validation
+from parfocal.models.image_part import FetchedPart
 
 __all__ = [
     "MANIFEST_NAME",
     "Manifest",
     "ManifestFile",
+    "fetched_part",
     "meant_series",
     "primary_path",
     "read_manifest",
@@ -40,6 +42,9 @@ class Manifest(Model):
     primary: str = Field(description="The path of the file to open.")
     series: str | None = Field(
         default=None, description="Which image of several it is, where the source says so."
+    )
+    part: FetchedPart | None = Field(
+        default=None, description="Which part of the source it is, where it is not the whole."
     )
 
     def primary_path(self, folder: Path) -> Path:
@@ -95,3 +100,15 @@ def meant_series(source: Path) -> str:
     """
     there = (source / MANIFEST_NAME).is_file()
     return (read_manifest(source).series or "") if there else ""
+
+
+def fetched_part(source: Path) -> FetchedPart | None:
+    """Return which part of its source the manifest in `source` says that it is; None for all.
+
+    Raises
+    ------
+    InputError
+        If there is a manifest that is not valid.
+    """
+    there = (source / MANIFEST_NAME).is_file()
+    return read_manifest(source).part if there else None

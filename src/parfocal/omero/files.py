@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from parfocal.core.rate import shared_rate
 from parfocal.errors import InputError, RemoteError, StorageError
+from parfocal.models.transfer import TransferLimits
 from parfocal.omero.connection import Connection
 from parfocal.omero.faults import what_omero_raises
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
 __all__ = ["download_file", "upload_file"]
+
+logger = logging.getLogger(__name__)
 
 _PIECE_BYTES = 4 << 20
 _SHA1 = "SHA1-160"
@@ -29,6 +35,7 @@ def download_file(
     size_bytes: int,
     sha1: str | None,
     progress: Callable[[int], None] | None = None,
+    resume: bool = False,
 ) -> None:
     """Write an original file of the server to `path`.
 
@@ -46,6 +53,9 @@ def download_file(
         Its checksum in hex digits, compared if given.
     progress : callable, optional
         Called with how many bytes have come so far.
+    resume : bool
+        Whether to go on with what an interrupted download left at `path`, where the checksum
+        will tell whether that was of the same file.
 
     Raises
     ------
@@ -55,36 +65,78 @@ def download_file(
         If the user may not read it.
     StorageError
         If `path` cannot be written.
+    ConfigurationError
+        If the environment sets a limit that is none.
     """
     digest = hashlib.sha1(usedforsecurity=False)
-    done = 0
     try:
-        with path.open("wb") as target:
+        resumed = _take_up(path, digest, size_bytes) if resume and sha1 else 0
+        with path.open("ab" if resumed else "wb") as target:
 
-            def go_on(gateway: BlitzGateway) -> None:
-                nonlocal done
-                store = gateway.createRawFileStore()
-                try:
-                    store.setFileId(file_id, gateway.SERVICE_OPTS)
-                    while done < size_bytes:
-                        piece = store.read(done, min(_PIECE_BYTES, size_bytes - done))
-                        if not piece:
-                            return
-                        target.write(piece)
-                        digest.update(piece)
-                        done += len(piece)
-                        if progress:
-                            progress(done)
-                finally:
-                    _close(store)
+            def take(piece: bytes) -> None:
+                target.write(piece)
+                digest.update(piece)
 
-            connection.call(go_on)
+            done = _receive(connection, file_id, take, range(resumed, size_bytes), progress)
     except OSError as error:
         what = "The file from the OMERO server cannot be written"
         raise StorageError(what, where=path, found=error.strerror) from error
-    _compare(f"{connection.server.uri}, OriginalFile {file_id}", size_bytes, done)
+    where = f"{connection.server.uri}, OriginalFile {file_id}"
+    if sha1 and digest.hexdigest() != sha1:
+        path.unlink()
+        if resumed:
+            logger.info("%s: what was left of it is of another file; it comes anew", where)
+            download_file(
+                connection, file_id, path, size_bytes=size_bytes, sha1=sha1, progress=progress
+            )
+            return
+    _compare(where, size_bytes, done)
     if sha1:
-        _compare(f"{connection.server.uri}, OriginalFile {file_id}", sha1, digest.hexdigest())
+        _compare(where, sha1, digest.hexdigest())
+
+
+def _receive(
+    connection: Connection,
+    file_id: int,
+    take: Callable[[bytes], None],
+    wanted: range,
+    progress: Callable[[int], None] | None,
+) -> int:
+    """Hand the wanted bytes of a file to `take`; return where they ended."""
+    done = wanted.start
+    rate_mb = TransferLimits.from_environment().mb_per_s
+    rate = shared_rate(rate_mb * 1e6) if rate_mb else None
+
+    def go_on(gateway: BlitzGateway) -> None:
+        nonlocal done
+        store = gateway.createRawFileStore()
+        try:
+            store.setFileId(file_id, gateway.SERVICE_OPTS)
+            while done < wanted.stop:
+                piece = store.read(done, min(_PIECE_BYTES, wanted.stop - done))
+                if not piece:
+                    return
+                take(piece)
+                done += len(piece)
+                if progress:
+                    progress(done)
+                if rate:
+                    time.sleep(rate.take(len(piece)))
+        finally:
+            _close(store)
+
+    connection.call(go_on)
+    return done
+
+
+def _take_up(path: Path, digest: Any, size_bytes: int) -> int:
+    """Return how much of a file is there, which is added to `digest`; 0 if it is too much."""
+    if not path.is_file() or path.stat().st_size > size_bytes:
+        return 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+        return file.tell()
 
 
 def upload_file(connection: Connection, path: Path, name: str, folder: str, mimetype: str) -> int:

@@ -82,6 +82,8 @@ def download_originals(
 ) -> list[Path]:
     """Download files into `folder`, below which they lie as on the server.
 
+    What an interrupted download left there is gone on with.
+
     Parameters
     ----------
     connection : Connection
@@ -122,6 +124,7 @@ def download_originals(
             size_bytes=file.size_bytes,
             sha1=file.sha1,
             progress=tell,
+            resume=True,
         )
         done += file.size_bytes
         paths.append(path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape
+from parfocal.core.blocks import Region, Shape, iter_blocks, region_shape, whole
 from parfocal.core.closing import Closing
-from parfocal.errors import ConfigurationError, InputError, RemoteError
+from parfocal.core.rate import shared_rate
+from parfocal.errors import InputError, RemoteError
 from parfocal.models.image import ImageMetadata
 from parfocal.models.omero_server import OmeroServer
+from parfocal.models.transfer import TransferLimits
 from parfocal.omero.connection import Connection, borrow, give_back
 from parfocal.omero.credentials import Credentials
 from parfocal.omero.faults import what_omero_raises
 from parfocal.omero.images import OmeroImage
+from parfocal.omero.resolutions import Resolution
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["CONNECTIONS_VARIABLE", "OmeroPixels"]
-
-CONNECTIONS_VARIABLE = "PARFOCAL_OMERO_CONNECTIONS"
+__all__ = ["OmeroPixels", "known_pixels"]
 
 _CONNECTIONS = 4
-_MOST_CONNECTIONS = 64
 _STRIP_BYTES = 4 << 20
 """What one request brings at most, where the server keeps whole planes."""
 
@@ -38,7 +38,7 @@ _AT_ONCE_BYTES = 32 << 20
 
 
 class OmeroPixels(Closing):
-    """The pixels of one image at full resolution, read region by region.
+    """The pixels of one image in one resolution, read region by region.
 
     Parameters
     ----------
@@ -51,18 +51,20 @@ class OmeroPixels(Closing):
         or 4.
     credentials : Credentials, optional
         Who logs in; by default what `find_credentials` finds.
+    resolution : Resolution, optional
+        Which one; by default the full one.
 
     Attributes
     ----------
     metadata : ImageMetadata
-        Of the image.
+        Of the image at full resolution.
 
     Raises
     ------
     InputError
         If the image has no pixels, or such as are not supported; or omero-py is missing.
     ConfigurationError
-        If the number of connections is not allowed.
+        If the environment sets a limit that is none.
     """
 
     def __init__(
@@ -71,26 +73,28 @@ class OmeroPixels(Closing):
         image: OmeroImage,
         connections: int | None = None,
         credentials: Credentials | None = None,
+        resolution: Resolution | None = None,
     ) -> None:
-        where = f"{server.uri}/image/{image.id}"
-        if image.metadata is None or image.pixels_id is None:
-            what = "The pixels of this image cannot be read from the OMERO server"
-            raise InputError(what, where=where, found=image.refused)
-        self.metadata: ImageMetadata = image.metadata
-        self._where = where
+        self._where = f"{server.uri}/image/{image.id}"
+        self.metadata, self._pixels_id = known_pixels(image, self._where)
         self._server = server
         self._credentials = credentials
-        self._pixels_id: int = image.pixels_id
+        self._resolution = resolution
         self._mine = threading.local()
         self._readers: list[_Reader] = []
         self._lock = threading.Lock()
-        count = connections or _connections()
+        limits = TransferLimits.from_environment()
+        self._rate = shared_rate(limits.mb_per_s * 1e6) if limits.mb_per_s else None
+        count = connections or limits.omero_connections or _CONNECTIONS
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="omero")
 
     @property
     def shape5(self) -> Shape:
         """Size along T, C, Z, Y, X."""
-        return self.metadata.shape5
+        t, c, z, y, x = self.metadata.shape5
+        if self._resolution:
+            y, x = self._resolution.height, self._resolution.width
+        return t, c, z, y, x
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -135,18 +139,26 @@ class OmeroPixels(Closing):
 
     def _tiles(self, region: Region) -> Iterator[Region]:
         """Divide a region into what is asked for at once: strips of planes, or tiles."""
-        height, width = region_shape(region)[3:]
+        shape = region_shape(region)
+        height, width = shape[3:]
         line = width * self.dtype.itemsize
         rows = max(1, min(height, _STRIP_BYTES // line))
         columns = width if rows > 1 else max(1, _STRIP_BYTES // self.dtype.itemsize)
-        return iter_blocks(region, (1, 1, 1, rows, min(width, columns)))
+        for inner in iter_blocks(whole(shape), (1, 1, 1, rows, min(width, columns))):
+            t, c, z, y, x = (
+                slice(outer.start + part.start, outer.start + part.stop)
+                for outer, part in zip(region, inner, strict=True)
+            )
+            yield t, c, z, y, x
 
     def _read_tile(self, tile: Region, out: NDArray[Any], region: Region) -> None:
         reader = self._reader()
         data = reader.read(tile)
+        if self._rate:
+            time.sleep(self._rate.take(len(data)))
         t, c, z, y, x = (
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(tile, region, strict=True)
+            slice(part.start - outer.start, part.stop - outer.start)
+            for part, outer in zip(tile, region, strict=True)
         )
         target = out[t, c, z, y, x]
         if len(data) != target.size * target.itemsize:
@@ -161,8 +173,9 @@ class OmeroPixels(Closing):
         """Return what this thread reads with."""
         reader: _Reader | None = getattr(self._mine, "reader", None)
         if reader is None:
+            number = self._resolution.number if self._resolution else None
             reader = self._mine.reader = _Reader(
-                borrow(self._server, self._credentials), self._pixels_id
+                borrow(self._server, self._credentials), self._pixels_id, number
             )
             with self._lock:
                 self._readers.append(reader)
@@ -172,9 +185,10 @@ class OmeroPixels(Closing):
 class _Reader:
     """One connection, and the service that reads pixels over it."""
 
-    def __init__(self, connection: Connection, pixels_id: int) -> None:
+    def __init__(self, connection: Connection, pixels_id: int, number: int | None) -> None:
         self._connection = connection
         self._pixels_id = pixels_id
+        self._number = number
         self._gateway: BlitzGateway | None = None
         self._store: Any = None
 
@@ -203,19 +217,24 @@ class _Reader:
             self._gateway = None
             store = gateway.c.sf.createRawPixelsStore(gateway.SERVICE_OPTS)
             store.setPixelsId(self._pixels_id, False, gateway.SERVICE_OPTS)
-            if store.requiresPixelsPyramid(gateway.SERVICE_OPTS):
+            if self._number is not None:
+                store.setResolutionLevel(self._number, gateway.SERVICE_OPTS)
+            elif store.requiresPixelsPyramid(gateway.SERVICE_OPTS):
                 levels = store.getResolutionLevels(gateway.SERVICE_OPTS)
                 store.setResolutionLevel(levels - 1, gateway.SERVICE_OPTS)
             self._gateway, self._store = gateway, store
         return self._store
 
 
-def _connections() -> int:
-    text = os.environ.get(CONNECTIONS_VARIABLE, str(_CONNECTIONS))
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CONNECTIONS:
-        what = "This is not a number of connections"
-        expected = f"1 to {_MOST_CONNECTIONS}"
-        raise ConfigurationError(
-            what, where=CONNECTIONS_VARIABLE, expected=expected, found=repr(text)
-        )
-    return int(text)
+def known_pixels(image: OmeroImage, where: str) -> tuple[ImageMetadata, int]:
+    """Return the metadata of an image, and the id of its pixels.
+
+    Raises
+    ------
+    InputError
+        If it has no pixels, or such as are not supported.
+    """
+    if image.metadata is None or image.pixels_id is None:
+        what = "The pixels of this image cannot be read from the OMERO server"
+        raise InputError(what, where=where, found=image.refused)
+    return image.metadata, image.pixels_id

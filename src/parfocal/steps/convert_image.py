@@ -105,7 +105,7 @@ def run(
         _convert_all(source, target, entries, params, context)
     else:
         _convert_one(source, target, series, params, context)
-    certificate = _prove(source, target, series, entries, params, context)
+    certificate = _prove(inputs["source"], target, series, entries, params, context)
     remedy = _TORN if "resumed_shards" in context.details else _UNEXPECTED
     conclude(certificate, source, context, remedy=remedy)
     context.digests[target] = certificate.result_digest
@@ -297,7 +297,7 @@ def _tell_narrowed(
 
 
 def _prove(
-    source: Path,
+    given: Path,
     target: Path,
     series: str,
     entries: list[ImageEntry],
@@ -307,7 +307,9 @@ def _prove(
     """Read source and result again, and compare them."""
     from parfocal.images.proof.collection import verify_collection
     from parfocal.images.proof.verification import ProofOptions, verify_image
+    from parfocal.models.manifest import fetched_part, primary_path
 
+    source = primary_path(given)
     options = ProofOptions(
         series=series,
         axes=params.axes,
@@ -315,6 +317,7 @@ def _prove(
         reader=params.reader,
         second_reader=params.second_reader,
         threads=context.threads,
+        fetched=fetched_part(given),
     )
     if params.all_series:
         return verify_collection(source, target, options, entries=entries)

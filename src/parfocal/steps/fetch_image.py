@@ -43,7 +43,7 @@ _FETCHERS: dict[type, Callable[[Any, Order], Manifest]] = {
 }
 """How each kind of source is fetched: ``fetcher(source, order)`` fills the folder of the order."""
 
-_GONE_ON_WITH = (HttpSource, S3Source, IdrSource, BiaSource)
+_GONE_ON_WITH = (HttpSource, S3Source, IdrSource, BiaSource, OmeroSource)
 """Sources of which a fetcher takes up what an interrupted attempt left in the folder."""
 
 
@@ -58,7 +58,8 @@ class FetchImageParams(Parameters):
     level: int | None = Field(
         default=None,
         ge=0,
-        description="Resolution of an OME-Zarr to fetch alone, 0 for the full one; null for all.",
+        description="Resolution to fetch alone, of an OME-Zarr or of an image on an OMERO server; "
+        "0 for the full one, null for all.",
     )
     max_pixel_um: float | None = Field(
         default=None,
@@ -67,7 +68,7 @@ class FetchImageParams(Parameters):
     )
     region: PixelRegion | None = Field(
         default=None,
-        description="Part of an OME-Zarr to fetch, [start, stop] along axes, in pixels of the "
+        description="Part of such an image to fetch, [start, stop] along axes, in pixels of the "
         "level; null for the whole.",
     )
     pixels: PixelOrigin = Field(
@@ -101,7 +102,7 @@ def run(
     ------
     ConfigurationError
         If there is no source, it is not valid or not one image, the parameter and the sample
-        sheet name different ones, or a part is wanted of what is no OME-Zarr.
+        sheet name different ones, or a part is wanted of what comes as a whole.
     InputError
         If a local source is missing, may not be read, or is a folder but no OME-Zarr.
     RemoteError

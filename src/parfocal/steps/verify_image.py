@@ -85,7 +85,7 @@ def _compare_with_source(
 ) -> Certificate | Certificates:
     from parfocal.images.proof.collection import verify_collection
     from parfocal.images.proof.verification import ProofOptions, verify_image
-    from parfocal.models.manifest import meant_series, primary_path
+    from parfocal.models.manifest import fetched_part, meant_series, primary_path
 
     stated = (context.row.series if context.row else "") or params.series
     options = ProofOptions(
@@ -95,6 +95,7 @@ def _compare_with_source(
         reader=params.reader,
         second_reader=params.second_reader,
         threads=context.threads,
+        fetched=fetched_part(inputs["source"]),
     )
     verify = verify_collection if params.all_series else verify_image
     return verify(

@@ -12,6 +12,7 @@ from pydantic import Field
 from parfocal.errors import InputError
 from parfocal.models.base import Model
 from parfocal.models.image import Channel, ImageMetadata
+from parfocal.models.image_part import FetchedPart
 
 __all__ = [
     "Certificate",
@@ -76,6 +77,9 @@ class Certificate(Model):
     reason: str | None = Field(default=None, description="Why it is no more than self-consistent.")
     series: str = Field(description="Which image of the source it is; empty for the only one.")
     source_images: int = Field(ge=1, description="How many images the source holds.")
+    part: FetchedPart | None = Field(
+        default=None, description="Which part of an image was fetched as the source; null for all."
+    )
     source: Side
     result: Side
     result_digest: str = Field(description="Digest of all bytes of the result.")

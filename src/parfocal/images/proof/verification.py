@@ -31,6 +31,7 @@ from parfocal.images.proof.second_reader import (
 )
 from parfocal.images.readers.registry import ReadOptions
 from parfocal.images.writers.narrow import NarrowedLabels
+from parfocal.models.image_part import FetchedPart
 
 __all__ = ["ProofOptions", "verify_image"]
 
@@ -51,6 +52,8 @@ class ProofOptions:
         The reader that proves; the best that is installed where None, and none for ``none``.
     threads : int
         How many blocks are compared at once.
+    fetched : FetchedPart, optional
+        Which part of an image the source is, for the certificate to tell.
     """
 
     series: str = ""
@@ -59,6 +62,7 @@ class ProofOptions:
     reader: str | None = None
     second_reader: str | None = None
     threads: int = 1
+    fetched: FetchedPart | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ def _compare(asked: _Asked, result: Result, digest: str, progress: Progress | No
         reason=proof.reason,
         series=asked.options.series,
         source_images=len(asked.entries),
+        part=asked.options.fetched,
         source=Side.of(proof.library, proof.comparison.source_digests, proof.independent),
         result=Side.of(result.library, [one.digest for one in proof.comparison.planes], True),
         result_digest=digest,
@@ -190,6 +195,7 @@ def _unreadable(asked: _Asked, error: ResultError, digest: str) -> Certificate:
         verdict="different",
         series=asked.options.series,
         source_images=len(asked.entries),
+        part=asked.options.fetched,
         source=Side.of(image.reader, (), False),
         result=Side(reader="none", version="", independent=True, digest=""),
         result_digest=digest,

@@ -85,8 +85,6 @@ def _fetch_from_server(source: IdrSource, places: IdrPlaces, order: Order) -> Ma
     from parfocal.omero.credentials import Credentials
     from parfocal.omero.loading import load_omero
 
-    if order.part:
-        raise _unpublished(source, places, "Fetch the whole image: its pixels are on a server.")
     try:
         load_omero()
     except InputError as error:
@@ -96,7 +94,6 @@ def _fetch_from_server(source: IdrSource, places: IdrPlaces, order: Order) -> Ma
     image = OmeroSource(server, "image", int(source.id))
     order.context.details["resolved"] = image.uri
     order.context.warn(f"{source.uri} is published nowhere, and read from {server.uri}")
-    _empty(order)
     if order.pixels == "auto":
         order = dataclasses.replace(order, pixels="raw")
     return fetch_omero(image, order, Credentials("public", "public", "the IDR"))

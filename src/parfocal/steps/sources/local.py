@@ -6,15 +6,16 @@ import os
 import time
 from pathlib import Path
 
-from parfocal.core.digest import digest_path, is_zarr, size_of, zarr_keys
+from parfocal.core.digest import is_zarr, zarr_keys
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.models.manifest import Manifest, ManifestFile
+from parfocal.models.manifest import Manifest
 from parfocal.models.source import LocalSource
+from parfocal.steps.sources.entry import entry_of
 from parfocal.steps.sources.order import Order
-from parfocal.steps.sources.part import refuse_part, write_part
+from parfocal.steps.sources.part import crop_zarr, refuse_part, write_zarr_part
 
-__all__ = ["entry_of", "fetch_local", "state_of_local"]
+__all__ = ["fetch_local", "state_of_local"]
 
 _TOLD = 10
 _MANY_FILES = 500
@@ -36,18 +37,8 @@ def fetch_local(source: LocalSource, order: Order) -> Manifest:
     if order.part:
         if not is_zarr(path):
             raise refuse_part(order.text)
-        return _fetch_part(path, order)
+        return write_zarr_part(path, crop_zarr(path, order), path.name, order)
     return _leave_in_place(order.text, path, order.context)
-
-
-def _fetch_part(path: Path, order: Order) -> Manifest:
-    from parfocal.images.cropping import plan_crop
-
-    part = order.part
-    crop = plan_crop(path, part.level, part.max_pixel_um, part.region, order.text)
-    target = write_part(crop, path.name, order)
-    entry = entry_of(target, target.name, order.context)
-    return Manifest(source=order.text, files=(entry,), primary=target.name)
 
 
 def _check(path: Path) -> None:
@@ -96,12 +87,6 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False  # such as a name that is too long for any file
-
-
-def entry_of(path: Path, shown: str, context: Context) -> ManifestFile:
-    """Return what the manifest tells of a file or an OME-Zarr that is called `shown` there."""
-    digest = digest_path(path, context.threads)
-    return ManifestFile(path=shown, size_bytes=size_of(path), digest=digest)
 
 
 def state_of_local(source: LocalSource) -> str:

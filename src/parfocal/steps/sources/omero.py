@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parfocal.core.publish import write_json
-from parfocal.errors import ConfigurationError, InputError
+from parfocal.errors import ConfigurationError
 from parfocal.models.found_image import FoundImage, columns_of
 from parfocal.models.manifest import Manifest
 from parfocal.models.source import OmeroSource
-from parfocal.steps.sources.local import entry_of
+from parfocal.steps.sources.entry import entry_of
+from parfocal.steps.sources.omero_pixels import fetch_part, fetch_whole
 from parfocal.steps.sources.order import Order
-from parfocal.steps.sources.part import refuse_part
 
 if TYPE_CHECKING:
     from parfocal.omero.connection import Connection
     from parfocal.omero.credentials import Credentials
     from parfocal.omero.images import OmeroImage
     from parfocal.omero.listing import ListedImage
-    from parfocal.omero.originals import OriginalFile
     from parfocal.steps.sources.inquiry import Inquiry
 
 __all__ = ["fetch_omero", "list_omero_images"]
@@ -29,9 +27,6 @@ DESCRIPTION_NAME = "omero.json"
 
 ATTACHED = "attachments"
 """The folder of the files that are attached to it."""
-
-ORIGINALS = "files"
-"""The folder of the files that the image was imported from."""
 
 
 def list_omero_images(source: OmeroSource, inquiry: Inquiry) -> list[FoundImage]:
@@ -81,7 +76,7 @@ def _found(listed: ListedImage, source: OmeroSource) -> FoundImage:
 def fetch_omero(
     source: OmeroSource, order: Order, credentials: Credentials | None = None
 ) -> Manifest:
-    """Download the original file of an image, or write its raw pixels as OME-Zarr.
+    """Download the original file of an image, or write its raw pixels or a part as OME-Zarr.
 
     What the server says about the image lies beside it, in ``omero.json``, and what is attached
     to it in a folder, if that is asked for.
@@ -98,7 +93,7 @@ def fetch_omero(
     Raises
     ------
     ConfigurationError
-        If it is not an image, or a part of one is wanted.
+        If it is not an image, or the server has no such part of it.
     InputError
         If there is no such image, it has no pixels, or its original file is asked for and
         cannot be had; or omero-py is not installed.
@@ -112,12 +107,10 @@ def fetch_omero(
         what = f"A source must be one image, not a {source.kind}"
         remedy = "Let 'parfocal list-images' write a row for each image in it."
         raise ConfigurationError(what, where=order.text, remedy=remedy)
-    if order.part:
-        raise refuse_part(order.text)
     connection = connect(source.server, credentials)
     image = read_image(connection, source.id)
     order.context.warn_of("size(s) of pixels are no length or time, and not known", image.unknown)
-    manifest = _fetch_original(connection, image, order) or _fetch_raw(connection, image, order)
+    manifest = (fetch_part if order.part else fetch_whole)(connection, image, order)
     names = [DESCRIPTION_NAME, *_describe(connection, image, order)]
     entries = [entry_of(order.folder / name, name, order.context) for name in names]
     return manifest.model_copy(update={"files": (*manifest.files, *entries)})
@@ -138,98 +131,3 @@ def _describe(connection: Connection, image: OmeroImage, order: Order) -> list[s
                 annotation["path"] = f"{ATTACHED}/{fetched[annotation['id']]}"
     write_json(order.folder / DESCRIPTION_NAME, described)
     return [f"{ATTACHED}/{name}" for name in fetched.values()]
-
-
-def _fetch_original(connection: Connection, image: OmeroImage, order: Order) -> Manifest | None:
-    """Download the files of an image; None, with the reason, where its pixels are to be read."""
-    why = _why_not_original(image, order)
-    if why is None and image.fileset_id is not None:
-        from parfocal.omero.originals import download_originals, list_originals
-
-        files = list_originals(connection, image.fileset_id)
-        folder = order.folder / ORIGINALS
-        download_originals(connection, files, folder, order.context.progress)
-        series, why = _find_series(image, files, order)
-        if why is None:
-            _tell(order, "original")
-            return _manifest(files, series, order)
-        shutil.rmtree(folder)
-        if order.pixels == "auto":
-            order.context.warn(
-                f"{order.text}: raw pixels are read instead of the file, since {why}"
-            )
-    if order.pixels == "original":
-        what = "The original file of this image cannot be taken"
-        remedy = "Set pixels of fetch-image to auto or raw."
-        raise InputError(what, where=order.text, found=why, remedy=remedy)
-    _tell(order, "raw", why)
-    return None
-
-
-def _why_not_original(image: OmeroImage, order: Order) -> str | None:
-    if order.pixels == "raw":
-        return "raw pixels are asked for"
-    if image.fileset_id is None:
-        return "the server has no file of it"
-    if not image.downloadable:
-        return "the server does not let this user download its file"
-    if image.in_fileset > 1 and order.pixels == "auto":
-        # Each image would bring the files of all.
-        return f"its files hold {image.in_fileset} images"
-    return None
-
-
-def _find_series(
-    image: OmeroImage, files: list[OriginalFile], order: Order
-) -> tuple[str | None, str | None]:
-    """Return which image of the files it is, if they hold several; or why it is not there."""
-    from parfocal.images import list_images
-
-    if not files:
-        return None, "the server tells of no file"
-    try:
-        entries = list_images(order.folder / ORIGINALS / files[0].path)
-    except InputError as error:
-        return None, f"its file cannot be read here: {error}"
-    if len(entries) != image.in_fileset or image.series >= len(entries):
-        return None, f"its files hold {len(entries)} images here, {image.in_fileset} on the server"
-    entry = entries[image.series]
-    if entry.refused:
-        return None, f"its file cannot be read here: {entry.refused}"
-    found, told = entry.metadata, image.metadata
-    if told and (found.shape5, found.dtype) != (told.shape5, told.dtype):
-        here, there = (f"{one.shape5} {one.dtype}" for one in (found, told))
-        return None, f"its file is (T, C, Z, Y, X) {here} here, and {there} on the server"
-    return (entry.series if len(entries) > 1 else None), None
-
-
-def _manifest(files: list[OriginalFile], series: str | None, order: Order) -> Manifest:
-    names = [f"{ORIGINALS}/{file.path}" for file in files]
-    entries = [entry_of(order.folder / name, name, order.context) for name in names]
-    return Manifest(source=order.text, files=tuple(entries), primary=names[0], series=series)
-
-
-def _fetch_raw(connection: Connection, image: OmeroImage, order: Order) -> Manifest:
-    from parfocal.images import write_ome_zarr
-    from parfocal.omero.pixels import OmeroPixels
-
-    name = f"image-{image.id}.ome.zarr"
-    context = order.context
-    credentials = connection.credentials
-    with OmeroPixels(connection.server, image, credentials=credentials) as pixels:
-        write_ome_zarr(
-            order.folder / name,
-            pixels.metadata,
-            pixels,
-            threads=context.threads,
-            progress=context.progress,
-        )
-    entry = entry_of(order.folder / name, name, context)
-    return Manifest(source=order.text, files=(entry,), primary=name)
-
-
-def _tell(order: Order, pixels: str, why: str | None = None) -> None:
-    told: dict[str, Any] = {"pixels": pixels}
-    if why:
-        told["why_not_original"] = why
-    order.context.details["omero"] = told

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.manifest import MANIFEST_NAME, Manifest, ManifestFile
 from parfocal.models.source import HttpSource, S3Source
-from parfocal.steps.sources.local import entry_of
+from parfocal.steps.sources.entry import entry_of
 from parfocal.steps.sources.order import Order
-from parfocal.steps.sources.part import refuse_part, write_part
+from parfocal.steps.sources.part import crop_zarr, refuse_part, write_zarr_part
 
 if TYPE_CHECKING:
     from parfocal.core.step import Context
@@ -81,22 +81,19 @@ def _expected(context: Context) -> Expected | None:
 
 
 def _fetch_part(source: HttpSource | S3Source, order: Order) -> Manifest:
-    from parfocal.images.cropping import plan_crop
     from parfocal.remote.region import fetch_region, open_levels
 
-    part, context = order.part, order.context
+    context = order.context
     start = time.monotonic()
     levels = open_levels(source, context.scratch)
     if levels is None:
         raise refuse_part(order.text)
     if levels.labels:
         context.warn(f"{order.text}: label images are not fetched with a part of their image")
-    crop = plan_crop(levels.root, part.level, part.max_pixel_um, part.region, order.text)
+    crop = crop_zarr(levels.root, order)
     received = fetch_region(levels, crop.level, crop.bounds, context.progress)
     context.details["transfer"] = _rate(received, time.monotonic() - start)
-    target = write_part(crop, source.name, order)
-    entry = entry_of(target, target.name, context)
-    return Manifest(source=order.text, files=(entry,), primary=target.name)
+    return write_zarr_part(levels.root, crop, source.name, order)
 
 
 def _tell(fetched: Fetched, text: str, context: Context) -> None:
