@@ -61,11 +61,14 @@ def _stop(number: int, _frame: object) -> NoReturn:
 
 def _dispatch(name: str, argv: Sequence[str]) -> int:
     from parfocal.cli.commands import COMMANDS
-    from parfocal.steps import SUMMARIES, load_step
+    from parfocal.steps import LOGS_IN, SUMMARIES, load_step
 
     if name in SUMMARIES:
         from parfocal.cli.step_command import run_step_command
+        from parfocal.core.secrets import forget_secrets
 
+        if name not in LOGS_IN:
+            forget_secrets()
         return run_step_command(load_step(name), argv)
     if name in COMMANDS:
         return COMMANDS[name].run(argv)

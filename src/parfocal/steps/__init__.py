@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     STEPS: tuple[Step, ...]
 
-__all__ = ["STEPS", "SUMMARIES", "load_step"]
+__all__ = ["LOGS_IN", "STEPS", "SUMMARIES", "load_step"]
 
 SUMMARIES = {
     "list-images": "Write a sample sheet with one row an image",
@@ -36,6 +36,11 @@ SUMMARIES = {
     "verify-annotations": "Read back from OMERO what a plan says, and compare",
     "revert-annotations": "Take back from OMERO what a run added",
 }
+
+LOGS_IN = frozenset(
+    ("list-images", "fetch-image", "apply-annotations", "verify-annotations", "revert-annotations")
+)
+"""The steps that log in to servers; the others see no login, nor does what they start."""
 
 
 def load_step(name: str) -> Step:
