@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bucket_server import listing
+from bia_replay import ACCESSION, FILES, entry, replay
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError, RemoteError, VerificationError
 from parfocal.models.manifest import read_manifest
@@ -14,49 +14,25 @@ from parfocal.remote import bia
 from parfocal.steps import fetch_image, list_images
 from webserver import serve
 
-ACCESSION = "S-BIAD634"
 DATA = b"II*\0" + bytes(range(256)) * 40
 NAME = "Zelle ü #1 100%.tif"
-
-
-def entry(path, size=0, kind="file", **attributes):
-    name = path.rsplit("/", 1)[-1]
-    own = {"path": path, "Name": name, "Size": size, "type": kind, "file_owner": ACCESSION}
-    return own | attributes
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """An archive with one study; `study.entries` is its list of files."""
     root = tmp_path / "site"
-    files = root / "pub/S-BIAD/634/S-BIAD634/Files"
+    files = root / FILES
     (files / "raw").mkdir(parents=True)
     (files / "raw" / NAME).write_bytes(DATA)
     with serve(root) as web:
-        web.entries = [
+        files = [
             entry(f"raw/{NAME}", len(DATA), Gene="CDC20", well="B 2", empty=""),
             entry("raw/notes.txt", 5),
             entry("raw", kind="directory"),
             entry("converted/a.zarr", 99, kind="directory"),
         ]
-        web.keys = []
-
-        def answer(path, query):
-            asked = dict(query)
-            if path == f"/api/api/v1/studies/{ACCESSION}/info":
-                link = f"{web.url}/pub/S-BIAD/634/S-BIAD634"
-                return json.dumps({"files": len(web.entries), "httpLink": link}).encode()
-            if path.endswith("/info"):
-                return b"{}"
-            if path == f"/api/api/v1/files/{ACCESSION}":
-                start, length = int(asked["start"]), int(asked["length"])
-                data = web.entries[start : start + length]
-                return json.dumps({"recordsTotal": len(web.entries), "data": data}).encode()
-            if path.rstrip("/") == "/bia-integrator-data":
-                return listing("bia-integrator-data", web.keys, asked)
-            return None
-
-        web.answer = answer
+        replay(web, files)
         monkeypatch.setenv(bia.API_VARIABLE, f"{web.url}/api")
         monkeypatch.setenv(bia.STORE_VARIABLE, web.url)
         yield web

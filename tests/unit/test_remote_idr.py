@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from idr_replay import PROJECT, Idr, image
 from memory_images import MemoryImage
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError, RemoteError
@@ -19,16 +20,6 @@ from parfocal.remote import bia, idr, idr_places
 from parfocal.steps import fetch_image, list_images
 from webserver import serve
 
-PROJECT = {"@id": 501, "Name": "idr0062-blin-nuclearsegmentation/experimentA"}
-SCREEN = {"@id": 3, "Name": "idr0001-graml-sysgro/screenA"}
-OTHER = {"@id": 502, "Name": "idr0062-blin-nuclearsegmentation/experimentB"}
-SIZES = {"SizeT": 1, "SizeC": 2, "SizeZ": 3, "SizeY": 30, "SizeX": 20}
-PIXELS = SIZES | {"Type": {"value": "uint16"}}
-
-
-def image(number, name, **more):
-    return {"@id": number, "Name": name, "Pixels": dict(PIXELS), "omero:series": 0} | more
-
 
 def zarr(path, shape=(1, 2, 3, 30, 20), seed=0):
     pixels = np.random.default_rng(seed).integers(0, 999, shape, dtype=np.uint16)
@@ -37,87 +28,6 @@ def zarr(path, shape=(1, 2, 3, 30, 20), seed=0):
     )
     write_ome_zarr(path, metadata, MemoryImage(pixels), ZarrOptions(ngff="0.4"))
     return pixels
-
-
-class Idr:
-    """What the replayed IDR knows: answers by path, annotations, original paths."""
-
-    def __init__(self, web):
-        self.web = web
-        wells = [
-            {"@id": 70, "Row": 0, "Column": 0, "WellSamples": [{"Image": image(81, "W A01 1")}]},
-            {
-                "@id": 71,
-                "Row": 1,
-                "Column": 10,
-                "WellSamples": [
-                    {"Image": image(82, "W B11 1")},
-                    {"Image": image(83, "W B11 2")},
-                    {},
-                ],
-            },
-        ]
-        self.lists = {
-            "projects": [PROJECT, OTHER, {"@id": 9, "Name": "idr00620-other/experimentA"}],
-            "screens": [SCREEN],
-            "projects/501/datasets": [{"@id": 300, "Name": "Blastocysts"}],
-            "projects/502/datasets": [],
-            "datasets/300/images": [image(6001240, "B1_C1.tif"), image(6001247, "B4_C3.tif")],
-            "screens/3/plates": [{"@id": 2551, "Name": "X_110222_S1"}],
-            "plates/2551/wells": wells,
-        }
-        self.objects = {
-            "projects/501": PROJECT,
-            "projects/502": OTHER,
-            "screens/3": SCREEN,
-            "datasets/300": {"@id": 300},
-        }
-        self.objects |= {"plates/2551": self.lists["screens/3/plates"][0]}
-        self.objects |= {"wells/70": wells[0], "wells/71": wells[1]}
-        self.objects |= {f"images/{row['@id']}": row for row in self.lists["datasets/300/images"]}
-        self.objects |= {f"images/{n}": image(n, f"W {n}") for n in (81, 82, 83)}
-        self.annotations = []
-        self.paths = {}
-
-    def annotate(self, kind, number, pairs=(), tag=None):
-        row = {"link": {"parent": {"id": number, "class": f"{kind.capitalize()}I"}}}
-        row |= {"textValue": tag} if tag else {"values": [list(pair) for pair in pairs]}
-        self.annotations.append((kind, number, "tag" if tag else "map", row))
-
-    def answer(self, path, query):
-        found = self.look_up(path.strip("/"), query)
-        return None if found is None else json.dumps(found).encode()
-
-    def look_up(self, path, query):
-        asked = dict(query)
-        if path.startswith("api/v0/m/"):
-            path = path.removeprefix("api/v0/m/")
-            if path in self.lists:
-                rows, start = self.lists[path], int(asked["offset"])
-                some = rows[start : start + min(2, int(asked["limit"]))]
-                return {"data": some, "meta": {"totalCount": len(rows), "maxLimit": 2}}
-            return {"data": self.objects[path]} if path in self.objects else None
-        if path == "webclient/api/annotations":
-            wanted = [(k, int(v)) for k, v in query if k in ("image", "well")]
-            return {
-                "annotations": [
-                    row
-                    for k, n, t, row in self.annotations
-                    if (k, n) in wanted and t == asked["type"]
-                ]
-            }
-        if path == "webclient/api/paths_to_object":
-            return {"paths": [self.path_of(int(asked["image"]))]}
-        if path.startswith("webgateway/original_file_paths/"):
-            return {"repo": [], "client": self.paths.get(int(path.rsplit("/", 1)[-1]), [])}
-        return None
-
-    def path_of(self, number):
-        if number > 1000:
-            ids = {"project": 501, "dataset": 300}
-        else:
-            ids = {"screen": 3, "plate": 2551, "well": 70 if number == 81 else 71}
-        return [{"type": kind, "id": ident} for kind, ident in (ids | {"image": number}).items()]
 
 
 @pytest.fixture
@@ -318,10 +228,10 @@ def test_what_is_published_nowhere_is_told_with_what_was_tried(
     assert "parfocal[omero]" in caught.value.remedy
 
 
-def test_a_part_of_what_is_published_nowhere_is_not_read_from_a_server(resource, tmp_path):
+def test_a_part_of_what_is_published_nowhere_needs_omero_py_too(resource, tmp_path):
     with pytest.raises(InputError, match="tells no original file") as caught:
         fetch(tmp_path, "idr:image/6001240", level=1)
-    assert "whole image" in caught.value.remedy
+    assert "parfocal[omero]" in caught.value.remedy
 
 
 @pytest.mark.parametrize("source", ["idr:idr0062", "idr:plate/2551", "idr:dataset/300"])
@@ -331,7 +241,7 @@ def test_a_source_to_fetch_is_one_image(resource, tmp_path, source):
 
 
 def test_a_passing_fault_is_tried_again_and_a_web_page_is_none(resource, tmp_path, monkeypatch):
-    monkeypatch.setattr("parfocal.remote.site.Retry.wait_s", lambda *_: 0.01)
+    monkeypatch.setattr("parfocal.remote.retry.Retry.wait_s", lambda *_: 0.01)
     resource.web.faults["/api/v0/m/datasets/300/"] = [503, "drop"]
     assert len(list_rows(tmp_path, "idr:dataset/300")) == 2
     resource.web.answer = lambda *_: b"<html>maintenance</html>"
