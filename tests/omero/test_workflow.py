@@ -26,7 +26,7 @@ from parfocal.models.sheet import read_sheet
 from rules.runs import SQUARES, Run, environment, program
 
 QUIET = ("--quiet", "host", "reason", "rules")
-WRITES = (("IUpdate", "*"), ("IPixels", "create*"), ("RawFileStore", "write"), ("Table", "*"))
+WRITES = (("IUpdate", "*"), ("IPixels", "create*"), ("RawFileStore", "write"), ("Table", "addData"))
 WRITES = (*WRITES, ("RawPixelsStore", "set*"), ("ServiceFactory", "submit"))
 NAMES = ("cells 🧫", "more cells")
 
@@ -87,6 +87,22 @@ def check_image(gateway: Any, number: int, run: Run) -> None:
     assert boxes == expected
 
 
+def check_verification(run: Run, gateway: Any, number: int) -> None:
+    """Let the workflow find pairs that are gone, and mend it."""
+    verification = run.results / "annotation-verification.json"
+    assert json.loads(verification.read_text("utf-8"))["verdict"] == "verified"
+    (pairs,) = by_namespace(gateway, "Image", number, RUN_NAMESPACE)
+    gateway.deleteObjects("Annotation", [pairs.getId()], wait=True)
+    failed = run.snakemake("--forcerun", "verify_annotations")
+    assert failed.returncode != 0
+    told = json.loads(verification.read_text("utf-8"))
+    assert told["verdict"] == "different"
+    assert f"/image/{number}, key-values {RUN_NAMESPACE}: " in told["differences"][0]
+    mended = run.snakemake("--forcerun", "apply_annotations")
+    assert mended.returncode == 0, mended.stderr
+    assert json.loads(verification.read_text("utf-8"))["verdict"] == "verified"
+
+
 def test_from_images_on_a_server_to_annotations_and_back(
     uploaded: tuple[int, list[int]],
     gateway: Callable[..., Any],
@@ -121,6 +137,14 @@ def test_from_images_on_a_server_to_annotations_and_back(
     assert again.returncode == 0, again.stderr
     assert [faults.journal(*call, since=last) for call in WRITES] == [[]] * len(WRITES)
     assert held(root) == after
+
+    # To record the run again changes nothing of the crate, and so nothing on the server.
+    again = run.snakemake("--forcerun", "record_run")
+    assert again.returncode == 0, again.stderr
+    assert [faults.journal(*call, since=last) for call in WRITES] == [[]] * len(WRITES)
+    assert len(list((run.results / "records/apply_annotations/_run").glob("*.json"))) == 2
+    assert held(root) == after
+    check_verification(run, alice, images[0])
 
     results = ("--results", "results", "--plan", "results/annotation-plan.json")
     parfocal("revert-annotations", *results, "--receipt", "reverted.json", cwd=tmp_path)

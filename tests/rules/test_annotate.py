@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,26 @@ def test_without_the_key_nothing_is_planned(done: Done) -> None:
     told = Run(run.folder, run.rows, config).snakemake("--dry-run", "--forceall")
     assert "plan_annotations" not in told.stdout
     assert "render_report" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (["annotate={enabled: true}"], "There is nothing to log in to the OMERO server with"),
+        (
+            ["annotate={enabled: true, apply: false}", "plan_annotations={rating_column: stars}"],
+            "not in the sample sheet: samples.tsv",
+        ),
+    ],
+)
+def test_a_dry_run_refuses_what_annotations_would_fail_of(
+    config: list[str], told: str, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, config=config)
+    run.add_image("there", omero=TARGET)
+    sessions = {"OMERO_SESSIONDIR": str(tmp_path / "none")}
+    logins = dict.fromkeys(("OMERO_SESSION", "OMERO_USER", "OMERO_PASSWORD"), "")
+    dry = run.snakemake("--dry-run", **logins, **sessions)
+    assert dry.returncode != 0
+    assert told in dry.stdout + dry.stderr
+    assert not run.results.exists()
