@@ -217,15 +217,16 @@ def test_waits_double_up_to_a_bound():
 
 def test_a_server_that_was_there_is_waited_for_longer(web, folder, monkeypatch):
     monkeypatch.setattr(Retry, "wait_s", lambda *_: 0.01)
-    site = Site(HttpSource(web.url), Retry(attempts=2, patience_s=60))
+    patient = Retry(attempts=2, patience_s=60)
+    first, next_image = (Site(HttpSource(web.url), patient) for _ in range(2))
     web.faults[IMAGE] = [503] * 2
 
     async def work():
         with pytest.raises(RemoteError, match="tried 2 times"):
-            await site.read("image.tif")
-        assert await site.read("image.tif") == DATA
+            await first.read("image.tif")
+        assert await first.read("image.tif") == DATA
         web.faults[IMAGE] = [503] * 20
-        assert await site.read("image.tif") == DATA
+        assert await next_image.read("image.tif") == DATA
 
     asyncio.run(work())
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from parfocal.remote.faults import Fault
 
-__all__ = ["Retry", "Tries"]
+__all__ = ["Retry", "Server", "Tries", "server_of"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,28 @@ class Retry:
         return longest * random.uniform(0.5, 1.0)
 
 
+@dataclass
+class Server:
+    """What a process knows of a server.
+
+    Attributes
+    ----------
+    delivered_at : float, optional
+        When it delivered something last, by the monotonic clock; None if it never did, or was
+        given up since, so that not all images of a batch wait for it one after the other.
+    """
+
+    delivered_at: float | None = None
+
+
+_SERVERS: dict[str, Server] = {}
+
+
+def server_of(address: str) -> Server:
+    """Return what this process knows of the server at an address."""
+    return _SERVERS.setdefault(address, Server())
+
+
 class Tries:
     """The failures of one request, and whether it is worth another try.
 
@@ -42,6 +64,8 @@ class Tries:
     ----------
     retry : Retry
         How often to try.
+    server : Server
+        Who is asked.
 
     Attributes
     ----------
@@ -51,31 +75,37 @@ class Tries:
         How many of them since the request got on.
     """
 
-    def __init__(self, retry: Retry) -> None:
+    def __init__(self, retry: Retry, server: Server) -> None:
         self.count = 0
         self.in_row = 0
         self._retry = retry
+        self._server = server
         self._counted = 0
         self._most = 0
         self._since = 0.0
 
-    def again(self, fault: Fault, delivered_at: float | None, received: int = 0) -> bool:
+    def again(self, fault: Fault, received: int = 0) -> bool:
         """Note a failure; return whether to try again.
 
         Parameters
         ----------
         fault : Fault
             What went wrong.
-        delivered_at : float, optional
-            When something came from the server last, by the monotonic clock; None for never.
         received : int
             How many bytes have come of what is asked for, in all tries.
         """
+        again = self._is_worth(fault, received)
+        if not again and fault.away:
+            self._server.delivered_at = None
+        return again
+
+    def _is_worth(self, fault: Fault, received: int) -> bool:
         now = time.monotonic()
         if received > self._most:
             self._most, self._counted, self.in_row = received, 0, 0
         self.count += 1
         self.in_row += 1
+        delivered_at = self._server.delivered_at
         is_there = delivered_at is not None and delivered_at > self._since
         if not self._counted or is_there or not fault.away:
             self._counted += 1

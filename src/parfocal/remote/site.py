@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -31,7 +32,7 @@ from parfocal.remote.faults import (
 from parfocal.remote.kept import Kept
 from parfocal.remote.limits import Limits
 from parfocal.remote.partial import Download, Partial
-from parfocal.remote.retry import Retry, Tries
+from parfocal.remote.retry import Retry, Tries, server_of
 from parfocal.remote.stores import open_store
 
 __all__ = ["Site"]
@@ -85,7 +86,7 @@ class Site:
         self._slots = asyncio.Semaphore(self.in_flight)
         self._store = open_store(source)
         self._forbids_absent: bool | None = None
-        self._delivered_at: float | None = None
+        self._server = server_of(_address_of(source))
         self._told, self._told_at = 0, time.monotonic()
         self.received = 0
         self.taken_as_absent = 0
@@ -220,7 +221,7 @@ class Site:
 
     async def _count(self, size: int) -> None:
         self.received += size
-        self._delivered_at = time.monotonic()
+        self._server.delivered_at = time.monotonic()
         self._tell_rate()
         await self._limits.take(size)
 
@@ -241,7 +242,7 @@ class Site:
     async def _try(
         self, key: str, once: Callable[[], Awaitable[T]], partial: Partial | None = None
     ) -> T | None:
-        tries = Tries(self._retry)
+        tries = Tries(self._retry, self._server)
         while True:
             try:
                 async with self._slots:
@@ -254,7 +255,7 @@ class Site:
                 fault = fault_of(error)
             if fault.status == HTTPStatus.FORBIDDEN and await self._is_absent(key):
                 return None
-            if not tries.again(fault, self._delivered_at, partial.received if partial else 0):
+            if not tries.again(fault, partial.received if partial else 0):
                 raise self._error(key, fault, tries.count)
             if partial and fault.restart:
                 partial.restart()
@@ -283,3 +284,10 @@ class Site:
         if fault.status is None or fault.status in RETRIED:
             return RemoteError(what, where=where, found=found, remedy=remedy)
         return RefusedError(what, fault.status, where=where, found=found, remedy=remedy)
+
+
+def _address_of(source: HttpSource | S3Source) -> str:
+    """Return the server, or the bucket, that a source belongs to."""
+    if isinstance(source, S3Source):
+        return f"s3://{source.bucket}"
+    return urlsplit(source.url).netloc
