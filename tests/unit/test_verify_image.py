@@ -10,6 +10,7 @@ import tifffile
 
 from parfocal.core.blocks import whole
 from parfocal.core.step import Context
+from parfocal.engine import run_step
 from parfocal.errors import InputError, VerificationError
 from parfocal.images import ZarrOptions, open_image, write_ome_zarr
 from parfocal.images.proof.compare import compare_images, plane_digests
@@ -90,6 +91,17 @@ def test_one_pixel_of_the_full_resolution(tmp_path, converted, against):
     with pytest.raises(VerificationError, match="differs") as caught:
         verify(tmp_path, image=converted["image"], **{against: converted[against]})
     assert "t=0 c=1 z=2" in caught.value.found
+
+
+@pytest.mark.parametrize("against", ["source", "certificate"])
+def test_the_command_leaves_what_differs(tmp_path, converted, against):
+    change_pixel(converted["image"], 0)
+    inputs = {"image": converted["image"], against: converted[against]}
+    with pytest.raises(VerificationError):
+        run_step(STEP, inputs, {"verification": tmp_path / "check.json"})
+    left = json.loads((tmp_path / "check.json").read_text())
+    assert left["verdict"] == "different"
+    assert "t=0 c=1 z=2" in str(left["differences"])
 
 
 @pytest.mark.parametrize("against", ["source", "certificate"])

@@ -52,7 +52,7 @@ def run(
     params: VerifyImageParams,
     context: Context,
 ) -> None:
-    """Compare, and write what was found.
+    """Compare, and write what was found, differences too.
 
     Raises
     ------
@@ -73,11 +73,12 @@ def run(
         found = check_certificate(
             earlier, inputs["image"], threads=context.threads, progress=context.progress
         )
+        outputs["verification"].write_text(found.as_text(), encoding="utf-8")
         conclude(found, inputs["image"], context)
     if "source" in inputs:
         found = _compare_with_source(inputs, params, context)
+        outputs["verification"].write_text(found.as_text(), encoding="utf-8")
         conclude(found, inputs["image"], context)
-    outputs["verification"].write_text(found.as_text(), encoding="utf-8")
 
 
 def _compare_with_source(
@@ -140,4 +141,5 @@ STEP = Step(
     ),
     run=run,
     exactness=exact(),
+    tells_differences=True,
 )
