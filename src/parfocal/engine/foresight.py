@@ -75,7 +75,7 @@ def check_annotations(
             check_logins([*find_targets(rows, path).values(), *filter(None, containers)])
         except InputError as error:
             more = "Or set annotate.apply to false, and apply the plan when the run is done."
-            error.remedy = f"{error.remedy} {more}"
+            error.remedy = " ".join(filter(None, (error.remedy, more)))
             raise
 
 
