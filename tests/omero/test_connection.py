@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.omero.server.control import Control
 from omero_process import OwnServer, RealServer
 from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.omero_server import OmeroServer, parse_omero_server
+from parfocal.omero import connection as connection_module
 from parfocal.omero import session as session_module
 from parfocal.omero.connection import Connection
 from parfocal.omero.credentials import Credentials
@@ -138,6 +140,32 @@ def test_patience_ends(own_server: OwnServer, open_connection: Connect) -> None:
     finally:
         own_server.start()
     assert connection.call(who) == "alice"
+
+
+def test_a_server_that_was_given_up_is_not_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(sleep=slept.append, monotonic=lambda: 1000 + sum(slept))
+    monkeypatch.setattr(connection_module, "time", clock)
+    login = Credentials("alice", "x", "the test")
+    waited = []
+    for _ in range(2):  # two images of a batch
+        with (
+            Connection(OmeroServer("127.0.0.1", 1), login, patience_s=100) as connection,
+            pytest.raises(RemoteError, match="does not answer"),
+        ):
+            connection.call(who)
+        waited.append(sum(slept) - sum(waited))
+    assert waited == [pytest.approx(100), pytest.approx(15)]
+
+
+def test_one_that_answers_is_waited_for_again(
+    open_connection: Connect, address: OmeroServer
+) -> None:
+    connection_module._GIVEN_UP.add(address)
+    open_connection().call(who)
+    assert address not in connection_module._GIVEN_UP
 
 
 def test_a_server_that_hangs_is_given_up(

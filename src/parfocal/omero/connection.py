@@ -35,6 +35,12 @@ PATIENCE_VARIABLE = "PARFOCAL_OMERO_PATIENCE_S"
 _PATIENCE_S = 300.0
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 20.0
+_ONCE_MORE_S = 15.0
+"""The patience with a server that was given up, so that images do not wait one after the other."""
+
+_GIVEN_UP: set[OmeroServer] = set()
+"""The servers that were waited for in vain, and have not answered since."""
+
 _STALE_S = 30.0
 
 
@@ -191,6 +197,7 @@ class Connection(Closing):
                         fault = self._fault(error)
                     else:
                         self._used_at = time.monotonic()
+                        _GIVEN_UP.discard(self.server)
                         return result
                 attempt += 1
                 started = started or time.monotonic()
@@ -227,7 +234,10 @@ class Connection(Closing):
         """Wait before another attempt, or raise what there is to say."""
         longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempt - 1, 10))
         wait_s = max(longest * random.uniform(0.5, 1.0), fault.wait_s)
-        left_s = self._patience_s - (time.monotonic() - started)
+        most_s = _ONCE_MORE_S if self.server in _GIVEN_UP else self._patience_s
+        left_s = min(most_s, self._patience_s) - (time.monotonic() - started)
+        if fault.again and left_s <= 0:
+            _GIVEN_UP.add(self.server)
         if not fault.again or left_s <= 0:
             raise fault.error
         wait_s = min(wait_s, left_s)
