@@ -62,7 +62,9 @@ def test_what_attaches_the_crate_does_not_change_it(tmp_path, status):
     first = digest_path(tmp_path / "run-crate")
     shutil.rmtree(tmp_path / "run-crate")
     (report,) = [each for each in iter_records(tmp_path) if each.step == "render-report"]
-    later = {"step": "apply-annotations", "image_id": "_run", "outputs": (), "status": status}
+    receipt = report.outputs[0].model_copy(update={"uri": "annotation-receipt.json"})
+    outputs = (receipt,) if status == "done" else ()
+    later = {"step": "apply-annotations", "image_id": "_run", "status": status, "outputs": outputs}
     path, _ = claim_attempt(tmp_path, "apply_annotations", "_run")
     write_record(path, report.model_copy(update=later))
     run_step(tmp_path)
