@@ -14,7 +14,7 @@ from parfocal.models.naming import image_id_of
 if TYPE_CHECKING:
     from parfocal.engine.galaxy_form import Choice, Conditional, Part, Repeat, Text
 
-__all__ = ["read_galaxy_params", "read_image_id"]
+__all__ = ["read_galaxy_params", "read_image_id", "text_of_option"]
 
 _OF_GALAXY = ("__current_case__", "__index__", "__job_resource")
 _REMEDY = "The tool and Parfocal are of different versions: let the administrator update them."
@@ -30,7 +30,7 @@ def read_image_id(path: Path) -> str:
     ConfigurationError
         If the file cannot be read or names nothing.
     """
-    name = next(iter(_text(path, "--image-id-file").splitlines()), "").strip()
+    name = next(iter(text_of_option(path, "--image-id-file").splitlines()), "").strip()
     if not name:
         what = "The file of --image-id-file holds no name"
         raise ConfigurationError(what, where=path)
@@ -56,7 +56,7 @@ def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     """
     from parfocal.engine.galaxy_form import form_of
 
-    text = _text(path, "--galaxy-params")
+    text = text_of_option(path, "--galaxy-params")
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -66,7 +66,14 @@ def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     return _model(form_of(step), values, "the parameters", data)
 
 
-def _text(path: Path, option: str) -> str:
+def text_of_option(path: Path, option: str) -> str:
+    """Return the text of a file that an option names.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parfocal.cli.compute import read_compute
+from parfocal.cli.galaxy_names import read_file_names
 from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
 from parfocal.cli.log import progress_to_stderr
 from parfocal.cli.params import check_params, read_params
@@ -84,6 +85,13 @@ def _add_galaxy_options(parser: ArgumentParser, step: Step) -> None:
             type=Path,
             metavar="FILE",
             help="what the image is called, on the first line; its image_id is made of it",
+        )
+        group.add_argument(
+            "--name-file",
+            action="append",
+            default=[],
+            metavar="PORT=FILE",
+            help="what an input is called, on the first line, and its datatype on the second",
         )
 
 
@@ -165,6 +173,7 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
         existing="replace" if options.replace else "refuse",
         progress=progress_to_stderr(step.name),
         image_id=read_image_id(named) if named else None,
+        names=read_file_names(step, options.name_file) if step.scope == "image" else {},
     )
     logger.info("%s wrote %s", step.name, ", ".join(paths[port.name] for port in step.outputs))
     return 0

@@ -32,6 +32,7 @@ def run_step(
     existing: Literal["refuse", "replace", "reuse"] = "refuse",
     progress: Callable[[int, int], None] | None = None,
     image_id: str | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Result:
     """Run one step on one image, as its command does.
 
@@ -55,6 +56,9 @@ def run_step(
         Called as ``progress(done, total)``.
     image_id : str, optional
         The name of the image in tables and records; that of its file if not given.
+    names : mapping of str to str, optional
+        What the step shall see input files called, by the names of the ports, where their paths
+        say nothing of what they are.
 
     Returns
     -------
@@ -86,6 +90,7 @@ def run_step(
         compute=compute or Compute(LocalThreads(), threads),
         existing=existing,
         progress=progress,
+        names=dict(names or {}),
     )
     if step.check is not None:
         step.check(job.inputs, job.params)

@@ -39,6 +39,8 @@ class Job:
         all others.
     predicted : Prediction, optional
         What the resource model said; the record tells it.
+    names : dict of str to str
+        What the step sees input files called, by the names of the ports, if not as they are.
     """
 
     step: Step
@@ -54,6 +56,7 @@ class Job:
     existing: Literal["refuse", "replace", "reuse"] = "refuse"
     progress: Callable[[int, int], None] | None = None
     predicted: Prediction | None = None
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def primary(self) -> Path:

@@ -1,4 +1,4 @@
-"""Inputs that hold an OME-Zarr one layer deeper: in a zip file, or in a folder around it."""
+"""Inputs as a step wants them: unpacked where they are packed, and called what they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parfocal.engine.job import Job
 from parfocal.errors import InputError
 from parfocal.models.manifest import MANIFEST_NAME, read_manifest
 
-__all__ = ["inner_zarr", "unpack", "zipped_inputs"]
+__all__ = ["inner_zarr", "renamed_inputs", "unpack", "zipped_inputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,22 @@ def _original(path: Path) -> Path:
     manifest = read_manifest(path)
     alone = len(manifest.files) == 1 and not manifest.series
     return manifest.primary_path(path) if alone else path
+
+
+def renamed_inputs(job: Job, scratch: Path) -> dict[str, Path]:
+    """Link the input files that have other names than theirs, each into a folder of its own.
+
+    Readers then see their true names, and nothing that lies beside them.
+    """
+    renamed = {}
+    for name, called in job.names.items():
+        path = job.inputs.get(name)
+        if path is not None and path.is_file():
+            folder = scratch / f"named-{name}"
+            folder.mkdir()
+            renamed[name] = folder / called
+            renamed[name].symlink_to(path.resolve())
+    return renamed
 
 
 def unpack(zipped: Mapping[str, ZippedZarr], scratch: Path) -> dict[str, Path]:

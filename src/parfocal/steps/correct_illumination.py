@@ -124,7 +124,7 @@ def _check_fields(inputs: Mapping[str, Path], params: CorrectIlluminationParams)
     measured = isinstance(params.illumination, MeasuredProfile)
     if measured and "flat_field" not in inputs:
         what = "Method profile needs a flat field, and there is none"
-        remedy = "Name it as --flat-field, or in the column flat_field of the sheet."
+        remedy = "Give a flat field: --flat-field, or the column flat_field of the sheet."
         raise ConfigurationError(what, where="illumination.method", remedy=remedy)
     if not measured and "flat_field" in inputs:
         what = "There is a flat field, and method estimate does not use it"
