@@ -8,6 +8,7 @@ import tifffile
 from pydantic import ValidationError
 
 from aperio_slide import write_slide
+from galaxy_samples import zipped
 from ome_tiff_set import write_set
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
@@ -423,3 +424,19 @@ def test_urls(tmp_path):
     assert ids(rows)[0] == "a"
     assert ids(rows)[3] == "one.zarr"
     assert rows[1].name == "c.zarr [0]"
+
+
+def test_zip_files_of_an_ome_zarr_are_listed_by_their_content(tmp_path, data):
+    zarr_image(tmp_path / "made.ome.zarr")
+    paths = [path for path in (tmp_path / "made.ome.zarr").rglob("*") if path.is_file()]
+    files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in paths}
+    for name in ("a.ome.zarr.zip", "b.ozx", "c.dat"):
+        (data / name).write_bytes(zipped(files))
+    (data / "notes.zip").write_bytes(zipped({"readme.txt": b"none"}))
+    (data / "cut.ozx").write_bytes(zipped(files)[:200])
+    rows, context = run(tmp_path, str(data))
+    assert [row.name for row in rows] == ["a.ome.zarr.zip", "b.ozx", "c.dat", "cut.ozx"]
+    warnings = " ".join(context.warnings)
+    assert "cut.ozx" in warnings
+    assert "notes.zip" in warnings
+    assert "b.ozx" not in warnings

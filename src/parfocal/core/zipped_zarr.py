@@ -28,6 +28,7 @@ from parfocal.errors import InputError, StorageError
 __all__ = ["ZippedZarr", "find_zipped_zarr", "is_zip"]
 
 _MAGIC = b"PK\x03\x04"
+_DOCUMENTS = (*ROOTS, ".zmetadata")
 _CHUNK = 1 << 20
 _REMEDY = "Pack the folder of the OME-Zarr again with an ordinary zip program."
 _BROKEN = (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -78,8 +79,15 @@ class ZippedZarr:
                 total.update(f"{part.hexdigest()}  ".encode() + os.fsencode(key) + b"\n")
         return "zarr-merkle-sha256:" + total.hexdigest()
 
-    def unpack(self, folder: Path) -> Path:
+    def unpack(self, folder: Path, *, documents_only: bool = False) -> Path:
         """Unpack the OME-Zarr into a new folder in `folder`, and return that.
+
+        Parameters
+        ----------
+        folder : Path
+            Where to make it.
+        documents_only : bool
+            Whether to leave out the pixels.
 
         Raises
         ------
@@ -88,7 +96,12 @@ class ZippedZarr:
         StorageError
             If it would not fit on the disk.
         """
-        size, free = sum(info.file_size for info in self.members.values()), _free(folder)
+        members = {
+            name: info
+            for name, info in self.members.items()
+            if not documents_only or PurePosixPath(name).name in _DOCUMENTS or name[:4] == "OME/"
+        }
+        size, free = sum(info.file_size for info in members.values()), _free(folder)
         if size > free:
             what = "The disk has no room for the unpacked OME-Zarr"
             remedy = "Free some space, or set PARFOCAL_SCRATCH to a folder on another disk."
@@ -96,7 +109,7 @@ class ZippedZarr:
             raise StorageError(what, where=self.path, expected=expected, found=found, remedy=remedy)
         target = folder / self.name
         with _opened(self.path) as pack:
-            for name, info in self.members.items():
+            for name, info in members.items():
                 with self._created(target / name, name) as sink:
                     _stream(pack, info, sink.write)
         return target

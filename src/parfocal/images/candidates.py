@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from parfocal.core.zipped_zarr import find_zipped_zarr, is_zip
+from parfocal.errors import InputError
 from parfocal.images.readers.registry import FORMATS, HEAD_BYTES, find_format
 
 __all__ = ["is_image", "is_image_name", "leads"]
@@ -21,6 +23,7 @@ _LEADERS = (
     *(".companion.ome", ".dcm", ".oif", ".vsi", ".mrxs", ".vms", ".vmu", ".xlef", ".mvd2"),
     *(".lei", ".xdce"),
 )
+_ZIPPED = (".zarr.zip", ".ozx")
 _SUFFIXES = (*(end for format_ in FORMATS for end in format_.suffixes), *_OTHERS)
 
 
@@ -43,7 +46,17 @@ def is_image(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+    if is_zip(path):
+        return _holds_zarr(path)
     return find_format(path, head) is not None and _DICOM_FOLDER not in head
+
+
+def _holds_zarr(path: Path) -> bool:
+    """Tell whether a zip file holds an OME-Zarr, or one that will be refused when it is read."""
+    try:
+        return find_zipped_zarr(path) is not None
+    except InputError:
+        return _has(path.name, _ZIPPED)
 
 
 def leads(path: Path) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
 
 from parfocal.core.digest import is_zarr
 from parfocal.core.step import Context
+from parfocal.core.zipped_zarr import find_zipped_zarr
 from parfocal.errors import InputError
 from parfocal.images.image import ImageEntry
 from parfocal.images.opening import list_images
@@ -50,6 +52,7 @@ def list_file(path: Path, context: Context) -> list[Listed]:
         Takes a warning for all that cannot be read, is left out or is doubtful.
     """
     try:
+        path = _unzipped(path, context.scratch)
         images = list_images(path)
     except InputError as error:
         context.warn(f"An image cannot be read and will fail: {error}")
@@ -64,6 +67,14 @@ def list_file(path: Path, context: Context) -> list[Listed]:
     doubts = [f"{image.series}: {text}" for image in images for text in image.warnings]
     context.warn_of(f"warning(s) about images of {path.name}", doubts, at_most=10)
     return [_on_plate(_listed(image), path) for image in images]
+
+
+def _unzipped(path: Path, scratch: Path) -> Path:
+    """Return what a zip file says of its OME-Zarr, without the pixels; or `path` as it is."""
+    zipped = find_zipped_zarr(path)
+    if zipped is None:
+        return path
+    return zipped.unpack(Path(mkdtemp(dir=scratch)), documents_only=True)
 
 
 def _unread(path: Path) -> list[Listed]:

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from parfocal.core.zipped_zarr import is_zip
 from parfocal.errors import InputError
 from parfocal.images.image import Image, ImageEntry, Origin
 from parfocal.images.readers import source
@@ -107,6 +108,8 @@ def other_files(path: Path) -> list[Path]:
         If the path cannot be read.
     """
     path = Path(path)
+    if is_zip(path):
+        return []
     return source.other_files(find_reader(path), path)
 
 
