@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parfocal.cli.collect import collect
 from parfocal.cli.login import login
 from parfocal.errors import ConfigurationError, StorageError, VerificationError
 
@@ -115,5 +116,6 @@ COMMANDS = {
     "login": Command("Log in to an OMERO server, and tell how that works", login),
     "calibrate": Command("Fit the model of memory and time to what runs left behind", _calibrate),
     "schema": Command("Describe a step's parameters, inputs and outputs as JSON Schema", _schema),
+    "collect-results": Command("Lay out data that lie apart, such as Galaxy's, as a run", collect),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

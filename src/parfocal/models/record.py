@@ -84,3 +84,7 @@ class Record(Model):
         default_factory=dict, description="What the step found worth telling, such as counts."
     )
     error: Failure | None = None
+    written_as: Artifact | None = Field(
+        default=None,
+        description="The record as its job wrote it, where it was laid out anew since.",
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +13,9 @@ from parfocal.core.step import Context, Port, Step
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import read_sheet
 from parfocal.steps import SUMMARIES
+
+if TYPE_CHECKING:
+    from parfocal.provenance.crate import CrateRequest, CrateSummary
 
 __all__ = ["STEP", "RecordRunParams"]
 
@@ -75,7 +79,7 @@ def run(
     params: RecordRunParams,
     context: Context,
 ) -> None:
-    """Write the crate of the images of the sheet.
+    """Write the crate of the images of the sheet, as a folder or as a zip file by its name.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def run(
     ConfigurationError
         If the sheet is not valid, or the language of the workflow is unknown.
     """
-    from parfocal.provenance.crate import CrateRequest, write_crate
+    from parfocal.provenance.crate import CrateRequest
     from parfocal.provenance.crate_people import Agent
     from parfocal.steps import STEPS
 
@@ -104,7 +108,7 @@ def run(
         ),
         workflow_url=params.workflow_url,
     )
-    summary = write_crate(outputs["crate"], request)
+    summary = _write(outputs["crate"], request)
     for warning in summary.warnings:
         context.warn(warning)
     idle = summary.images_without_records
@@ -119,6 +123,19 @@ def run(
     }
 
 
+def _write(path: Path, request: CrateRequest) -> CrateSummary:
+    from parfocal.provenance.crate import write_crate
+    from parfocal.provenance.crate_zip import pack_crate
+
+    if path.suffix != ".zip":
+        return write_crate(path, request)
+    with TemporaryDirectory(dir=path.parent) as folder:
+        crate = Path(folder) / "crate"
+        summary = write_crate(crate, request)
+        pack_crate(crate, path)
+    return summary
+
+
 STEP = Step(
     name="record-run",
     version="1",
@@ -130,7 +147,7 @@ STEP = Step(
         Port("workflow", "file", "Snakefile", "Workflow that was run.", required=False),
         Port("config", "file", "config.yaml", "Configuration of the workflow.", required=False),
     ),
-    outputs=(Port("crate", "crate", "run-crate", "Folder of the crate."),),
+    outputs=(Port("crate", "crate", "run-crate", "Folder of the crate, or a zip file (.zip)."),),
     run=run,
     scope="run",
 )

@@ -1,0 +1,233 @@
+"""Data that lie apart become one results folder, by their records."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from collected import Jobs
+from parfocal.cli.main import main
+from parfocal.core.digest import digest_path
+from parfocal.engine.collecting import collect_results
+from parfocal.errors import InputError
+from parfocal.models.record import Record
+from parfocal.provenance.records import iter_records
+from parfocal.steps import STEPS
+from rocrate_cache import findings, seed_cache
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    """Two images with the same pixels, analysed in jobs of their own."""
+    jobs = Jobs(tmp_path_factory.mktemp("jobs") / "files")
+    for image_id in ("a", "b"):
+        jobs.data.append(jobs.upload())
+        jobs.analyse(image_id, jobs.data[-1])
+    return jobs
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path / "files")
+
+
+def of(records: list[Record], step: str, image_id: str) -> list[Record]:
+    return [r for r in records if (r.step, r.image_id) == (step, image_id)]
+
+
+def uris(record: Record) -> dict[str, str]:
+    return {artifact.role: artifact.uri for artifact in record.inputs + record.outputs}
+
+
+def collected(paths: list[Path], folder: Path) -> list[Record]:
+    collect_results(paths, folder, STEPS)
+    return list(iter_records(folder))
+
+
+def test_data_lie_where_the_steps_would_have_written_them(shared: Jobs, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    rows = collect_results(shared.data + shared.records, folder, STEPS)
+    assert [row.image_id for row in rows] == ["a", "b"]
+    records = list(iter_records(folder))
+    assert len(records) == len(shared.records) == 8
+    for record in records:
+        for artifact in (*record.inputs, *record.outputs):
+            assert artifact.uri.startswith(f"images/{record.image_id}/")
+            assert digest_path(folder / artifact.uri) == artifact.digest
+        for artifact in record.outputs:
+            assert (folder / artifact.uri).is_symlink()
+    (measured,) = of(records, "measure-objects", "b")
+    assert uris(measured) == {
+        "image": "images/b/image.ome.zarr",
+        "labels": "images/b/labels/nuclei.ome.zarr",
+        "table": "images/b/tables/nuclei.parquet",
+        "tsv": "images/b/tables/nuclei.tsv",
+    }
+    assert not (folder / "outcomes").exists()
+
+
+def test_a_record_tells_which_file_it_was(shared: Jobs, tmp_path: Path) -> None:
+    given = {digest_path(path): path for path in shared.records}
+    for record in collected(shared.records, tmp_path / "results"):
+        assert record.written_as is not None
+        path = given.pop(record.written_as.digest)
+        assert record.written_as.size_bytes == path.stat().st_size
+        written = json.loads(path.read_text())
+        laid_out = json.loads(record.model_dump_json())
+        changed = {key for key in written if written[key] != laid_out[key]}
+        assert changed <= {"inputs", "outputs", "written_as"}
+        for old, new in zip(written["outputs"], laid_out["outputs"], strict=True):
+            assert old | {"uri": ""} == new | {"uri": ""}
+            assert old["uri"] != new["uri"]
+    assert not given
+
+
+def test_records_alone_will_do(shared: Jobs, tmp_path: Path) -> None:
+    records = collected(shared.records, tmp_path / "results")
+    (segmented,) = of(records, "segment-objects", "a")
+    assert uris(segmented)["image"] == "images/a/filtered.ome.zarr"
+    (filtered,) = of(records, "filter-image", "a")
+    assert Path(uris(filtered)["image"]).is_absolute()
+
+
+def test_an_image_that_each_job_calls_otherwise_is_one(jobs: Jobs, tmp_path: Path) -> None:
+    image = jobs.upload()
+    filtered = jobs.run("filter-image", "cells", image=image)["filtered"]
+    jobs.run("segment-objects", "cells_filtered-1234abcd", image=filtered)
+    records = collected(jobs.data + jobs.records, tmp_path / "results")
+    assert {record.image_id for record in records} == {"cells"}
+    (segmented,) = of(records, "segment-objects", "cells")
+    assert uris(segmented) == {
+        "image": "images/cells/filtered.ome.zarr",
+        "labels": "images/cells/labels/nuclei.ome.zarr",
+    }
+
+
+def test_attempts_are_counted_as_they_came(jobs: Jobs, tmp_path: Path) -> None:
+    image = jobs.upload()
+    jobs.run("filter-image", "a", image=image, channels=["none such"])
+    first = jobs.run("filter-image", "a", image=image)["filtered"]
+    jobs.run("segment-objects", "a", image=first)
+    sharp = {"method": "median"}
+    second = jobs.run("filter-image", "a", image=image, filter=sharp)["filtered"]
+    records = collected([*reversed(jobs.records), *jobs.data], tmp_path / "results")
+    attempts = of(records, "filter-image", "a")
+    assert [(r.attempt, r.status) for r in attempts] == [(1, "failed"), (2, "done"), (3, "done")]
+    place = tmp_path / "results/images/a/filtered.ome.zarr"
+    assert place.resolve() == (second / "filtered.ome.zarr").resolve()
+    (segmented,) = of(records, "segment-objects", "a")
+    assert segmented.inputs[0].digest == attempts[1].outputs[0].digest
+    assert segmented.inputs[0].uri == "images/a/filtered.ome.zarr"
+
+
+def test_a_filter_that_changes_nothing_is_no_input_of_itself(jobs: Jobs, tmp_path: Path) -> None:
+    image = jobs.upload()
+    same = {"filter": {"method": "gaussian", "sigma_px": 0.01}}
+    once = jobs.run("filter-image", "a", image=image, **same)["filtered"]
+    twice = jobs.run("filter-image", "a", image=once, **same)["filtered"]
+    jobs.run("segment-objects", "a", image=twice)
+    records = collected([image, *jobs.data, *jobs.records], tmp_path / "results")
+    digests = {r.outputs[0].digest for r in of(records, "filter-image", "a")}
+    assert len(digests) == 1
+    (segmented,) = of(records, "segment-objects", "a")
+    assert segmented.inputs[0].uri == "images/a/filtered.ome.zarr"
+
+
+def test_what_belongs_to_no_record_is_refused(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.run("assess-quality", "a", image=jobs.upload())
+    same_size = jobs.data[0].read_bytes().swapcase()
+    for content in (b"something else", same_size):
+        strange = jobs.upload(content)
+        with pytest.raises(InputError, match=f"1 of the data belong to no record.*{strange.name}"):
+            collected([*jobs.data, *jobs.records, strange], tmp_path / strange.name / "results")
+
+
+def test_without_a_record_nothing_is_done(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.run("assess-quality", "a", image=jobs.upload())
+    with pytest.raises(InputError, match=r"no record among the data.*'record'"):
+        collected(jobs.data, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_record_that_was_changed_is_refused(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.run("assess-quality", "a", image=jobs.upload())
+    text = jobs.records[0].read_text()
+    jobs.records[0].write_text(text.replace('"pid"', '"pod"'))
+    with pytest.raises(InputError, match=r"A record cannot be read.*as its job wrote it"):
+        collected(jobs.records, tmp_path / "results")
+    jobs.records[0].write_text(text.replace('"assess-quality"', '"assess-nothing"'))
+    with pytest.raises(InputError, match=r"a step that this version does not have.*assess-nothing"):
+        collected(jobs.records, tmp_path / "results")
+    jobs.records[0].write_text(text.replace('"quality"', '"qualities"'))
+    with pytest.raises(InputError, match=r"no such input or output.*quality.*qualities"):
+        collected(jobs.records, tmp_path / "results")
+
+
+def test_what_is_missing_of_an_image_is_told(
+    jobs: Jobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs.analyse("a", jobs.upload())
+    jobs.run("filter-image", "b", image=jobs.upload())
+    empty = jobs.upload(b"")
+    with caplog.at_level(logging.WARNING):
+        collected([empty, *jobs.data, *jobs.records], tmp_path / "results")
+    told = {
+        path.parent.name: json.loads(path.read_text())["images"]
+        for path in (tmp_path / "results/outcomes").glob("*/0.json")
+    }
+    assert set(told) == {"segment_objects", "measure_objects", "assess_quality"}
+    states = {step: [(i["image_id"], i["status"]) for i in images] for step, images in told.items()}
+    assert states["segment_objects"] == [("b", "failed")]
+    assert states["measure_objects"] == states["assess_quality"] == [("b", "skipped")]
+    assert all(i["failed_step"] == "segment-objects" for step in told.values() for i in step)
+    assert "No record of segment-objects: b" in caplog.text
+    assert f"{empty} is empty" in caplog.text
+
+
+def test_the_command_makes_a_report_and_a_crate(shared: Jobs, tmp_path: Path) -> None:
+    listing, folder, sheet = tmp_path / "list", tmp_path / "results", tmp_path / "samples.tsv"
+    listing.write_text("\n".join(map(str, (*shared.data, *shared.records))) + "\n\n")
+    command = ["collect-results", f"--listing={listing}", f"--folder={folder}"]
+    assert main([*command, f"--sheet={sheet}"]) == 0
+    assert [line.split("\t")[0] for line in sheet.read_text().splitlines()] == [
+        "image_id",
+        "a",
+        "b",
+    ]
+    both = [f"--results={folder}", f"--sheet={sheet}"]
+    report, workflow = tmp_path / "report.html", tmp_path / "workflow.ga"
+    assert main(["render-report", *both, f"--report={report}"]) == 0
+    assert report.read_text().count('<article class="card">') == 2
+    workflow.write_text('{"a_galaxy_workflow": "true"}')
+    for profile, given in {
+        "process-run-crate": [],
+        "provenance-run-crate": [f"--workflow={workflow}"],
+    }.items():
+        packed = tmp_path / f"{profile}.zip"
+        assert main(["record-run", *both, *given, f"--crate={packed}"]) == 0
+        first = packed.read_bytes()
+        assert main(["record-run", *both, *given, f"--crate={packed}", "--replace"]) == 0
+        assert packed.read_bytes() == first
+        with ZipFile(packed) as crate:
+            crate.extractall(tmp_path / profile)
+        cache = seed_cache(tmp_path / "cache")
+        assert findings(tmp_path / profile, cache, "REQUIRED", profile) == []
+
+
+def test_the_command_goes_by_the_sheet(
+    shared: Jobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listing, rows, sheet = tmp_path / "list", tmp_path / "rows.tsv", tmp_path / "samples.tsv"
+    listing.write_text("\n".join(map(str, shared.records)))
+    rows.write_text("image_id\tsource\tdrug\nb\thttps://example.org/b.tif\tnone\n")
+    command = ["collect-results", "--listing", str(listing), "--folder", str(tmp_path / "results")]
+    assert main([*command, "--sheet", str(sheet), "--rows", str(rows)]) == 0
+    header, row = (line.split("\t") for line in sheet.read_text().splitlines())
+    assert dict(zip(header, row, strict=True))["drug"] == "none"
+    assert "1 image(s) are not in the sample sheet: a" in capsys.readouterr().err
+    assert main([*command, "--sheet", str(sheet)]) == 2
+    assert main(["collect-results", "--listing=none", "--folder=x", "--sheet=y"]) == 2
