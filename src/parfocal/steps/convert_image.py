@@ -361,7 +361,7 @@ def conclude(
 
 STEP = Step(
     name="convert-image",
-    version="5",
+    version="6",
     summary=SUMMARIES["convert-image"],
     params=ConvertImageParams,
     inputs=(

@@ -159,7 +159,7 @@ def _state(params: FetchImageParams, row: Row | None) -> str:
 
 STEP = Step(
     name="fetch-image",
-    version="1",
+    version="2",
     summary=SUMMARIES["fetch-image"],
     params=FetchImageParams,
     inputs=(),

@@ -106,7 +106,7 @@ def _compare_with_source(
 
 STEP = Step(
     name="verify-image",
-    version="2",
+    version="3",
     summary=SUMMARIES["verify-image"],
     params=VerifyImageParams,
     inputs=(
