@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from parfocal.errors import InputError
 from parfocal.models.base import Model, explain_validation
 from parfocal.models.image_part import FetchedPart
+from parfocal.models.strangers import refuse_files_elsewhere
 
 __all__ = [
     "MANIFEST_NAME",
@@ -58,18 +59,22 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     InputError
-        If `folder` holds no manifest, or one that is not valid.
+        If `folder` holds no manifest, one that is not valid, or in Galaxy one that names
+        files elsewhere.
     """
     path = folder / MANIFEST_NAME
     remedy = "Fetch the source again with 'parfocal fetch-image'."
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         what = f"The manifest is not valid: {explain_validation(error)}"
         raise InputError(what, where=path, remedy=remedy) from error
     except OSError as error:
         what = "The manifest cannot be read"
         raise InputError(what, where=path, found=error, remedy=remedy) from error
+    named = (*(file.path for file in manifest.files), manifest.primary)
+    refuse_files_elsewhere(named, path)
+    return manifest
 
 
 def primary_path(source: Path) -> Path:

@@ -24,6 +24,7 @@ from parfocal.models.source import (
     S3Source,
     parse_source,
 )
+from parfocal.models.strangers import refuse_local_source
 from parfocal.steps import SUMMARIES
 from parfocal.steps.sources.archives import fetch_bia, fetch_idr
 from parfocal.steps.sources.local import fetch_local, state_of_local
@@ -102,7 +103,8 @@ def run(
     ------
     ConfigurationError
         If there is no source, it is not valid or not one image, the parameter and the sample
-        sheet name different ones, or a part is wanted of what comes as a whole.
+        sheet name different ones, or a part is wanted of what comes as a whole; in Galaxy also
+        if the source is a path.
     InputError
         If a local source is missing, may not be read, or is a folder but no OME-Zarr.
     RemoteError
@@ -147,6 +149,7 @@ def _source(params: FetchImageParams, row: Row | None) -> str:
         what = "There is no source to fetch"
         remedy = "Set the parameter 'source', or give a sample sheet."
         raise ConfigurationError(what, where="parameter source", remedy=remedy)
+    refuse_local_source(text)
     return text
 
 

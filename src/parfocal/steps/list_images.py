@@ -24,6 +24,7 @@ from parfocal.models.source import (
     is_uri,
     parse_source,
 )
+from parfocal.models.strangers import refuse_local_source
 from parfocal.steps import SUMMARIES
 from parfocal.steps.sources.inquiry import Inquiry
 from parfocal.steps.sources.rows import rows_of_archive, rows_of_url
@@ -85,10 +86,13 @@ def run(
     InputError
         If a source does not exist or holds no image.
     ConfigurationError
-        If a source is not valid, or two images would have the same image_id.
+        If a source is not valid, in Galaxy also if it is a path, or two images would have the same
+        image_id.
     RemoteError
         If a server does not answer.
     """
+    for text in params.source:
+        refuse_local_source(text)
     home = _home(params.source[0])
     rows: list[Row] = []
     known = _Known(home)
