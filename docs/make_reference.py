@@ -59,6 +59,14 @@ image has the same digest and the same results.
 
 The command for one image also takes a folder that holds one OME-Zarr and is none itself, since that
 is how Galaxy keeps it.
+
+## Several files in a zip file
+
+`convert-image`, `verify-image` and the fields of `correct-illumination` also take a zip file of one
+image of any other format with the files that belong to it, such as a `.mrxs` slide and its folder,
+or an OME-TIFF in several files. The file to open is the one that stands for the others. A zip file
+of several images is refused; the error lists them. Here the digest in the record is that of the zip
+file.
 """
     named = [one for one in FORMATS if one.suffixes]  # the others are second readers only
     every = (OME_ZARR, *named, BIO_FORMATS)

@@ -64,6 +64,20 @@ def test_its_image_id_may_be_given(tmp_path, packed):
     assert filtered(tmp_path / "b", packed, image_id="cells")[1]["image_id"] == "cells"
 
 
+def test_an_image_without_a_name_is_called_as_its_zip_file_is(tmp_path, image):
+    """And not as Galaxy calls the file, or each run would give other bytes."""
+    document = json.loads((image / "zarr.json").read_text())
+    del document["attributes"]["ome"]["multiscales"][0]["name"]
+    (image / "zarr.json").write_text(json.dumps(document))
+    path = tmp_path / "dataset_3.dat"
+    with zipfile.ZipFile(path, "w") as out:
+        for file in image.rglob("*"):
+            out.write(file, file.relative_to(image).as_posix())
+    bare, _ = filtered(tmp_path / "bare", image)
+    assert filtered(tmp_path / "a", path)[0] != bare
+    assert filtered(tmp_path / "b", path, names={"image": "cells.ome.zarr.zip"})[0] == bare
+
+
 def test_a_conversion_of_a_zip_file_is_verified_like_any(tmp_path, image, packed):
     certificates = []
     for number, source in enumerate((image, packed)):

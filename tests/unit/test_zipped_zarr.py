@@ -155,7 +155,7 @@ def test_more_than_the_disk_takes_is_refused_before_a_byte_is_written(tmp_path, 
     found = find_zipped_zarr(packed(image, tmp_path / "a.zip"))
     monkeypatch.setattr(zipped_zarr.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=100))
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(StorageError, match="no room for the unpacked OME-Zarr"):
+    with pytest.raises(StorageError, match="no room"):
         found.unpack(tmp_path / "scratch")
     assert not list((tmp_path / "scratch").iterdir())
 

@@ -1,4 +1,4 @@
-"""An OME-Zarr in a zip file: its digest, and unpacking it without trusting the file.
+"""An OME-Zarr or other files in a zip file: digest, and unpacking without trusting the file.
 
 A file is taken for one by its content, never by its name, since Galaxy calls all files ``.dat``.
 Source: OME-NGFF RFC-9, "Zipped OME-Zarr", and the ``ome_zarr.zip`` of Galaxy, whose OME-Zarr
@@ -25,33 +25,71 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from parfocal.core.digest import ROOTS, is_zarr_key
 from parfocal.errors import InputError, StorageError
 
-__all__ = ["ZippedZarr", "find_zipped_zarr", "is_zip"]
+__all__ = ["ZippedFiles", "ZippedZarr", "find_zipped_zarr", "is_zip", "zipped_files"]
 
 _MAGIC = b"PK\x03\x04"
 _DOCUMENTS = (*ROOTS, ".zmetadata")
 _CHUNK = 1 << 20
-_REMEDY = "Pack the folder of the OME-Zarr again with an ordinary zip program."
+_REMEDY = "Pack its folder again with an ordinary zip program."
 _BROKEN = (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
 _BROKEN_INSIDE = (struct.error, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
-class ZippedZarr:
-    """An OME-Zarr in a zip file.
+class ZippedFiles:
+    """Files in a zip file that make a folder.
 
     Attributes
     ----------
     path : Path
         The zip file.
     name : str
-        Name of the OME-Zarr: that of its folder, else that of the file without ``.zip``.
+        What the folder is called, or the zip file without ``.zip``.
     members : mapping of str to ZipInfo
-        What the OME-Zarr consists of, by the paths in it.
+        What the folder consists of, by the paths in it.
     """
 
     path: Path
     name: str
     members: Mapping[str, ZipInfo]
+
+    def unpack(self, folder: Path) -> Path:
+        """Unpack the files into a new folder in `folder`, and return that.
+
+        Raises
+        ------
+        InputError
+            If the zip file is damaged.
+        StorageError
+            If they would not fit on the disk.
+        """
+        return self._unpack(folder, self.members)
+
+    def _unpack(self, folder: Path, members: Mapping[str, ZipInfo]) -> Path:
+        size, free = sum(info.file_size for info in members.values()), _free(folder)
+        if size > free:
+            what = "The disk has no room for what is in the zip file"
+            remedy = "Free some space, or set PARFOCAL_SCRATCH to a folder on another disk."
+            expected, found = f"{size} bytes free in {folder}", f"{free}"
+            raise StorageError(what, where=self.path, expected=expected, found=found, remedy=remedy)
+        target = folder / self.name
+        with _opened(self.path) as pack:
+            for name, info in members.items():
+                with self._created(target / name, name) as sink:
+                    _stream(pack, info, sink.write)
+        return target
+
+    def _created(self, file: Path, name: str) -> IO[bytes]:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return file.open("xb")
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise _unsafe(self.path, name, "no file within a file") from error
+
+
+@dataclass(frozen=True)
+class ZippedZarr(ZippedFiles):
+    """An OME-Zarr in a zip file."""
 
     @property
     def keys(self) -> list[str]:
@@ -101,29 +139,18 @@ class ZippedZarr:
             for name, info in self.members.items()
             if not documents_only or PurePosixPath(name).name in _DOCUMENTS or name[:4] == "OME/"
         }
-        size, free = sum(info.file_size for info in members.values()), _free(folder)
-        if size > free:
-            what = "The disk has no room for the unpacked OME-Zarr"
-            remedy = "Free some space, or set PARFOCAL_SCRATCH to a folder on another disk."
-            expected, found = f"{size} bytes free in {folder}", f"{free}"
-            raise StorageError(what, where=self.path, expected=expected, found=found, remedy=remedy)
-        target = folder / self.name
-        with _opened(self.path) as pack:
-            for name, info in members.items():
-                with self._created(target / name, name) as sink:
-                    _stream(pack, info, sink.write)
-        return target
-
-    def _created(self, file: Path, name: str) -> IO[bytes]:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return file.open("xb")
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise _unsafe(self.path, name, "no file within a file") from error
+        return self._unpack(folder, members)
 
 
-def find_zipped_zarr(path: Path) -> ZippedZarr | None:
+def find_zipped_zarr(path: Path, called: str | None = None) -> ZippedZarr | None:
     """Return the one OME-Zarr that a zip file holds, at its root or in a folder of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    called : str, optional
+        What it is called, if not as `path` says.
 
     Returns
     -------
@@ -158,7 +185,25 @@ def find_zipped_zarr(path: Path) -> ZippedZarr | None:
         parts = PurePosixPath(info.filename).parts
         if parts[: len(root)] == root:
             _add(members, "/".join(parts[len(root) :]), info, path)
-    return ZippedZarr(path, root[0] if root else _stem(path), members)
+    return ZippedZarr(path, root[0] if root else _stem(called or path.name), members)
+
+
+def zipped_files(path: Path) -> ZippedFiles:
+    """Return all files of a zip file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, encrypted, or made to write elsewhere than into the folder that it is
+        unpacked to.
+    """
+    members: dict[str, ZipInfo] = {}
+    with _opened(path) as pack:
+        infos = [info for info in pack.infolist() if not info.is_dir()]
+    for info in infos:
+        _refuse_unsafe(path, info)
+        _add(members, str(PurePosixPath(info.filename)), info, path)
+    return ZippedFiles(path, _stem(path.name), members)
 
 
 def is_zip(path: Path) -> bool:
@@ -170,8 +215,8 @@ def is_zip(path: Path) -> bool:
         return False  # a folder, or nothing that can be read: others tell
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".zip") or path.name
+def _stem(name: str) -> str:
+    return name.removesuffix(".zip") or name
 
 
 def _add(members: dict[str, ZipInfo], name: str, info: ZipInfo, path: Path) -> None:

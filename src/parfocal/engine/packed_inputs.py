@@ -49,7 +49,7 @@ def zipped_inputs(job: Job) -> dict[str, ZippedZarr]:
         if path is None or port.kind not in _KINDS:
             continue
         path = _original(path)
-        zipped = find_zipped_zarr(path)
+        zipped = find_zipped_zarr(path, job.names.get(port.name))
         if zipped is not None:
             found[port.name] = zipped
         elif port.kind in _IMAGES and is_zip(path):
