@@ -194,6 +194,24 @@ def test_a_file_that_broke_off_goes_on_with_the_next_attempt(
     assert names == ["files", "manifest.json", "omero.json"]
 
 
+def test_what_came_before_the_description_failed_is_kept(
+    seed: Seed, tiff: tuple[np.ndarray, Path], logged_in: str, faults: Control, tmp_path: Path
+) -> None:
+    source = f"{logged_in}/image/{seed(tiff[0], tiff[1])}"
+
+    def fail(*_: object) -> None:
+        raise RemoteError("asked for by the test")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("parfocal.omero.description.describe", fail)
+        with pytest.raises(RemoteError, match="by the test"):
+            fetch(source, tmp_path / "original")
+    since = faults.last()
+    fetch(source, tmp_path / "original")
+    assert not reads(faults, since)
+    assert (tmp_path / "original/files/first.tif").read_bytes() == tiff[1].read_bytes()
+
+
 def test_an_image_that_changed_meanwhile_begins_anew(
     broken_off: str, tiff: tuple[np.ndarray, Path], faults: Control, alice: Any, tmp_path: Path
 ) -> None:

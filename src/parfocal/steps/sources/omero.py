@@ -102,6 +102,7 @@ def fetch_omero(
     """
     from parfocal.omero.connection import connect
     from parfocal.omero.images import read_image
+    from parfocal.remote.kept import Kept
 
     if source.kind != "image":
         what = f"A source must be one image, not a {source.kind}"
@@ -110,8 +111,13 @@ def fetch_omero(
     connection = connect(source.server, credentials)
     image = read_image(connection, source.id)
     order.context.warn_of("size(s) of pixels are no length or time, and not known", image.unknown)
-    manifest = (fetch_part if order.part else fetch_whole)(connection, image, order)
-    names = [DESCRIPTION_NAME, *_describe(connection, image, order)]
+    kept = Kept(order.folder, order.text)
+    with kept.until_done():
+        if order.part:
+            manifest = fetch_part(connection, image, order)
+        else:
+            manifest = fetch_whole(connection, image, order, kept)
+        names = [DESCRIPTION_NAME, *_describe(connection, image, order)]
     entries = [entry_of(order.folder / name, name, order.context) for name in names]
     return manifest.model_copy(update={"files": (*manifest.files, *entries)})
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from parfocal.omero.images import OmeroImage
     from parfocal.omero.originals import OriginalFile
     from parfocal.omero.resolutions import Resolution
+    from parfocal.remote.kept import Kept
 
 __all__ = ["fetch_part", "fetch_whole"]
 
@@ -30,10 +31,21 @@ ORIGINALS = "files"
 _WHY = "why_not_original"
 
 
-def fetch_whole(connection: Connection, image: OmeroImage, order: Order) -> Manifest:
+def fetch_whole(connection: Connection, image: OmeroImage, order: Order, kept: Kept) -> Manifest:
     """Download the original file of an image, or write its raw pixels as OME-Zarr.
 
     What an interrupted attempt at the same image left in the folder is gone on with.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    image : OmeroImage
+        What it says about the image.
+    order : Order
+        What is to be fetched.
+    kept : Kept
+        The note of the folder, which the caller removes when all has come.
 
     Raises
     ------
@@ -42,28 +54,26 @@ def fetch_whole(connection: Connection, image: OmeroImage, order: Order) -> Mani
     RemoteError
         If the server does not answer, breaks off, or sends other bytes than it tells.
     """
-    from parfocal.remote.kept import Kept
-
-    kept = Kept(order.folder, order.text)
     facts = {"pixels": image.pixels_id, "updated_ms": image.updated_ms, "from": order.pixels}
     why = kept.facts().get(_WHY)
     if kept.begin(facts | ({_WHY: why} if why else {})):
         logger.info("%s: going on with what an interrupted attempt left", order.text)
-    elif why:
-        why = None
+    else:
+        for entry in list(order.folder.iterdir()):
+            remove_tree(entry)
         kept.note(facts)
-    with kept.until_done():
-        why = why or _why_not_original(image, order)
-        if why is None:
-            found = _fetch_original(connection, image, order)
-            if isinstance(found, Manifest):
-                _tell(order, "original")
-                return found
-            why = found
-            if order.pixels == "auto":
-                kept.note(facts | {_WHY: why})
-        _tell_refused(image, why, order)
-        return _fetch_raw(connection, image, order)
+        why = None
+    why = why or _why_not_original(image, order)
+    if why is None:
+        found = _fetch_original(connection, image, order)
+        if isinstance(found, Manifest):
+            _tell(order, "original")
+            return found
+        why = found
+        if order.pixels == "auto":
+            kept.note(facts | {_WHY: why})
+    _tell_refused(image, why, order)
+    return _fetch_raw(connection, image, order)
 
 
 def _tell_refused(image: OmeroImage, why: str, order: Order) -> None:
