@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +32,22 @@ def _logins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[[str], subprocess.Popen[bytes]]:
-    """Start segment-objects on an image with many blocks, and an engine."""
+def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start segment-objects on an image with many blocks, and an engine; ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
     rng = np.random.default_rng(0)
     save(tmp_path / "image.ome.zarr", rng.poisson(20, (6, 700, 700)).astype(np.uint16), "TYX")
 
     def run(compute: str) -> subprocess.Popen[bytes]:
         paths = ("--image", "image.ome.zarr", "--labels", "labels.ome.zarr")
         command = [sys.executable, "-m", "parfocal", "segment-objects", *paths]
-        return subprocess.Popen([*command, "--compute", compute], cwd=tmp_path)
+        started.append(subprocess.Popen([*command, "--compute", compute], cwd=tmp_path))
+        return started[-1]
 
-    return run
+    yield run
+    for process in started:
+        process.kill()
+        process.wait(10)
 
 
 def test_only_steps_that_log_in_keep_logins() -> None:
