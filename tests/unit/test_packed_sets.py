@@ -36,14 +36,17 @@ def convert(packed: Path, folder: Path, **names: str) -> Path:
     return image
 
 
-def test_a_set_of_files_is_one_image(tmp_path):
+@pytest.mark.parametrize("home", ["", "results"])
+def test_a_set_of_files_is_one_image(tmp_path, monkeypatch, home):
+    monkeypatch.chdir(tmp_path)
     packed = tmp_path / "dataset_1.dat"
     packed.write_bytes(zipped(set_of_two(tmp_path / "files")))
-    with open_image(convert(packed, tmp_path, source="set.zip")) as image:
+    folder = Path(home) if home else tmp_path
+    with open_image(convert(packed, folder, source="set.zip")) as image:
         assert image.shape5 == (1, 1, 2, 6, 8)
         pixels = image.read(tuple(slice(0, size) for size in image.shape5))
         assert [plane.max() for plane in pixels[0, 0]] == [1, 2]
-    record = json.loads((tmp_path / "r.json").read_text())
+    record = json.loads((folder / "r.json").read_text())
     assert record["inputs"][0]["uri"] == str(packed)
     assert record["inputs"][0]["digest"].startswith("sha256:")
     assert packed.is_file()

@@ -54,6 +54,7 @@ def _image_in(folder: Path, path: Path) -> Path:
     from parfocal.images import other_files
     from parfocal.images.candidates import is_image, leads
 
+    folder = folder.absolute()  # as the paths of belonging files are
     files = sorted(file for file in folder.rglob("*") if file.is_file() and _counts(file, folder))
     waiting = [file for file in files if leads(file)] or [file for file in files if is_image(file)]
     found: list[Path] = []
