@@ -172,6 +172,8 @@ class Comparison:
             cases = {"none": {}} if field["nullable"] and "none" not in mapping else {}
             told = []
             for value, reference in mapping.items():
+                if f"{place}={value}" in LEFT_OUT.get(self.step, {}):
+                    continue
                 members = self.members(reference, default if value == chosen else None)
                 told.append(members.pop(tag).get("description", ""))
                 cases[value] = members

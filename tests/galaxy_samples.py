@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from galaxy_object_samples import OBJECT_FILES, OBJECT_FOLDERS, USED_FOR_OBJECTS
 from memory_images import MemoryImage
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import Channel, ImageMetadata
@@ -21,7 +22,7 @@ __all__ = ["ODD_NAME", "sample_files", "zipped"]
 
 TOOLS = Path(__file__).parents[1] / "galaxy_tools"
 ODD_NAME = 'it\'s "GFP" & <more> $HOME `id`'
-USED = {"filter_image": ("cells.ome.zarr.zip", "notes.zip")}
+USED = {"filter_image": ("cells.ome.zarr.zip", "notes.zip"), **USED_FOR_OBJECTS}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -63,19 +64,21 @@ def cells_zarr(folder: Path) -> Path:
     return path
 
 
-def _zipped_zarr(folder: Path) -> bytes:
-    path = cells_zarr(folder)
-    files = [file for file in path.rglob("*") if file.is_file()]
-    return zipped({file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
+def _zipped_folder(make: Callable[[Path], Path]) -> bytes:
+    """Return a zip file of the folder that is made in one that is thrown away."""
+    with tempfile.TemporaryDirectory() as home:
+        files = [file for file in make(Path(home)).rglob("*") if file.is_file()]
+        return zipped({file.relative_to(home).as_posix(): file.read_bytes() for file in files})
 
 
 def sample_files() -> dict[Path, bytes]:
     """Return what lies in the folders ``test-data`` of the tools."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = {
-            "cells.ome.zarr.zip": _zipped_zarr(Path(folder)),
-            "notes.zip": zipped({"notes/readme.txt": b"No image here.\n"}),
-        }
+    made = {
+        "cells.ome.zarr.zip": _zipped_folder(cells_zarr),
+        "notes.zip": zipped({"notes/readme.txt": b"No image here.\n"}),
+    }
+    made |= {name: _zipped_folder(make) for name, make in OBJECT_FOLDERS.items()}
+    made |= {name: make() for name, make in OBJECT_FILES.items()}
     places = {TOOLS / tool / "test-data" / name: name for tool in USED for name in USED[tool]}
     return {place: made[name] for place, name in places.items()}
 

@@ -28,10 +28,17 @@ __all__ = [
     "form_of",
 ]
 
-LEFT_OUT: Mapping[str, Mapping[str, str]] = {}
-"""For each step the parameters that its tool does not ask for, each with the reason."""
+LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "segment-objects": {
+        "model=stardist": "Its model is a folder, and a dataset of Galaxy is a file.",
+    },
+}
+"""For each step the parameters that its tool does not ask for, and the variants of one that it does
+not offer (``parameter=variant``), each with the reason."""
 
-DATASETS: Mapping[str, Mapping[str, str]] = {}
+DATASETS: Mapping[str, Mapping[str, str]] = {
+    "segment-objects": {"model.path": "onnx,zip,data"},
+}
 """For each step the parameters that name a file, with Galaxy's formats of it: users of Galaxy
 choose a dataset, and never a path on the server."""
 
@@ -269,7 +276,10 @@ class _Form:
             told = model["properties"][switch]
             helps.append(_help(told))
             summary = model["description"].partition("\n")[0].rstrip(".")
-            for value in (values := told.get("enum", [told.get("const")])):
+            values = told.get("enum", [told.get("const")])
+            for value in values:
+                if f"{place}={value}" in self._left_out:
+                    continue
                 defaults = default if value == chosen else None
                 parts = tuple(self.parts(model, f"{place}.", defaults, switch))
                 text = summary if len(values) == 1 else f"{summary} ({value})"
