@@ -23,6 +23,7 @@ CENTRES = [(row, column) for row in (8, 22) for column in (7, 20, 33)]
 CELLS = "cells.ome.zarr.zip"
 USED_FOR_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "segment_objects": (CELLS, "bare.ome.zarr.zip", "blur.onnx"),
+    "measure_objects": (CELLS, "cut-labels.ome.zarr.zip", "labels.ome.zarr.zip"),
 }
 
 
