@@ -24,6 +24,7 @@ CELLS = "cells.ome.zarr.zip"
 USED_FOR_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "segment_objects": (CELLS, "bare.ome.zarr.zip", "blur.onnx"),
     "measure_objects": (CELLS, "cut-labels.ome.zarr.zip", "labels.ome.zarr.zip"),
+    "assemble_image": (CELLS, "cut-labels.ome.zarr.zip", "labels.ome.zarr.zip"),
 }
 
 
