@@ -17,7 +17,7 @@ from galaxy.tool_util.parser import get_tool_source
 from lxml import etree
 
 from parfocal.core.step import Step
-from parfocal.engine.galaxy_form import DATASETS, LEFT_OUT
+from parfocal.engine.galaxy_form import DATASETS, LEFT_OUT, data_inputs
 
 __all__ = ["differences", "expanded"]
 
@@ -232,8 +232,8 @@ class Comparison:
 def differences(path: Path, step: Step, schema: dict[str, Any]) -> list[str]:
     """Return in what the form of a tool differs from a schema."""
     source = get_tool_source(str(path))
-    ports = {port.name for port in step.inputs}
-    params = [p for p in input_models_for_tool_source(source).parameters if p.name not in ports]
+    data = data_inputs(step)
+    params = [p for p in input_models_for_tool_source(source).parameters if p.name not in data]
     inputs = expanded(path).find("inputs")
     assert inputs is not None
     comparison = Comparison(step.name, schema.get("$defs", {}))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxy_object_samples import OBJECT_FILES, OBJECT_FOLDERS, USED_FOR_OBJECTS
+from galaxy_run_samples import RUN_FILES, USED_FOR_RUNS
 from memory_images import MemoryImage
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import Channel, ImageMetadata
@@ -22,7 +23,11 @@ __all__ = ["ODD_NAME", "sample_files", "zipped"]
 
 TOOLS = Path(__file__).parents[1] / "galaxy_tools"
 ODD_NAME = 'it\'s "GFP" & <more> $HOME `id`'
-USED = {"filter_image": ("cells.ome.zarr.zip", "notes.zip"), **USED_FOR_OBJECTS}
+USED = {
+    "filter_image": ("cells.ome.zarr.zip", "notes.zip"),
+    **USED_FOR_OBJECTS,
+    **USED_FOR_RUNS,
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -78,7 +83,7 @@ def sample_files() -> dict[Path, bytes]:
         "notes.zip": zipped({"notes/readme.txt": b"No image here.\n"}),
     }
     made |= {name: _zipped_folder(make) for name, make in OBJECT_FOLDERS.items()}
-    made |= {name: make() for name, make in OBJECT_FILES.items()}
+    made |= {name: make() for name, make in {**OBJECT_FILES, **RUN_FILES}.items()}
     places = {TOOLS / tool / "test-data" / name: name for tool in USED for name in USED[tool]}
     return {place: made[name] for place, name in places.items()}
 

@@ -10,11 +10,15 @@ from zipfile import ZipFile
 import pytest
 
 from collected import Jobs
+from crate_records import artifact as artifact_of
+from crate_records import chain
 from parfocal.cli.main import main
 from parfocal.core.digest import digest_path
+from parfocal.engine.collected_records import RunLayout
 from parfocal.engine.collecting import collect_results
 from parfocal.errors import InputError
 from parfocal.models.record import Record
+from parfocal.models.sheet import Row
 from parfocal.provenance.records import iter_records
 from parfocal.steps import STEPS
 from rocrate_cache import findings, seed_cache
@@ -105,6 +109,29 @@ def test_an_image_that_each_job_calls_otherwise_is_one(jobs: Jobs, tmp_path: Pat
         "image": "images/cells/filtered.ome.zarr",
         "labels": "images/cells/labels/nuclei.ome.zarr",
     }
+
+
+def test_what_was_fetched_is_the_image_of_its_row() -> None:
+    source = "https://example.org/b.tif"
+    written = [
+        record.model_copy(
+            update={
+                "parameters": record.parameters
+                | ({"source": source} if record.step == "fetch-image" else {"format": "ome.zarr"}),
+                "written_as": artifact_of("record", "json", f"/jobs/{record.step}"),
+            }
+        )
+        for record in chain("original", source)
+    ]
+
+    def placed(rows: list[Row]) -> set[str]:
+        return {record.image_id for record in RunLayout(written, STEPS, rows).records()}
+
+    row = {"source": source, "name": "any"}
+    one, other = (Row.model_validate(row | {"image_id": name}) for name in ("b", "c"))
+    assert placed([]) == {"original"}
+    assert placed([one]) == {"b"}
+    assert placed([one, other]) == {"original"}
 
 
 def test_attempts_are_counted_as_they_came(jobs: Jobs, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     ConfigurationError
         If the file cannot be read, or holds what the step does not know.
     """
-    from parfocal.engine.galaxy_form import form_of
+    from parfocal.engine.galaxy_form import data_inputs, form_of
 
     text = text_of_option(path, "--galaxy-params")
     try:
@@ -62,8 +62,7 @@ def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         what = "This is not valid JSON"
         raise ConfigurationError(what, where=path, found=error) from error
-    data = {port.name for port in step.inputs}
-    return _model(form_of(step), values, "the parameters", data)
+    return _model(form_of(step), values, "the parameters", data_inputs(step))
 
 
 def text_of_option(path: Path, option: str) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from parfocal.core.step import Port, Step
 from parfocal.errors import InputError
 from parfocal.models.record import Artifact, Record
-from parfocal.models.sheet import COLUMNS
+from parfocal.models.sheet import COLUMNS, Row
 from parfocal.models.source import source_key
 
 __all__ = ["Place", "RunLayout"]
@@ -51,6 +51,8 @@ class RunLayout:
         The records as their jobs wrote them; each has `written_as`.
     steps : iterable of Step
         All steps.
+    rows : iterable of Row
+        The sample sheet, as far as there is one: a fetched source is the image of its row.
 
     Raises
     ------
@@ -58,13 +60,15 @@ class RunLayout:
         If a record is of an unknown step, or lacks what the path of an output is made of.
     """
 
-    def __init__(self, written: Sequence[Record], steps: Iterable[Step]) -> None:
+    def __init__(
+        self, written: Sequence[Record], steps: Iterable[Step], rows: Iterable[Row] = ()
+    ) -> None:
         self._steps = {step.name: step for step in steps}
         for record in written:
             if record.step not in self._steps:
                 what = "A record is of a step that this version does not have"
                 raise InputError(what, where=_name(record), found=record.step)
-        self._records = _numbered(_by_lineage(written))
+        self._records = _numbered(_by_lineage(written, _by_source(rows)))
         self._made: dict[str, list[Place]] = defaultdict(list)
         self._taken: set[str] = set()
         for record in self._records:
@@ -181,7 +185,15 @@ def _values(record: Record) -> Mapping[str, str]:
     }
 
 
-def _by_lineage(written: Sequence[Record]) -> list[Record]:
+def _by_source(rows: Iterable[Row]) -> dict[str, str]:
+    """Return the image_ids by the sources that hold one image of the sheet each."""
+    known: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        known[row.source].append(row.image_id)
+    return {source: names[0] for source, names in known.items() if len(names) == 1}
+
+
+def _by_lineage(written: Sequence[Record], by_source: Mapping[str, str]) -> list[Record]:
     """Return the records with the image_id of that image which their first input came from.
 
     What a job calls its image is the name of its input, and that may differ from job to job.
@@ -192,7 +204,7 @@ def _by_lineage(written: Sequence[Record]) -> list[Record]:
     for record in ordered:
         first = record.inputs[0].digest if record.inputs else ""
         names = {found[_own(m)] for m in makers[first] if m.started < record.started} - {"_run"}
-        own = record.image_id
+        own = by_source.get(str(record.parameters.get("source")), record.image_id)
         lone = len(names) == 1 and own not in names and own != "_run"
         found[_own(record)] = names.pop() if lone else own
         for artifact in record.outputs:

@@ -75,7 +75,7 @@ def collect_results(
         what = "There is no record among the data"
         remedy = "Give the records of the jobs too: the hidden datasets called 'record'."
         raise InputError(what, found=f"{len(data)} other data", remedy=remedy)
-    layout = RunLayout(records, steps)
+    layout = RunLayout(records, steps, rows or ())
     folder.mkdir(parents=True)
     _place_all(layout, data, folder, threads)
     laid_out = layout.records()

@@ -25,6 +25,7 @@ __all__ = [
     "Span",
     "Switch",
     "Text",
+    "data_inputs",
     "form_of",
 ]
 
@@ -181,6 +182,23 @@ class Conditional(Part):
     cases: tuple[Case, ...]
     default: str
     tagged: bool
+
+
+def data_inputs(step: Step) -> dict[str, bool]:
+    """Return the datasets that the tool of a step asks for, and whether it needs each.
+
+    They are the inputs of the step. But Galaxy has no results folder: in its place a tool takes
+    records and data, of which ``collect-results`` makes one, and a sample sheet where none is
+    given.
+    """
+    given: dict[str, bool] = {}
+    collected = any(port.path == "." for port in step.inputs)
+    for port in step.inputs:
+        if port.path == ".":
+            given |= {"records": True, "data": False}
+        else:
+            given[port.name] = port.required and not (collected and port.kind == "sheet")
+    return given
 
 
 def form_of(step: Step) -> tuple[Part, ...]:

@@ -78,6 +78,8 @@ def find_credentials(server: OmeroServer) -> Credentials:
         f"Log in with: parfocal login {server.uri}; or set OMERO_USER and OMERO_PASSWORD, or "
         "OMERO_SESSION, in the environment."
     )
+    if os.environ.get("PARFOCAL_ENGINE", "").partition(" ")[0] == "galaxy":
+        remedy = "Choose your account on this server under 'Credentials' in the form of the tool."
     found_text = "; ".join(f"passed over {each}" for each in passed_over) or None
     raise ConfigurationError(what, where=server.uri, found=found_text, remedy=remedy)
 
