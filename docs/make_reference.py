@@ -67,6 +67,9 @@ image of any other format with the files that belong to it, such as a `.mrxs` sl
 or an OME-TIFF in several files. The file to open is the one that stands for the others. A zip file
 of several images is refused; the error lists them. Here the digest in the record is that of the zip
 file.
+
+In Galaxy (`PARFOCAL_ENGINE=galaxy`) an image that names other files, as OME-TIFFs and links of HDF5
+do, is read only if they came in the same zip file: others on the server are those of other users.
 """
     named = [one for one in FORMATS if one.suffixes]  # the others are second readers only
     every = (OME_ZARR, *named, BIO_FORMATS)

@@ -24,6 +24,7 @@ from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
 from parfocal.engine.packed_inputs import renamed_inputs, unpack
 from parfocal.engine.packed_sets import unpack_sets
+from parfocal.engine.strange_files import refuse_references
 from parfocal.engine.usage import cpu_s, peak_memory_bytes
 from parfocal.errors import RemoteError, StorageError
 from parfocal.models.record import Record
@@ -117,6 +118,7 @@ class Attempt:
                 self._context.progress = job.progress
             inputs = job.inputs | renamed_inputs(job, scratch) | unpack(zipped, scratch)
             inputs |= unpack_sets(job, zipped, scratch)
+            refuse_references(job, inputs, scratch)
             job.step.run(inputs, partials, job.params, self._context)
         missing = [name for name, partial in partials.items() if not partial.exists()]
         if missing:

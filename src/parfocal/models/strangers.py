@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.source import LocalSource, parse_source
 
-__all__ = ["refuse_files_elsewhere", "refuse_local_source"]
+__all__ = ["from_strangers", "refuse_files_elsewhere", "refuse_local_source"]
 
 
-def _of_strangers() -> bool:
+def from_strangers() -> bool:
+    """Return whether those who hand in sources and files may not read those of this machine."""
     return os.environ.get("PARFOCAL_ENGINE", "").partition(" ")[0] == "galaxy"
 
 
@@ -27,7 +28,7 @@ def refuse_local_source(text: str) -> None:
     ConfigurationError
         If it is one there, or is not valid.
     """
-    if _of_strangers() and isinstance(parse_source(text), LocalSource):
+    if from_strangers() and isinstance(parse_source(text), LocalSource):
         what = "A source in Galaxy is an address, and no path"
         expected = "https://, s3://, omero://, idr: or bia:"
         remedy = "Upload the image, and choose it where a tool asks for a dataset."
@@ -44,7 +45,7 @@ def refuse_files_elsewhere(paths: tuple[str, ...], where: Path) -> None:
     """
     places = [PurePosixPath(path) for path in paths]
     outside = [str(path) for path in places if path.is_absolute() or ".." in path.parts]
-    if _of_strangers() and outside:
+    if from_strangers() and outside:
         what = "The manifest names a file outside its folder"
         remedy = "Fetch the source again with 'parfocal fetch-image'."
         raise InputError(what, where=where, found=outside[0], remedy=remedy)

@@ -17,10 +17,10 @@ from parfocal.images.readers.hdf5.bigdataviewer import (
     describe_setups,
     find_setups,
     is_bigdataviewer,
-    linked_files,
     xml_beside,
 )
 from parfocal.images.readers.hdf5.imaris import ImarisFile, is_imaris
+from parfocal.images.readers.hdf5.links import linked_files
 from parfocal.images.readers.hdf5.pixels import (
     DatasetPixels,
     check_dataset,
@@ -59,12 +59,11 @@ class Hdf5Source(Source):
             return _image(self._file, self.path, self._names[place], self.options)
 
     def other_files(self) -> list[Path]:
-        """Return the XML of a BigDataViewer file, and the files that it is divided into."""
+        """Return the files that it takes data from, and the XML of a BigDataViewer file."""
         with reading(self.path):
-            if not is_bigdataviewer(self._file):
-                return []
-            xml = [xml_beside(self.path)] if xml_beside(self.path).is_file() else []
-            return sorted(xml + linked_files(self._file, self.path))
+            xml = [xml_beside(self.path)] if is_bigdataviewer(self._file) else []
+            there = [file for file in xml if file.is_file()]
+            return sorted(there + linked_files(self._file, self.path))
 
 
 def _names(file: Any, path: Path) -> list[str]:

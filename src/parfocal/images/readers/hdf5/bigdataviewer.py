@@ -22,7 +22,6 @@ __all__ = [
     "describe_setups",
     "find_setups",
     "is_bigdataviewer",
-    "linked_files",
     "xml_beside",
 ]
 
@@ -54,28 +53,6 @@ def is_bigdataviewer(file: Any) -> bool:
 def xml_beside(path: Path) -> Path:
     """Return where the XML of a file is."""
     return path.with_suffix(".xml")
-
-
-def linked_files(file: Any, path: Path) -> list[Path]:
-    """Return the files in which time points lie that are only linked from this one."""
-    import h5py
-
-    names = set()
-    for time in _times(file):
-        for name in file.get(time, {}) if not _is_external(file, time) else ():
-            link = file[time].get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                names.add(link.filename)
-        link = file.get(time, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            names.add(link.filename)
-    return sorted(path.parent / name for name in names)
-
-
-def _is_external(file: Any, name: str) -> bool:
-    import h5py
-
-    return isinstance(file.get(name, getlink=True), h5py.ExternalLink)
 
 
 def _times(file: Any) -> list[str]:
