@@ -112,6 +112,13 @@ def test_a_login_for_another_server_is_passed_over_for_a_session_file(
     assert find_credentials(SERVER).secret == "mine"
 
 
+def test_galaxy_is_told_where_its_form_asks_for_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARFOCAL_ENGINE", "galaxy 26.1")
+    with pytest.raises(ConfigurationError, match="under 'Credentials' in the form") as caught:
+        find_credentials(SERVER)
+    assert "parfocal login" not in str(caught.value)
+
+
 def test_half_a_login_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(monkeypatch, PASSWORD=SECRET)
     with pytest.raises(ConfigurationError, match="OMERO_USER is not set") as caught:
