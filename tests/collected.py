@@ -10,6 +10,7 @@ from typing import Any
 from galaxy_samples import sample_files
 from parfocal.engine import run_step
 from parfocal.errors import ParfocalError
+from parfocal.models.manifest import MANIFEST_NAME
 from parfocal.steps import load_step
 
 __all__ = ["Jobs"]
@@ -46,7 +47,8 @@ class Jobs:
         inputs = {port.name: given.pop(port.name) for port in known.inputs if port.name in given}
         job = self._new()
         job.mkdir()
-        outputs = {port.name: job / Path(port.path).name for port in known.outputs}
+        names = {port.name: Path(port.path).name for port in known.outputs}
+        outputs = {n: job / name.replace("{format}", "ome.zarr") for n, name in names.items()}
         record = self._new()
         try:
             run_step(known, inputs, outputs, given, record=record, image_id=image_id)
@@ -56,7 +58,8 @@ class Jobs:
         for name, path in kept.items():
             if outputs[name].is_dir():
                 path = kept[name] = path.with_name(f"{path.stem}_files")  # noqa: PLW2901
-                path.mkdir()
+                if not (outputs[name] / MANIFEST_NAME).exists():
+                    path.mkdir()
             shutil.move(outputs[name], path)
         shutil.rmtree(job)
         self.records.append(record)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import pairwise
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
+import tifffile
 
 from collected import Jobs
 from crate_records import artifact as artifact_of
 from crate_records import chain
+from galaxy_object_samples import discs
 from parfocal.cli.main import main
 from parfocal.core.digest import digest_path
 from parfocal.engine.collected_records import RunLayout
 from parfocal.engine.collecting import collect_results
 from parfocal.errors import InputError
 from parfocal.models.record import Record
-from parfocal.models.sheet import Row
+from parfocal.models.sheet import Row, write_sheet
 from parfocal.provenance.records import iter_records
 from parfocal.steps import STEPS
 from rocrate_cache import findings, seed_cache
+from webserver import serve
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,33 @@ def test_what_was_fetched_is_the_image_of_its_row() -> None:
     assert placed([]) == {"original"}
     assert placed([one]) == {"b"}
     assert placed([one, other]) == {"original"}
+
+
+def test_a_crate_goes_back_to_the_source(jobs: Jobs, tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    tifffile.imwrite(web / "cells.tif", 100 * discs(4).astype(np.uint16))
+    with serve(web) as server:
+        source = f"{server.url}/cells.tif"
+        original = jobs.run("fetch-image", "any", source=source)["original"]
+    image = jobs.run("convert-image", "any_1", source=original)["image"]
+    jobs.run("segment-objects", "any_2", image=image)
+    rows = [Row(image_id="cells", source=source)]
+    folder, sheet = tmp_path / "results", tmp_path / "samples.tsv"
+    collect_results(jobs.data + jobs.records, folder, STEPS, rows)
+    write_sheet(sheet, rows)
+    command = ["record-run", f"--results={folder}", f"--sheet={sheet}"]
+    assert main([*command, f"--crate={tmp_path / 'crate'}"]) == 0
+    text = (tmp_path / "crate/ro-crate-metadata.json").read_text()
+    graph = {entity["@id"]: entity for entity in json.loads(text)["@graph"]}
+    actions = {
+        step: graph[f"#action/{step}/cells/0001"]
+        for step in ("fetch_image", "convert_image", "segment_objects")
+    }
+    assert {"@id": source} in actions["fetch_image"]["object"]
+    for one, other in pairwise(actions.values()):
+        made = one["result"] if isinstance(one["result"], list) else [one["result"]]
+        assert any(part in other["object"] for part in made)
 
 
 def test_attempts_are_counted_as_they_came(jobs: Jobs, tmp_path: Path) -> None:
