@@ -14,7 +14,7 @@ import tifffile
 
 from collected import Jobs
 from crate_records import artifact as artifact_of
-from crate_records import chain
+from crate_records import chain, segment
 from galaxy_object_samples import discs
 from parfocal.cli.main import main
 from parfocal.core.digest import digest_path
@@ -224,6 +224,20 @@ def test_a_record_that_was_changed_is_refused(jobs: Jobs, tmp_path: Path) -> Non
     jobs.records[0].write_text(text.replace('"quality"', '"qualities"'))
     with pytest.raises(InputError, match=r"no such input or output.*quality.*qualities"):
         collected(jobs.records, tmp_path / "results")
+
+
+ELSEWHERE = [("image_id", name) for name in ("../../up", "/tmp/up", "a/b", "..", "", "a\0b")]
+ELSEWHERE += [("label_name", name) for name in ("../../up", "/tmp/up", "a/../../b", "a\0b")]
+
+
+@pytest.mark.parametrize(("key", "name"), ELSEWHERE)
+def test_a_record_reaches_nowhere_else(jobs: Jobs, tmp_path: Path, key: str, name: str) -> None:
+    record = segment("a", 1).model_dump(mode="json")
+    (record if key == "image_id" else record["parameters"])[key] = name
+    path = jobs.upload(json.dumps(record).encode())
+    with pytest.raises(InputError, match=r"no place in a results folder.*as its job wrote it"):
+        collected([path], tmp_path / "home" / "results")
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_is_missing_of_an_image_is_told(

@@ -7,6 +7,7 @@ those of a results folder.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from parfocal.models.source import source_key
 
 __all__ = ["Place", "RunLayout"]
 
+_IMAGE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{,127}")
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -68,6 +70,8 @@ class RunLayout:
             if record.step not in self._steps:
                 what = "A record is of a step that this version does not have"
                 raise InputError(what, where=_name(record), found=record.step)
+            if not _IMAGE_ID.fullmatch(record.image_id):
+                raise _no_place(record, record.image_id)
         self._records = _numbered(_by_lineage(written, _by_source(rows)))
         self._made: dict[str, list[Place]] = defaultdict(list)
         self._taken: set[str] = set()
@@ -117,7 +121,7 @@ class RunLayout:
         places = {}
         for record, artifact in users:
             port = self._port(record, artifact, inputs=True)
-            uri = port.path.format_map(_values(record)) if _is_of_image(port) else ""
+            uri = self._path(record, port) if _is_of_image(port) else ""
             if uri and uri not in self._taken:
                 places[uri] = Place(record.image_id, uri)
         self._taken |= set(places)
@@ -149,12 +153,18 @@ class RunLayout:
         return artifact.model_copy(update={"uri": uris.pop()}) if len(uris) == 1 else artifact
 
     def _uri(self, record: Record, artifact: Artifact) -> str:
-        port = self._port(record, artifact, inputs=False)
+        return self._path(record, self._port(record, artifact, inputs=False))
+
+    def _path(self, record: Record, port: Port) -> str:
         try:
-            return port.path.format_map(_values(record))
+            path = port.path.format_map(_values(record))
         except KeyError as error:
-            what = f"A record does not tell what the path of its output '{port.name}' is made of"
+            what = f"A record does not tell what the path of '{port.name}' is made of"
             raise InputError(what, where=_name(record), expected=error.args[0]) from error
+        parts = path.split("/")
+        if not all(parts) or {".", ".."} & set(parts) or "\0" in path:
+            raise _no_place(record, path)
+        return path
 
     def _port(self, record: Record, artifact: Artifact, *, inputs: bool) -> Port:
         step = self._steps[record.step]
@@ -168,6 +178,13 @@ class RunLayout:
 
 def _name(record: Record) -> str:
     return record.written_as.uri if record.written_as else f"{record.step} of {record.image_id}"
+
+
+def _no_place(record: Record, found: str) -> InputError:
+    """Return that a record, which anyone may write, names what could lie outside the folder."""
+    what = "A record names what is no place in a results folder"
+    remedy = "Give the record as its job wrote it."
+    return InputError(what, where=_name(record), found=repr(found), remedy=remedy)
 
 
 def _is_of_image(port: Port) -> bool:
