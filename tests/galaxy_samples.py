@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 
+from galaxy_conversions import CONVERSION_FILES, CONVERSION_FOLDERS, USED_FOR_CONVERSIONS
 from galaxy_object_samples import OBJECT_FILES, OBJECT_FOLDERS, USED_FOR_OBJECTS
 from galaxy_run_samples import RUN_FILES, USED_FOR_RUNS
-from memory_images import MemoryImage
+from memory_images import MemoryImage, save
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import Channel, ImageMetadata
 
@@ -25,6 +28,10 @@ TOOLS = Path(__file__).parents[1] / "galaxy_tools"
 ODD_NAME = 'it\'s "GFP" & <more> $HOME `id`'
 USED = {
     "filter_image": ("cells.ome.zarr.zip", "notes.zip"),
+    "project_image": ("stack.ome.zarr.zip", "pixels.zarr.zip"),
+    "assess_quality": ("stack.ome.zarr.zip", "pixels.zarr.zip"),
+    "correct_illumination": ("shaded.ome.zarr.zip", "flat.tif", "notes.txt"),
+    **USED_FOR_CONVERSIONS,
     **USED_FOR_OBJECTS,
     **USED_FOR_RUNS,
 }
@@ -69,6 +76,40 @@ def cells_zarr(folder: Path) -> Path:
     return path
 
 
+def stack_zarr(folder: Path) -> Path:
+    """Write an OME-Zarr (Z, Y, X) uint16 whose four planes are 10, 40, 20 and 90 everywhere."""
+    planes = np.array([10, 40, 20, 90], np.uint16)[:, None, None]
+    pixels = np.broadcast_to(planes, (4, 16, 24))
+    options = ZarrOptions(codec="none")
+    return save(folder / "stack.ome.zarr", pixels, "ZYX", options=options, z_um=2.0)
+
+
+def pixels_zarr(folder: Path) -> Path:
+    """Write a Zarr group with an array of pixels that nothing describes as an image."""
+    path = stack_zarr(folder).rename(folder / "pixels.zarr")
+    (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    return path
+
+
+def _light() -> NDArray[np.uint16]:
+    """Return light (32, 40) that is 154.5 on average, and brightest in a corner."""
+    y, x = np.mgrid[:32, :40]
+    return np.asarray(100 + 2 * x + y, np.uint16)
+
+
+def shaded_zarr(folder: Path) -> Path:
+    """Write an OME-Zarr (Y, X) uint16 that is ten times the light of `flat_tiff`."""
+    options = ZarrOptions(codec="none")
+    return save(folder / "shaded.ome.zarr", 10 * _light(), "YX", options=options)
+
+
+def flat_tiff() -> bytes:
+    """Return a TIFF of what is equally bright everywhere."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, _light(), metadata=None, software=False)
+    return file.getvalue()
+
+
 def _zipped_folder(make: Callable[[Path], Path]) -> bytes:
     """Return a zip file of the folder that is made in one that is thrown away."""
     with tempfile.TemporaryDirectory() as home:
@@ -80,10 +121,19 @@ def sample_files() -> dict[Path, bytes]:
     """Return what lies in the folders ``test-data`` of the tools."""
     made = {
         "cells.ome.zarr.zip": _zipped_folder(cells_zarr),
+        "flat.tif": flat_tiff(),
+        "notes.txt": b"No image here.\n",
         "notes.zip": zipped({"notes/readme.txt": b"No image here.\n"}),
+        "pixels.zarr.zip": _zipped_folder(pixels_zarr),
+        "shaded.ome.zarr.zip": _zipped_folder(shaded_zarr),
+        "stack.ome.zarr.zip": _zipped_folder(stack_zarr),
     }
-    made |= {name: _zipped_folder(make) for name, make in OBJECT_FOLDERS.items()}
-    made |= {name: make() for name, make in {**OBJECT_FILES, **RUN_FILES}.items()}
+    made |= {
+        name: _zipped_folder(make)
+        for name, make in {**OBJECT_FOLDERS, **CONVERSION_FOLDERS}.items()
+    }
+    files = {**OBJECT_FILES, **RUN_FILES, **CONVERSION_FILES}
+    made |= {name: make() for name, make in files.items()}
     places = {TOOLS / tool / "test-data" / name: name for tool in USED for name in USED[tool]}
     return {place: made[name] for place, name in places.items()}
 
