@@ -120,8 +120,27 @@ def test_what_does_not_fit_the_image_is_an_error(tmp_path, params, message):
         run(tmp_path, image, **params)
 
 
+@pytest.mark.parametrize("chosen", [("gaussian", "sigma_um", 81), ("median", "radius_um", 21)])
+def test_a_length_is_not_more_pixels_than_may_be_given(tmp_path, chosen):
+    method, name, length_um = chosen
+    image = save(tmp_path / "image.ome.zarr", noise((20, 20)), "YX", x_um=0.4, y_um=0.4)
+    with pytest.raises(InputError, match="too many pixels of this image") as caught:
+        run(tmp_path, image, filter={"method": method, name: length_um})
+    assert f"at most {(length_um - 1) / 0.4:g} pixels, {length_um - 1} um" in str(caught.value)
+    run(tmp_path, image, filter={"method": method, name: 2.0})
+
+
 @pytest.mark.parametrize(
-    "params", [{"channels": []}, {"filter": {"method": "magic"}}, {"filter": {"sigma_px": 1}}]
+    "params",
+    [
+        {"channels": []},
+        {"filter": {"method": "magic"}},
+        {"filter": {"sigma_px": 1}},
+        {"filter": {"method": "gaussian", "sigma_px": -1}},
+        {"filter": {"method": "gaussian", "sigma_px": 1e9}},
+        {"filter": {"method": "gaussian", "sigma_um": float("inf")}},
+        {"filter": {"method": "gaussian", "sigma_px": float("nan")}},
+    ],
 )
 def test_parameters_are_checked(params):
     with pytest.raises(ValidationError):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -213,7 +213,7 @@ def runs_of(masks):
     shape=st.tuples(*[st.integers(1, n) for n in (2, 1, 6, 14, 14)]),
     block=st.integers(8, 200),
     seed=st.integers(0, 999),
-    density=st.sampled_from([0.1, 0.35, 0.6]),
+    density=st.sampled_from([0, 0.1, 0.35, 0.6, 1]),
     dark=st.booleans(),
     dtype=st.sampled_from([np.uint8, np.int32, np.float32]),
 )
@@ -222,7 +222,6 @@ def test_components_that_are_not_divided_are_those_of_the_mask(
     shape, block, seed, density, dark, dtype
 ):
     mask = np.random.default_rng(seed).random(shape) < density
-    assume(mask.any() and not mask.all())
     image = MemoryImage(np.where(mask == dark, 3, 7).astype(dtype))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thick_blocks, "BLOCK_PIXELS", block)
@@ -231,6 +230,27 @@ def test_components_that_are_not_divided_are_those_of_the_mask(
     expected, count = runs_of(mask[:, 0])
     assert len(found.table) == count
     assert labels[:, 0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("settings", [AS_IT_IS, replace(AS_IT_IS, sigma=(0.0, 1.0, 1.0))])
+@pytest.mark.parametrize("depth", [1, 5])
+@pytest.mark.parametrize(("dtype", "dark"), [(np.uint8, False), (np.float32, True)])
+def test_what_lies_beyond_a_threshold_as_a_whole_is_one_object(settings, depth, dtype, dark):
+    image = MemoryImage(np.full((1, 1, depth, 12, 12), 7, dtype))
+    found, labels = run(image, replace(settings, dark=dark, threshold=9.0 if dark else 5.0))
+    assert len(found.table) == 1
+    assert (labels == 1).all()
+    assert not found.constant
+    found, labels = run(image, replace(settings, dark=dark, threshold=5.0 if dark else 9.0))
+    assert (len(found.table), found.constant) == (0, True)
+
+
+def test_pixels_without_a_value_are_no_part_of_what_is_all_foreground():
+    pixels = np.full((1, 1, 1, 6, 6), 7, np.float32)
+    pixels[0, 0, 0, 2, 2:4] = np.nan, np.inf
+    found, labels = run(MemoryImage(pixels), replace(AS_IT_IS, threshold=5.0, fill_holes=False))
+    assert (len(found.table), found.not_finite) == (1, 2)
+    assert (labels[0, 0, 0] == (np.isfinite(pixels[0, 0, 0]))).all()
 
 
 def test_components_that_are_not_divided_keep_to_the_limits_of_size():

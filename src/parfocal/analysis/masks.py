@@ -52,9 +52,10 @@ class Mask:
 
 @dataclass(frozen=True)
 class ValueMask:
-    """The pixels beyond a value of an image of integers that is not smoothed.
+    """The pixels beyond a value of an image that is not smoothed.
 
-    No level stands for several values here, whatever the range of the image.
+    No level stands for several values here, whatever the range of the image. Pixels without a
+    finite value are in no mask.
 
     Attributes
     ----------
@@ -73,6 +74,9 @@ class ValueMask:
     def read(self, region: Region) -> NDArray[np.bool_]:
         """Return the mask (Z, Y, X) of a region."""
         pixels = self.image.read(region)[0, 0]
+        if pixels.dtype.kind == "f":
+            beyond = pixels < self.value if self.dark else pixels > self.value
+            return np.asarray(beyond & np.isfinite(pixels))
         # Compared with integers, since floats do not hold those of 64 bits.
         mask: NDArray[np.bool_] = (
             pixels < math.ceil(self.value) if self.dark else pixels > math.floor(self.value)
@@ -80,7 +84,9 @@ class ValueMask:
         return mask
 
     def valid(self, region: Region) -> NDArray[np.bool_]:
-        """Return which pixels (Z, Y, X) of a region have a value: all."""
+        """Return which pixels (Z, Y, X) of a region have a finite value."""
+        if self.image.dtype.kind == "f":
+            return np.asarray(np.isfinite(self.image.read(region)[0, 0]))
         return np.ones(region_shape(region)[2:], bool)
 
 

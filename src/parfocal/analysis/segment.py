@@ -163,9 +163,7 @@ def segment(
     work = _Work(settings, make_volume, scheduler, telling)
     scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
-        not_finite = _count_not_finite(image, regions)
-        none = ObjectTable(labels, BoxTable(labels.shape5, block, planar=settings.planar))
-        return Segmentation(none, None, None, constant=True, not_finite=not_finite)
+        return _segment_constant(image, labels, regions, block, work)
     # Smoothing looks beyond the borders of blocks, into chunks of their neighbours.
     near = ChunkCache(image, (1, 1, *block5[2:])) if any(settings.sigma) else image
     mask, given = _threshold(near, regions, scale, work, volume)
@@ -177,6 +175,21 @@ def segment(
     below = scale.to_value(given) if given < mask.threshold else None
     value, step = scale.to_value(mask.threshold), scale.step_at(mask.threshold)
     return Segmentation(table, value, below, False, scale.not_finite, step)
+
+
+def _segment_constant(
+    image: Readable, labels: Writable, regions: Sequence[Region], block: Shape, work: _Work
+) -> Segmentation:
+    """Segment pixels that all have one value: beyond a given threshold they are all foreground."""
+    not_finite = _count_not_finite(image, regions)
+    settings, chosen = work.settings, work.settings.threshold
+    if isinstance(chosen, float):
+        mask = ValueMask(image, chosen, settings.dark)
+        table = _find_objects(mask, labels, regions, block, work)
+        if len(table):
+            return Segmentation(table, chosen, None, constant=False, not_finite=not_finite)
+    none = ObjectTable(labels, BoxTable(labels.shape5, block, planar=settings.planar))
+    return Segmentation(none, None, None, constant=True, not_finite=not_finite)
 
 
 def _divides(settings: Settings) -> bool:

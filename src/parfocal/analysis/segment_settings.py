@@ -11,8 +11,13 @@ from parfocal.analysis.watershed import SplitSettings
 from parfocal.analysis.windows import Windows
 from parfocal.errors import ConfigurationError
 from parfocal.models.image import ImageMetadata
-from parfocal.models.segment_options import GlobalThreshold, ManualThreshold, PeakSeeds
-from parfocal.models.segment_params import SegmentObjectsParams
+from parfocal.models.segment_options import (
+    MOST_MEAN_PX,
+    GlobalThreshold,
+    ManualThreshold,
+    PeakSeeds,
+)
+from parfocal.models.segment_params import MOST_SMOOTHING_PX, SegmentObjectsParams
 
 __all__ = ["limits_of", "settings_of"]
 
@@ -23,13 +28,13 @@ def settings_of(params: SegmentObjectsParams, metadata: ImageMetadata) -> Settin
     Raises
     ------
     InputError
-        If a length in micrometres meets an image without pixel size.
+        If a length in micrometres meets an image without pixel size, or is too many pixels.
     ConfigurationError
         If the largest objects that are kept are smaller than the smallest.
     """
     planar = params.mode == "plane" or (params.mode == "auto" and metadata.size("Z") == 1)
     spacing = spacing_of(metadata)
-    smoothing = in_pixels(params.smoothing_px, params.smoothing_um, metadata)
+    smoothing = in_pixels(params.smoothing_px, params.smoothing_um, metadata, MOST_SMOOTHING_PX)
     seeds = params.seeds
     return Settings(
         sigma=along_axes(smoothing, spacing, planar=planar),
@@ -66,7 +71,7 @@ def _threshold(
         return chosen.method
     if isinstance(chosen, ManualThreshold):
         return chosen.value
-    sigma = in_pixels(chosen.sigma_px, chosen.sigma_um, metadata)
+    sigma = in_pixels(chosen.sigma_px, chosen.sigma_um, metadata, MOST_MEAN_PX)
     return LocalMean(along_axes(sigma, spacing_of(metadata), planar=planar), chosen.offset)
 
 

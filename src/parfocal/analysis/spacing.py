@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from parfocal.errors import InputError
 from parfocal.models.image import ImageMetadata
 
@@ -23,13 +25,19 @@ def spacing_of(metadata: ImageMetadata) -> Spacing:
     return z, y, 1.0
 
 
-def in_pixels(length_px: float | None, length_um: float | None, metadata: ImageMetadata) -> float:
+def in_pixels(
+    length_px: float | None,
+    length_um: float | None,
+    metadata: ImageMetadata,
+    most_px: float = math.inf,
+) -> float:
     """Return a length in pixels of X, given in pixels or else in micrometres.
 
     Raises
     ------
     InputError
-        If it is given in micrometres and the image does not tell its pixel size.
+        If it is given in micrometres and the image does not tell its pixel size, or it is more
+        than `most_px` pixels.
     """
     if length_um is None:
         return length_px or 0.0
@@ -42,7 +50,17 @@ def in_pixels(length_px: float | None, length_um: float | None, metadata: ImageM
             found="none",
             remedy="Give the length in pixels, or state the pixel size when converting the image.",
         )
-    return length_um / metadata.x_um
+    length = length_um / metadata.x_um
+    if length > most_px:
+        what = "A length in micrometres is too many pixels of this image"
+        raise InputError(
+            what,
+            where=metadata.name,
+            expected=f"at most {most_px:g} pixels, {most_px * metadata.x_um:g} um",
+            found=f"{length_um:g} um, {length:.0f} pixels",
+            remedy="Give a smaller length, or take a smaller level of the image.",
+        )
+    return length
 
 
 def along_axes(length: float, spacing: Spacing, *, planar: bool) -> Spacing:

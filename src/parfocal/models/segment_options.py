@@ -9,6 +9,7 @@ from pydantic import Field
 from parfocal.models.base import Model
 
 __all__ = [
+    "MOST_MEAN_PX",
     "GlobalThreshold",
     "LocalThreshold",
     "ManualThreshold",
@@ -37,6 +38,10 @@ class ManualThreshold(Model):
     )
 
 
+MOST_MEAN_PX = 200.0
+"""The widest local mean, as a standard deviation in pixels."""
+
+
 class LocalThreshold(Model):
     """A threshold that follows the mean brightness around each pixel."""
 
@@ -44,7 +49,7 @@ class LocalThreshold(Model):
     sigma_px: float = Field(
         default=15.0,
         gt=0,
-        le=200,
+        le=MOST_MEAN_PX,
         description="Standard deviation of the Gaussian mean in pixels of X; about the size of "
         "an object.",
     )

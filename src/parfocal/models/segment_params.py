@@ -16,7 +16,10 @@ from parfocal.models.segment_options import (
     ThresholdOptions,
 )
 
-__all__ = ["SegmentObjectsParams"]
+__all__ = ["MOST_SMOOTHING_PX", "SegmentObjectsParams"]
+
+MOST_SMOOTHING_PX = 50.0
+"""The widest smoothing, as a standard deviation in pixels."""
 
 
 class SegmentObjectsParams(Parameters):
@@ -34,7 +37,7 @@ class SegmentObjectsParams(Parameters):
     smoothing_px: float = Field(
         default=1.0,
         ge=0,
-        le=50,
+        le=MOST_SMOOTHING_PX,
         description="Standard deviation of the Gaussian smoothing in pixels; 0 for none.",
     )
     smoothing_um: float | None = Field(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Model, Parameters
 from parfocal.steps import SUMMARIES
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from parfocal.models.image import ImageMetadata
 
 __all__ = ["STEP", "CorrectIlluminationParams", "EstimatedProfile", "MeasuredProfile"]
+
+MOST_PX = 500.0
+"""The widest Gaussian, as a standard deviation in pixels."""
 
 _DARK_CORNER = 0.1
 """Below this part of its mean, a profile is told to enlarge the noise."""
@@ -46,7 +49,7 @@ class EstimatedProfile(Model):
     sigma_px: float = Field(
         default=50.0,
         gt=0,
-        le=500,
+        le=MOST_PX,
         description="Standard deviation of the Gaussian in pixels of X; several times the size of "
         "an object.",
     )
@@ -195,7 +198,7 @@ def _shading(chosen: EstimatedProfile, metadata: ImageMetadata) -> Shading:
     from parfocal.analysis.shading import Shading
     from parfocal.analysis.spacing import along_axes, in_pixels, spacing_of
 
-    length = in_pixels(chosen.sigma_px, chosen.sigma_um, metadata)
+    length = in_pixels(chosen.sigma_px, chosen.sigma_um, metadata, MOST_PX)
     _, y, x = along_axes(length, spacing_of(metadata), planar=True)
     return Shading((y, x), chosen.percentile)
 
@@ -307,5 +310,6 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
     check=_check_fields,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image import ImageMetadata
@@ -31,12 +31,16 @@ __all__ = [
 ]
 
 
+MOST_PX, MOST_MEDIAN_PX = 200.0, 50.0
+"""The widest filters, as standard deviation or radius in pixels."""
+
+
 class GaussianFilter(Model):
     """Smooth with a Gaussian, cut off at four standard deviations."""
 
     method: Literal["gaussian"] = "gaussian"
     sigma_px: float = Field(
-        default=1.0, gt=0, le=200, description="Standard deviation in pixels of X."
+        default=1.0, gt=0, le=MOST_PX, description="Standard deviation in pixels of X."
     )
     sigma_um: float | None = Field(
         default=None, gt=0, le=1000, description="The same in micrometres; replaces sigma_px."
@@ -50,7 +54,7 @@ class MedianFilter(Model):
     radius_px: float = Field(
         default=1.0,
         gt=0,
-        le=50,
+        le=MOST_MEDIAN_PX,
         description="The box reaches so far to each side, in pixels of X, rounded along each axis.",
     )
     radius_um: float | None = Field(
@@ -63,10 +67,10 @@ class DifferenceFilter(Model):
 
     method: Literal["difference_of_gaussians"] = "difference_of_gaussians"
     narrow_px: float = Field(
-        default=1.0, gt=0, le=200, description="Standard deviation of the narrow one in pixels."
+        default=1.0, gt=0, le=MOST_PX, description="Standard deviation of the narrow one in pixels."
     )
     wide_px: float = Field(
-        default=4.0, gt=0, le=200, description="Standard deviation of the wide one in pixels."
+        default=4.0, gt=0, le=MOST_PX, description="Standard deviation of the wide one in pixels."
     )
     narrow_um: float | None = Field(
         default=None, gt=0, le=1000, description="In micrometres; replaces narrow_px."
@@ -83,7 +87,7 @@ class SubtractMeanFilter(Model):
     sigma_px: float = Field(
         default=50.0,
         gt=0,
-        le=200,
+        le=MOST_PX,
         description="Standard deviation in pixels of X; several times the size of an object.",
     )
     sigma_um: float | None = Field(
@@ -98,7 +102,7 @@ class TopHatFilter(Model):
     radius_px: float = Field(
         default=25.0,
         gt=0,
-        le=200,
+        le=MOST_PX,
         description="Half the side of the box in pixels of X; larger than the radius of an object.",
     )
     radius_um: float | None = Field(
@@ -142,7 +146,7 @@ def run(
     ------
     InputError
         If a channel does not exist, a length in micrometres meets an image without pixel
-        size, or a box is smaller than a pixel.
+        size or is too many pixels, or a box is smaller than a pixel.
     """
     import numpy as np
 
@@ -198,10 +202,13 @@ def _build(params: FilterImageParams, metadata: ImageMetadata) -> tuple[Filter, 
     planar = params.mode == "plane" or (params.mode == "auto" and metadata.size("Z") == 1)
     spacing = spacing_of(metadata)
 
-    def sigma(length_px: float, length_um: float | None) -> Spacing:
-        return along_axes(in_pixels(length_px, length_um, metadata), spacing, planar=planar)
-
     wanted = params.filter
+    most_px = MOST_MEDIAN_PX if isinstance(wanted, MedianFilter) else MOST_PX
+
+    def sigma(length_px: float, length_um: float | None) -> Spacing:
+        length = in_pixels(length_px, length_um, metadata, most_px)
+        return along_axes(length, spacing, planar=planar)
+
     if isinstance(wanted, DifferenceFilter):
         narrow = sigma(wanted.narrow_px, wanted.narrow_um)
         wide = sigma(wanted.wide_px, wanted.wide_um)
@@ -243,4 +250,5 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.image import ImageMetadata
 from parfocal.models.model_options import LearnedModel
 from parfocal.models.segment_options import ManualThreshold
@@ -236,7 +236,7 @@ def _check(inputs: Mapping[str, Path], params: SegmentObjectsParams) -> None:  #
 
 STEP = Step(
     name="segment-objects",
-    version="2",
+    version="3",
     summary=SUMMARIES["segment-objects"],
     params=SegmentObjectsParams,
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
@@ -249,6 +249,7 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
     state=_state,
     check=_check,
 )
