@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from parfocal.core.step import Context, Step
+from parfocal.core.step import Context, Step, exact
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.base import Parameters
 from parfocal.models.image import Channel, ImageMetadata
@@ -52,7 +52,7 @@ def unused_run(inputs, outputs, params, context):
     raise AssertionError
 
 
-STEPS = tuple(Step(n, "1", n, Parameters, (), (), unused_run) for n in STEP_NAMES)
+STEPS = tuple(Step(n, "1", n, Parameters, (), (), unused_run, exact()) for n in STEP_NAMES)
 
 
 def discs(rng, height, width, count, radius):

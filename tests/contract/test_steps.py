@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import re
 import subprocess
@@ -40,6 +41,17 @@ def test_names_are_imperative_and_versions_are_numbers(step: Step) -> None:
     assert re.fullmatch(r"\d+", step.version)
     assert step.summary[0].isupper()
     assert not step.summary.endswith(".")
+
+
+def test_no_step_is_exact_without_saying_so() -> None:
+    assert inspect.signature(Step).parameters["exactness"].default is inspect.Parameter.empty
+    for step in STEPS:
+        source = inspect.getsource(sys.modules[step.run.__module__])
+        declared = re.search(
+            r"^STEP = .*^    exactness=(exact|numeric)\(", source, re.MULTILINE | re.DOTALL
+        )
+        assert declared is not None, step.name
+        assert step.exactness.is_exact == (declared[1] == "exact")
 
 
 @pytest.mark.parametrize("step", IMAGE_STEPS, ids=names(IMAGE_STEPS))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
 from parfocal.cli.params import check_params
-from parfocal.core.step import Port, Step
+from parfocal.core.step import Port, Step, exact
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image_part import PixelRegion
@@ -88,6 +88,7 @@ EVERY = Step(
     inputs=(Port("image", "ome-zarr", "image", "An image."),),
     outputs=(Port("result", "json", "result", "A result."),),
     run=_nothing,
+    exactness=exact(),
 )
 
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from parfocal.core.step import Step
+from parfocal.core.step import Step, exact
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.images import write_ome_zarr
 from parfocal.models.base import Parameters
@@ -149,7 +149,7 @@ def test_the_image_that_was_measured_is_shown(built, tmp_path):
     assert told not in after
     # A result of a step that has failed since is not current.
     failure = Failure(type="InputError", message="no", exit_code=2)
-    monkey = (*STEPS, Step("project-image", "1", "a", Parameters, (), (), STEPS[0].run))
+    monkey = (*STEPS, Step("project-image", "1", "a", Parameters, (), (), STEPS[0].run, exact()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("parfocal.steps.STEPS", monkey)
         record(results, "project-image", "stack", status="failed", error=failure)

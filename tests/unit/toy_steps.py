@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 import parfocal.steps
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import InputError, RemoteError, VerificationError
 from parfocal.models.base import Parameters
 
@@ -152,6 +152,7 @@ MAKE = Step(
         Port("notes", "json", "images/{image_id}/notes.json", "notes"),
     ),
     run=_make,
+    exactness=exact(),
 )
 MEASURE = Step(
     name="measure-image",
@@ -164,6 +165,7 @@ MEASURE = Step(
     ),
     outputs=(Port("table", "json", "images/{image_id}/table.json", "the table"),),
     run=_measure,
+    exactness=exact(),
 )
 SUMMARIZE = Step(
     name="summarize-run",
@@ -173,6 +175,7 @@ SUMMARIZE = Step(
     inputs=(Port("results", "folder", ".", "results folder"),),
     outputs=(Port("summary", "json", "summary.json", "the summary"),),
     run=_summarize,
+    exactness=exact(),
     scope="run",
 )
 STEPS = {step.name: step for step in (MAKE, MEASURE, SUMMARIZE)}

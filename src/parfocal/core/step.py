@@ -194,7 +194,7 @@ class Step:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     run: Run
-    exactness: Exactness = field(default_factory=exact)
+    exactness: Exactness
     scope: Literal["image", "run"] = "image"
     state: State | None = None
     check: Check | None = None

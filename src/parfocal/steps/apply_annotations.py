@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from parfocal.core.publish import write_json
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.steps import SUMMARIES
 
@@ -82,5 +82,6 @@ STEP = Step(
     ),
     outputs=(Port("receipt", "json", "annotation-receipt.json", "What was written where."),),
     run=run,
+    exactness=exact(),
     scope="run",
 )

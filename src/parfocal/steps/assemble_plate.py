@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from parfocal.core.publish import Stamp
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import Row, read_sheet
@@ -138,5 +138,6 @@ STEP = Step(
     ),
     outputs=(Port("plate", "ome-zarr", "plates/{plate}.ome.zarr", "OME-NGFF plate to write."),),
     run=run,
+    exactness=exact(),
     scope="run",
 )

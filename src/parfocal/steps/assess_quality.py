@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.steps import SUMMARIES
 
@@ -76,4 +76,5 @@ STEP = Step(
     inputs=(Port("image", "ome-zarr", "images/{image_id}/image.ome.zarr", "The image."),),
     outputs=(Port("quality", "json", "images/{image_id}/quality.json", "The metrics."),),
     run=run,
+    exactness=exact(),
 )

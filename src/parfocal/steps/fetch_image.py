@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from parfocal.core.publish import remove_tree, write_json
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
 from parfocal.models.image_part import PixelRegion
@@ -175,6 +175,7 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
     state=_state,
     resumable=True,
 )

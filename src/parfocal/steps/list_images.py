@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, field_validator
 
 from parfocal.core.digest import is_zarr
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.base import Parameters
 from parfocal.models.naming import earlier_names, image_id_of
@@ -377,5 +377,6 @@ STEP = Step(
     inputs=(),
     outputs=(Port("sheet", "sheet", "samples.tsv", "Sample sheet to write."),),
     run=run,
+    exactness=exact(),
     scope="run",
 )

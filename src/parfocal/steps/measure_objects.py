@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
 from parfocal.models.label_name import LabelName
@@ -117,4 +117,5 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
 )

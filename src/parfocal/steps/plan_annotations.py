@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.annotation_options import PlanAnnotationsParams
 from parfocal.models.sheet import Row, read_sheet
 from parfocal.steps import SUMMARIES
@@ -265,6 +265,7 @@ STEP = Step(
     ),
     outputs=(Port("plan", "json", "annotation-plan.json", "The plan."),),
     run=run,
+    exactness=exact(),
     scope="run",
     check=check,
 )

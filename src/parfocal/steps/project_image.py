@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
 from parfocal.models.image import ImageMetadata
@@ -154,4 +154,5 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import read_sheet
 from parfocal.steps import SUMMARIES
@@ -149,5 +149,6 @@ STEP = Step(
     ),
     outputs=(Port("crate", "crate", "run-crate", "Folder of the crate, or a zip file (.zip)."),),
     run=run,
+    exactness=exact(),
     scope="run",
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from parfocal.core.publish import write_json
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.steps import SUMMARIES
 
@@ -80,5 +80,6 @@ STEP = Step(
     ),
     outputs=(Port("receipt", "json", "annotation-reversion.json", "What was removed where."),),
     run=run,
+    exactness=exact(),
     scope="run",
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
@@ -106,4 +106,5 @@ STEP = Step(
     ),
     outputs=(Port("scores", "json", "images/{image_id}/scores/{label_name}.json", "The scores."),),
     run=run,
+    exactness=exact(),
 )

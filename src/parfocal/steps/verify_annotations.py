@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parfocal.core.publish import write_json
-from parfocal.core.step import Context, Port, Step
+from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import VerificationError
 from parfocal.models.base import Parameters
 from parfocal.steps import SUMMARIES
@@ -95,6 +95,7 @@ STEP = Step(
         ),
     ),
     run=run,
+    exactness=exact(),
     scope="run",
     tells_differences=True,
 )
