@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -146,6 +148,18 @@ def test_the_record_tells_the_model_and_the_key_its_bytes(tmp_path):
     assert STEP.state(params, None) not in (before, STEP.state(SegmentObjectsParams(), None))
     path.unlink()
     assert "missing" in STEP.state(params, None)
+
+
+def test_a_result_is_called_exact_only_where_no_gpu_can_have_made_it(tmp_path):
+    path = str(blur(tmp_path / "model.onnx"))
+    chosen = prepared(OnnxModel(path=path, device="cpu"), discs(40, 40), scheduler=Pickled())
+    assert chosen.details["exactness"] == "exact"
+    found = prepared(OnnxModel(path=path), discs(40, 40), scheduler=Pickled())
+    on_cpu = replace(found, signature=replace(found.signature, device="cpu"))
+    assert on_cpu.details["exactness"] == "numeric"  # workers elsewhere look for GPUs themselves
+    assert replace(on_cpu, local=True).details["exactness"] == "exact"
+    on_gpu = replace(found, signature=replace(found.signature, device="cuda"), local=True)
+    assert on_gpu.details["exactness"] == "numeric"
 
 
 def test_parameters_without_effect_are_warned_of(tmp_path):
