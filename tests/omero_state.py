@@ -10,11 +10,15 @@ from typing import Any
 import omero
 from omero.rtypes import unwrap
 
-__all__ = ["Ids", "contents", "held"]
+__all__ = ["LINKED", "Ids", "contents", "held"]
 
 Ids = dict[str, frozenset[int]]
 
-LINKED = ("Image", "Dataset", "Project", "Well", "Plate", "Screen")
+LINKED = tuple(
+    name.removesuffix("AnnotationLink")
+    for name in dir(omero.model)
+    if name.endswith("AnnotationLink") and not name.startswith(("_", "AnnotationAnnotation"))
+)
 FILES = "where o.mimetype is null or o.mimetype <> 'Repository'"
 KINDS = ("Annotation", "Roi", "Shape", "Image", "Pixels", "Dataset", "OriginalFile")
 LINKS = (*(f"{each}AnnotationLink" for each in LINKED), "AnnotationAnnotationLink")

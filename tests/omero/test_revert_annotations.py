@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import omero.model
 import pytest
 from omero.rtypes import rstring
 
 from annotating import Desk
 from omero_objects import annotated, dataset, projection, reference, save, upload_image
-from omero_state import contents, held
+from omero_state import LINKED, contents, held
 from parfocal.errors import InputError
 from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
 from parfocal.omero import connection
+from parfocal.omero.annotate.deletion import _LINKED
 from parfocal.provenance.records import iter_records
 
 
@@ -25,9 +28,9 @@ def desk(target: str, tmp_path: Path) -> Desk:
     return made
 
 
-def warnings_of(desk: Desk) -> str:
-    """Return what the last reversion warned of."""
-    records = [each for each in iter_records(desk.folder) if each.step == "revert-annotations"]
+def warnings_of(desk: Desk, step: str = "revert-annotations") -> str:
+    """Return what the last attempt of a step warned of."""
+    records = [each for each in iter_records(desk.folder) if each.step == step]
     return str(max(records, key=lambda each: each.attempt).warnings)
 
 
@@ -137,6 +140,60 @@ def test_what_others_linked_stays_and_is_told(
     (kept,) = bob.getObject("Dataset", theirs.id.val).listAnnotations()
     assert b"".join(kept.getFileInChunks()) == b"first"
     assert projection(alice, query, image=image) == []
+
+
+def test_all_kinds_of_links_to_annotations_are_asked_for() -> None:
+    assert set(_LINKED) == set(LINKED)
+    assert len(_LINKED) == 27
+
+
+@pytest.mark.parametrize("how", ["revert", "drop"])
+def test_what_others_linked_to_anything_stays_and_is_told(
+    desk: Desk, target: str, gateway, alice, how: str
+) -> None:
+    bob, number = gateway("bob"), target.rpartition("/")[2]
+    desk.apply()
+    (tag,) = projection(
+        alice, "select a.id from TagAnnotation a where a.textValue = :n", n=f"segmented {number}"
+    )
+    query = (
+        "select a.id from ImageAnnotationLink l, FileAnnotation a where l.child.id = a.id "
+        "and l.parent.id = :image and a.file.name = 'first.txt'"
+    )
+    (file,) = projection(alice, query, image=int(number))
+    links = [
+        save(bob, annotated(reference(run_of_plate(bob)), omero.model.TagAnnotationI(tag, False))),
+        save(bob, annotated(reference(folder(bob)), omero.model.FileAnnotationI(file, False))),
+    ]
+    if how == "revert":
+        desk.revert()
+    else:
+        desk.targets[target] = desk.targets[target][:1]
+        desk.apply()
+    told = warnings_of(desk, {"revert": "revert-annotations", "drop": "apply-annotations"}[how])
+    assert f"TagAnnotation {tag}" in told
+    assert f"FileAnnotation {file}" in told
+    for link in links:
+        kind = type(link).__name__[:-1]
+        there = projection(bob, f"select l.child.id from {kind} l where l.id = :n", n=link.id.val)
+        assert there == [link.child.id.val]
+    assert projection(alice, query, image=int(number)) == []
+
+
+def run_of_plate(gateway: Any) -> Any:
+    """Return a new run of a new plate."""
+    plate = omero.model.PlateI()
+    plate.name = rstring("a plate")
+    run = omero.model.PlateAcquisitionI()
+    run.plate = reference(save(gateway, plate))
+    return save(gateway, run)
+
+
+def folder(gateway: Any) -> Any:
+    """Return a new folder."""
+    made = omero.model.FolderI()
+    made.name = rstring("a folder")
+    return save(gateway, made)
 
 
 def test_a_target_that_is_gone_does_not_keep_the_others(

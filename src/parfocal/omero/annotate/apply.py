@@ -12,12 +12,19 @@ from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, ParfocalError, RemoteError
 from parfocal.models.annotation_entries import LabelImage, PlannedEntry, Rois, Table, Tag
 from parfocal.models.annotation_plan import AnnotationPlan, Target
-from parfocal.omero.annotate.deletion import delete_owned
+from parfocal.omero.annotate.deletion import TAG_SET, delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token, spans
 from parfocal.omero.annotate.label_images import check_datasets
 from parfocal.omero.annotate.making import Common, Maker
 from parfocal.omero.annotate.materials import Materials
-from parfocal.omero.annotate.state import edited, find_lost, gathered, refuse_foreign, undo
+from parfocal.omero.annotate.state import (
+    edited,
+    find_lost,
+    gathered,
+    refuse_foreign,
+    tell_remains,
+    undo,
+)
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
 from parfocal.omero.connection import Connection
@@ -149,8 +156,20 @@ def apply_plan(
         place = places[target.target]
         done[target.target] = writer.write(target, place, works[target.target])
         context.progress(number, len(plan.targets))
+    tell_remains(connection, _left(works, journal), context)
     logger.info("%s: %s", connection.server.uri, _summary(works))
     return done
+
+
+def _left(works: Mapping[str, _Work], journal: Journal) -> dict[str, list[int]]:
+    """Return the annotations that nothing of ours uses any more; others may."""
+    used = {kind: set(ids) for kind, ids in gathered(journal.all()).items()}
+    dropped = gathered(owned for work in works.values() for owned in work.drop)
+    return {
+        kind: [number for number in ids if number not in used.get(kind, ())]
+        for kind, ids in dropped.items()
+        if kind == TAG_SET or kind.endswith("Annotation")
+    }
 
 
 def _summary(works: Mapping[str, _Work]) -> str:

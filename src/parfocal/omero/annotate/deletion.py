@@ -19,7 +19,14 @@ __all__ = ["TAG_SET", "delete_owned", "existing", "find_marked", "mark_of"]
 TAG_SET = "TagSet"
 """What the journal calls a tag that holds tags."""
 
-_LINKED = ("Image", "Dataset", "Project", "Well", "Plate", "Screen")
+_LINKED = (
+    *("Channel", "Dataset", "Detector", "Dichroic", "Experimenter", "ExperimenterGroup"),
+    *("Fileset", "Filter", "Folder", "Image", "Instrument", "LightPath", "LightSource"),
+    *("Namespace", "Node", "Objective", "OriginalFile", "PlaneInfo", "Plate"),
+    *("PlateAcquisition", "Project", "Reagent", "Roi", "Screen", "Session", "Shape", "Well"),
+)
+"""All that OMERO links annotations to, but other annotations: our tags lie in our sets."""
+
 _HELD = "select l.child.id from {}AnnotationLink l where l.child.id in (:ids)"
 _OF_FILE = "select a.file.id from FileAnnotation a where a.file.id in (:ids)"
 _IN_SET = "select l.parent.id from AnnotationAnnotationLink l where l.parent.id in (:ids)"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from parfocal.core.step import Context
 from parfocal.models.annotation_plan import AnnotationPlan
-from parfocal.omero.annotate.deletion import delete_owned, existing
+from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.state import edited, gathered, refuse_foreign, undo
+from parfocal.omero.annotate.state import edited, gathered, refuse_foreign, tell_remains, undo
 from parfocal.omero.annotate.targets import Place, places_left
 from parfocal.omero.connection import Connection
 
@@ -91,7 +91,8 @@ def revert_plan(
             delete_owned(connection, gathered(ended))
         journal.forget([each.token for each in ended])
         context.progress(number, len(parts))
-    _tell_remains(connection, finished, changed, context)
+    ended = [each for each in finished if each.token not in changed]
+    tell_remains(connection, gathered(ended), context)
     return {name: Reverted(len(going[name]), len(mine[name]) - len(going[name])) for name in names}
 
 
@@ -139,12 +140,3 @@ def _unlink(
         everything = gathered(each for several in going.values() for each in several)
         links = {kind: ids for kind, ids in everything.items() if kind.endswith("Link")}
         delete_owned(connection, links)
-
-
-def _tell_remains(
-    connection: Connection, finished: Sequence[Owned], changed: set[str], context: Context
-) -> None:
-    """Tell of annotations that stay since something else holds them."""
-    there = existing(connection, gathered(each for each in finished if each.token not in changed))
-    left = [f"{kind} {number}" for kind, ids in there.items() for number in sorted(ids)]
-    context.warn_of("object(s) stay since others use them", left)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from parfocal.core.step import Context
 from parfocal.errors import InputError
 from parfocal.omero.annotate.deletion import TAG_SET, delete_owned, existing, find_marked
 from parfocal.omero.annotate.journal import Journal, Objects, Owned
@@ -15,7 +16,15 @@ from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
 
-__all__ = ["edited", "find_lost", "gathered", "plain_value", "refuse_foreign", "undo"]
+__all__ = [
+    "edited",
+    "find_lost",
+    "gathered",
+    "plain_value",
+    "refuse_foreign",
+    "tell_remains",
+    "undo",
+]
 
 _TEXTS = {
     "MapAnnotation": "mapValue",
@@ -171,6 +180,19 @@ def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
         for (number,) in connection.call(partial(project, query=_REDRAWN, ids=part)):
             found[rois[number].token] = rois[number].kind
     return found
+
+
+def tell_remains(connection: Connection, objects: Objects, context: Context) -> None:
+    """Tell which of some objects stay though they were to go, since something else holds them.
+
+    Raises
+    ------
+    RemoteError, InputError
+        If the server fails or refuses.
+    """
+    there = existing(connection, objects)
+    left = [f"{kind} {number}" for kind, ids in there.items() for number in sorted(ids)]
+    context.warn_of("object(s) stay since others use them", left)
 
 
 def plain_value(value: Any) -> Any:
