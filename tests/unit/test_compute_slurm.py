@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from fake_slurm import put_on_path
 from parfocal.compute import taking_part, watch
 from parfocal.compute.run_folder import RunFolder
-from parfocal.compute.slurm import sbatch_options, worker_memory_mib
+from parfocal.compute.slurm import _close, _start, sbatch_options, worker_memory_mib
 from parfocal.compute.slurm_queue import (
     cancel_jobs,
     check_partition,
@@ -64,6 +65,41 @@ def test_options_tell_all_that_was_chosen(shared: Path) -> None:
 def test_a_worker_is_restarted_before_its_job_is_killed(shared: Path, memory_mib: int) -> None:
     limit = worker_memory_mib(config(shared, memory_mib=memory_mib))
     assert 0.5 * memory_mib < limit <= 0.91 * memory_mib
+
+
+def worker_command(chosen: SlurmJobs) -> list[str]:
+    """Return the words of the command in a worker's job."""
+    folder = RunFolder(Path(chosen.shared_folder))
+    cluster, _ = _start(chosen, folder)
+    try:
+        script = cluster.job_script()
+    finally:
+        _close(cluster)
+        folder.remove()
+    return shlex.split(next(line for line in script.splitlines() if "dask_worker" in line))
+
+
+def seconds(words: list[str], option: str) -> int:
+    """Return the time that follows an option, which is given once."""
+    assert words.count(option) == 1
+    return int(words[words.index(option) + 1].removesuffix("s"))
+
+
+@pytest.mark.parametrize("walltime_min", [3, 120, 43_200])
+def test_a_worker_leaves_before_its_job_is_over_and_does_not_come_back(
+    slurm: Path, shared: Path, walltime_min: int
+) -> None:
+    words = worker_command(config(shared, walltime_min=walltime_min, interface="lo"))
+    lifetime, stagger = seconds(words, "--lifetime"), seconds(words, "--lifetime-stagger")
+    assert lifetime + stagger < 60 * walltime_min
+    assert lifetime - stagger > 60 * walltime_min / 3
+    assert "--no-lifetime-restart" in words
+    assert "--lifetime-restart" not in words
+
+
+def test_a_worker_is_told_how_long_it_may_look_for_its_owner(slurm: Path, shared: Path) -> None:
+    words = worker_command(config(shared, death_timeout_s=17, interface="lo"))
+    assert seconds(words, "--death-timeout") == 17
 
 
 def test_what_slurm_takes_goes_on(slurm: Path, shared: Path) -> None:
