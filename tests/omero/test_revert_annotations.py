@@ -8,12 +8,20 @@ from typing import Any
 
 import omero.model
 import pytest
-from omero.rtypes import rstring
+from omero.rtypes import rdouble, rstring
 
-from annotating import Desk
-from omero_objects import annotated, dataset, projection, reference, save, upload_image
+from annotating import Desk, numbers_in
+from omero_objects import (
+    annotated,
+    dataset,
+    dataset_link,
+    projection,
+    reference,
+    save,
+    upload_image,
+)
 from omero_state import LINKED, contents, held
-from parfocal.errors import InputError
+from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
 from parfocal.omero import connection
 from parfocal.omero.annotate.deletion import _LINKED
@@ -194,6 +202,108 @@ def folder(gateway: Any) -> Any:
     made = omero.model.FolderI()
     made.name = rstring("a folder")
     return save(gateway, made)
+
+
+def comment(text: str = "look") -> Any:
+    """Return a new comment."""
+    made = omero.model.CommentAnnotationI()
+    made.textValue = rstring(text)
+    return made
+
+
+def roi_on(image: Any) -> Any:
+    """Return a new ROI on an image."""
+    roi, point = omero.model.RoiI(), omero.model.PointI()
+    point.x, point.y = rdouble(3.0), rdouble(4.0)
+    roi.image = image
+    roi.addShape(point)
+    return roi
+
+
+def annotated_shape(roi: Any) -> Any:
+    """Return a new link from the first shape of a ROI to a comment."""
+    link = omero.model.ShapeAnnotationLinkI()
+    link.parent, link.child = roi, comment()
+    return link
+
+
+def in_folder(gateway: Any, child: Any) -> Any:
+    """Return a new link from a new folder to an image or a ROI."""
+    link = getattr(omero.model, f"Folder{type(child).__name__[:-1]}LinkI")()
+    link.parent, link.child = reference(folder(gateway)), child
+    return link
+
+
+def ours(gateway: Any, target: str, kind: str) -> Any:
+    """Return the label image of a target, its first ROI or its first shape, not loaded."""
+    number = int(target.rpartition("/")[2])
+    if kind == "Image":
+        query, value = "select i.id from Image i where i.description like :n", f"%image {number} [%"
+    elif kind == "Roi":
+        query, value = "select min(r.id) from Roi r where r.image.id = :n", number
+    else:
+        query, value = "select min(m.id) from Mask m where m.roi.image.id = :n", number
+    (found,) = projection(gateway, query, n=value)
+    return getattr(omero.model, f"{kind}I")(found, False)
+
+
+ADDED = {
+    "a comment on the label image": ("bob", "Image", lambda _, one: annotated(one, comment())),
+    "a ROI on the label image": ("bob", "Image", lambda _, one: roi_on(one)),
+    "a comment on a ROI": ("bob", "Roi", lambda _, one: annotated(one, comment())),
+    "a comment on a shape": ("bob", "Mask", lambda _, one: annotated_shape(one)),
+    # Others may not, in a group that is read-annotate.
+    "the label image in a dataset": (
+        "alice",
+        "Image",
+        lambda user, one: dataset_link(reference(save(user, dataset("more"))), one),
+    ),
+    "the label image in a folder": ("alice", "Image", in_folder),
+    "a ROI in a folder": ("alice", "Roi", in_folder),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_what_others_put_on_ours_keeps_it_unless_told_otherwise(
+    desk: Desk, target: str, gateway, alice, root, what: str
+) -> None:
+    before = held(root)
+    who, kind, add = ADDED[what]
+    user = gateway(who)
+    desk.apply()
+    added = save(user, add(user, ours(alice, target, kind)))
+    name = type(added).__name__[:-1]
+    there = f"select o.id from {name} o where o.id = :n"
+    assert desk.revert()["targets"] == {target: {"removed": 10, "kept": 1}}
+    entry = "label-image" if kind == "Image" else "rois"
+    assert f"edited on the server since, and stay there (see remove_edited): {entry} of" in (
+        warnings_of(desk)
+    )
+    assert projection(root, there, n=added.id.val) == [added.id.val]
+    assert desk.revert(remove_edited=True)["targets"] == {target: {"removed": 1, "kept": 0}}
+    assert projection(root, there, n=added.id.val) == []
+    left = {kind: ids - before[kind] for kind, ids in held(root).items()}
+    assert {kind for kind, ids in left.items() if ids} <= {"Annotation", "Dataset"}
+
+
+@pytest.mark.parametrize("what", ["a comment on the label image", "a comment on a ROI"])
+def test_a_new_plan_does_not_replace_what_others_put_something_on(
+    desk: Desk, target: str, gateway, alice, root, what: str
+) -> None:
+    desk.apply()
+    who, kind, add = ADDED[what]
+    bob = gateway(who)
+    link = save(bob, add(bob, ours(alice, target, kind)))
+    theirs = f"select l.id from {kind}AnnotationLink l where l.id = :n"
+    assert numbers_in(desk.apply(), target)[3] == 0
+    assert "edited on the server since, and stay so" in warnings_of(desk, "apply-annotations")
+    desk.targets[target] = desk.targets[target][:1]
+    written = held(root)
+    with pytest.raises(ConfigurationError, match="were edited on the server since"):
+        desk.apply()
+    assert held(root) == written
+    desk.apply(overwrite_edited=True)
+    assert projection(root, theirs, n=link.id.val) == []
 
 
 def test_a_target_that_is_gone_does_not_keep_the_others(

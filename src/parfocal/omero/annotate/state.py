@@ -38,6 +38,26 @@ _REDRAWN = (
 )
 """ROIs with a shape that was changed or added in another call than the one that made them."""
 
+_CARRIED = {
+    "Image": {
+        "ImageAnnotationLink": "select l.parent.id, l.id from ImageAnnotationLink l "
+        "where l.parent.id in (:ids)",
+        "Roi": "select r.image.id, r.id from Roi r where r.image.id in (:ids)",
+        "DatasetImageLink": "select l.child.id, l.id from DatasetImageLink l "
+        "where l.child.id in (:ids)",
+        "FolderImageLink": "select l.child.id, l.id from FolderImageLink l "
+        "where l.child.id in (:ids)",
+    },
+    "Roi": {
+        "RoiAnnotationLink": "select l.parent.id, l.id from RoiAnnotationLink l "
+        "where l.parent.id in (:ids)",
+        "ShapeAnnotationLink": "select s.roi.id, l.id from ShapeAnnotationLink l, Shape s "
+        "where l.parent.id = s.id and s.roi.id in (:ids)",
+        "FolderRoiLink": "select l.child.id, l.id from FolderRoiLink l where l.child.id in (:ids)",
+    },
+}
+"""What would go with an image or a ROI of ours: its id, and the id of what it carries."""
+
 
 def undo(
     connection: Connection, journal: Journal, begun: Iterable[Owned], place: Place | None
@@ -161,11 +181,24 @@ def _needed(owned: Owned) -> Objects:
 def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
     """Return the tokens of what somebody edited since it was written, with its kind.
 
+    Label images and ROIs that carry annotations, ROIs or links that are not of `owned` count as
+    edited, since these would go with them.
+
     Raises
     ------
     RemoteError, InputError
         If the server fails or refuses.
     """
+    found = _rewritten(connection, owned)
+    rois = {number: each for each in owned for number in each.objects.get("Roi", ())}
+    for part in in_parts(list(rois)):
+        for (number,) in connection.call(partial(project, query=_REDRAWN, ids=part)):
+            found[rois[number].token] = rois[number].kind
+    return found | _carrying(connection, owned)
+
+
+def _rewritten(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
+    """Return the pairs, ratings and comments that say something else now."""
     found: dict[str, str] = {}
     for kind, attribute in _TEXTS.items():
         here = {ids[0]: each for each in owned if (ids := each.objects.get(kind))}
@@ -175,10 +208,21 @@ def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
                 each = here[one.id.val]
                 if digest_of(plain_value(getattr(one, attribute))) != each.said:
                     found[each.token] = each.kind
-    rois = {number: each for each in owned for number in each.objects.get("Roi", ())}
-    for part in in_parts(list(rois)):
-        for (number,) in connection.call(partial(project, query=_REDRAWN, ids=part)):
-            found[rois[number].token] = rois[number].kind
+    return found
+
+
+def _carrying(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
+    """Return the label images and ROIs that carry what is not ours."""
+    ours = gathered(owned)
+    found: dict[str, str] = {}
+    for holder, carried in _CARRIED.items():
+        here = {number: each for each in owned for number in each.objects.get(holder, ())}
+        for kind, query in carried.items():
+            known = set(ours.get(kind, ()))
+            for part in in_parts(list(here)):
+                for number, other in connection.call(partial(project, query=query, ids=part)):
+                    if other not in known:
+                        found[here[number].token] = here[number].kind
     return found
 
 
