@@ -37,6 +37,11 @@ demo: demo-images ## Run the main job on real images; ends with the report and t
 test: dev-env ## Run all tests; a suite whose component cannot be had is named in the summary
 	pytest -n $(CORES) --dist loadfile tests
 
+.PHONY: test-galaxy
+test-galaxy: dev-env ## Test the tools in a real Galaxy; TOOL=segment_objects tests one
+	pytest $(if $(TOOL),"tests/galaxy/test_lint.py::test_planemo_finds_nothing_wrong_with_a_tool[$(TOOL)]" \
+		"tests/galaxy/test_tools.py::test_the_tests_of_a_tool_pass[$(TOOL)]",-n $(CORES) --dist loadfile tests/galaxy)
+
 .PHONY: test-live
 test-live: dev-env ## Ask the real IDR and BioImage Archive; needs a network, and no other target runs it
 	pytest -o python_files='live_*.py' tests/live

@@ -1,0 +1,92 @@
+"""A history of a Galaxy, and the jobs that a user runs in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.galaxy.server import Galaxy, instance
+
+__all__ = ["History", "Job"]
+
+JOB_TIMEOUT_S = 300
+ENDED = {"ok", "error", "deleted", "paused", "stopped", "failed"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that has ended.
+
+    Attributes
+    ----------
+    id : str
+    state : str
+        ``ok`` or ``error``, mostly.
+    stdout, stderr : str
+        What the tool wrote.
+    exit_code : int or None
+    outputs : dict of str to str
+        The dataset of each output.
+    """
+
+    id: str
+    state: str
+    stdout: str
+    stderr: str
+    exit_code: int | None
+    outputs: dict[str, str]
+
+
+class History:
+    """A new history of the user, or of the owner of another key."""
+
+    def __init__(self, galaxy: Galaxy, name: str, key: str = "") -> None:
+        self.api = instance(galaxy.url, key or galaxy.key)
+        self.id = str(self.api.histories.create_history(name)["id"])
+        self._admin = galaxy.as_admin
+
+    def upload(self, path: Path, file_type: str) -> str:
+        """Upload a file and return its dataset, once it is there."""
+        made = self.api.tools.upload_file(str(path), self.id, file_type=file_type)
+        dataset = str(made["outputs"][0]["id"])
+        state = self._wait(self.api.datasets.show_dataset, dataset)["state"]
+        assert state == "ok", f"upload of {path.name}: {state}"
+        return dataset
+
+    def run(self, tool_id: str, inputs: dict[str, Any]) -> Job:
+        """Run a tool and wait until its job has ended.
+
+        A dataset among the inputs is ``{"src": "hda", "id": ID}``.
+        """
+        made = self.api.tools.run_tool(self.id, tool_id, inputs)
+        (begun,) = made["jobs"]
+        ended = self._wait(lambda job: self.api.jobs.show_job(job, full_details=True), begun["id"])
+        return Job(
+            ended["id"],
+            ended["state"],
+            ended.get("tool_stdout") or "",
+            ended.get("tool_stderr") or "",
+            ended.get("exit_code"),
+            {each["output_name"]: each["id"] for each in made["outputs"]},
+        )
+
+    def text(self, dataset: str) -> str:
+        """Return the content of a dataset."""
+        content: bytes = self.api.datasets.download_dataset(dataset)
+        return content.decode()
+
+    def files(self, dataset: str) -> Path:
+        """Return the folder of a dataset that is one, such as an OME-Zarr."""
+        path = Path(self._admin.datasets.show_dataset(dataset)["file_name"])
+        return path.with_name(f"{path.stem}_files")
+
+    @staticmethod
+    def _wait(show: Any, id_: str) -> dict[str, Any]:
+        deadline = time.monotonic() + JOB_TIMEOUT_S
+        while (shown := show(id_))["state"] not in ENDED:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{id_} is {shown['state']} after {JOB_TIMEOUT_S} s")
+            time.sleep(0.3)
+        return dict(shown)

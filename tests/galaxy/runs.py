@@ -1,0 +1,152 @@
+"""Run the tests that stand in the XML of a tool, in a running Galaxy.
+
+``python -m tests.galaxy.runs --folder DIR TOOL...`` does so in the Galaxy that
+``python -m tests.galaxy.server`` keeps in that folder; a TOOL is a folder of galaxy_tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from tests.galaxy.configuration import tool_files
+from tests.galaxy.server import Galaxy, apart, running
+
+__all__ = ["Outcome", "lint", "run_tool_tests", "tool_id"]
+
+WAIT_S = 300
+"""How long a test waits for a job."""
+RUN_TIMEOUT_S = 560
+OFFLINE = ("BioToolsValid",)
+"""Checks that ask the internet: whether bio.tools knows the name of a cross-reference."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one test of a tool ended.
+
+    Attributes
+    ----------
+    name : str
+        The tool and the number of the test.
+    status : str
+        ``success``, ``failure``, ``error`` or ``skip``.
+    problems : list of str
+        What is not as it should be.
+    job : dict
+        What Galaxy tells of the job, its streams and dependencies among it.
+    seconds : float
+        How long it took, with the upload of its inputs.
+    """
+
+    name: str
+    status: str
+    problems: list[str]
+    job: dict[str, Any]
+    seconds: float
+
+    def told(self) -> str:
+        """Return what a developer wants to see of a test that does not pass."""
+        streams = [
+            f"{name}:\n{self.job[name]}"
+            for name in ("command_line", "tool_stdout", "tool_stderr", "job_messages")
+            if self.job.get(name)
+        ]
+        return "\n".join([f"{self.name}: {self.status}", *self.problems, *streams])
+
+
+def tool_id(path: Path) -> str:
+    """Return the id of the tool in an XML file."""
+    return ET.parse(path).getroot().attrib["id"]
+
+
+def run_tool_tests(galaxy: Galaxy, tool: str, key: str = "") -> list[Outcome]:
+    """Run all tests of a tool, two at a time, as the user or the owner of another key.
+
+    Raises
+    ------
+    RuntimeError
+        A test could not be run at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        where = ["-u", galaxy.url, "-k", key or galaxy.key, "-a", galaxy.bootstrap_key]
+        how = ["--parallel-tests", "2", "--history-per-test-case", "--output-json", str(report)]
+        done = _apart("galaxy", "galaxy-tool-test", *where, *how, "-t", tool, home=folder)
+        tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
+    outcomes = [_outcome(each) for each in tests]
+    if done.returncode and all(each.status == "success" for each in outcomes):
+        raise RuntimeError(f"galaxy-tool-test {tool}: {done.stdout}{done.stderr}")
+    return outcomes
+
+
+def _outcome(test: dict[str, Any]) -> Outcome:
+    data = test["data"]
+    problems = [str(each) for each in data.get("output_problems", [])]
+    problems += [str(data[name]) for name in ("execution_problem", "problem_log") if name in data]
+    seconds = float(data.get("time_seconds", 0))
+    return Outcome(test["id"], data["status"], problems, data.get("job") or {}, seconds)
+
+
+def lint(path: Path) -> str:
+    """Return what planemo finds wrong with a tool; nothing where all is right."""
+    with tempfile.TemporaryDirectory() as folder:
+        how = ["--fail_level", "warn", "--skip", ",".join(OFFLINE)]
+        done = _apart("planemo", "planemo", "lint", *how, str(path), home=folder)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def _apart(
+    environment: str, program: str, *arguments: str, home: str
+) -> subprocess.CompletedProcess[str]:
+    programs = apart(environment) / "bin"
+    return subprocess.run(
+        [programs / program, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
+        cwd=home,
+        env={
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "HOME": home,
+            "LANG": "C.UTF-8",
+            "GALAXY_TEST_DEFAULT_WAIT": str(WAIT_S),
+        },
+    )
+
+
+def main() -> None:
+    """Run the tests of some tools and tell how they ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=os.environ.get("PARFOCAL_TEST_GALAXY"))
+    parser.add_argument("tools", nargs="+")
+    given = parser.parse_args()
+    galaxy = running(given.folder.resolve()) if given.folder else None
+    if galaxy is None:
+        parser.exit(2, f"no Galaxy runs in {given.folder}\n")
+    galaxy.reload_tools()
+    passed = True
+    for path in tool_files():
+        if path.parent.name in given.tools:
+            if wrong := lint(path):
+                print(wrong)
+            for outcome in run_tool_tests(galaxy, tool_id(path)):
+                well = outcome.status == "success"
+                passed = passed and well and not wrong
+                print(f"{outcome.name}: {outcome.status}, {outcome.seconds:.0f} s")
+                print("" if well else outcome.told())
+    sys.exit(not passed)
+
+
+if __name__ == "__main__":
+    main()
