@@ -125,3 +125,14 @@ def test_an_encrypted_cluster_is_used_with_its_keys(tmp_path: Path) -> None:
         assert doubled(existing(address=made.scheduler_address, **files)) == [0, 2, 4, 6, 8]
         file = existing(scheduler_file=str(tmp_path / FILE), **files)
         assert doubled(file) == [0, 2, 4, 6, 8]
+        for place in ({"address": made.scheduler_address}, {"scheduler_file": file.scheduler_file}):
+            assert "no keys are given" in refusal(existing(**place), ConfigurationError)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '"x"'])
+def test_a_file_that_names_no_scheduler_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / FILE
+    path.write_text(text)
+    told = refusal(existing(scheduler_file=str(path)), ConfigurationError)
+    assert "names no address" in told
+    assert str(path) in told

@@ -90,9 +90,8 @@ def connect(cluster: Any, **options: Any) -> Iterator[Client]:
         client = Client(cluster, timeout=CONNECT_WITHIN_S, set_as_default=False, **options)
     except OSError as error:
         what = "The cluster does not answer"
-        where = options.get("scheduler_file", cluster)
         remedy = "See whether it runs, then run again."
-        raise RemoteError(what, where=where, found=error, remedy=remedy) from error
+        raise RemoteError(what, where=cluster, found=error, remedy=remedy) from error
     with client:
         yield client
 

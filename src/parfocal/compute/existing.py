@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,15 +44,14 @@ def open_existing(config: ExistingCluster) -> Iterator[Opened]:
     Raises
     ------
     ConfigurationError
-        If its workers have another version of Parfocal.
+        If its file names no address, it is encrypted and no keys are given, or its workers have
+        another version of Parfocal.
     RemoteError
         If it does not answer, or has no workers.
     """
     from distributed.security import Security
 
-    options: dict[str, Any] = (
-        {"scheduler_file": config.scheduler_file} if config.scheduler_file else {}
-    )
+    options: dict[str, Any] = {}
     if config.tls_ca_file:
         options["security"] = Security(
             tls_ca_file=config.tls_ca_file,
@@ -59,12 +59,29 @@ def open_existing(config: ExistingCluster) -> Iterator[Opened]:
             tls_client_key=config.tls_key_file,
             require_encryption=True,
         )
-    with connect(config.address, **options) as client:
+    with connect(_address(config), **options) as client:
         _check_versions(client)
         workers = sum(client.nthreads().values())
         folder = Path(config.shared_folder).absolute() if config.shared_folder else None
         check = NoWorkers(client)
         yield Opened(client, workers, folder, beside_output=folder is None, check=check)
+
+
+def _address(config: ExistingCluster) -> str:
+    """Return the address of the scheduler, as given or from its file."""
+    file, address = config.scheduler_file, config.address
+    if file:
+        try:
+            address = json.loads(Path(file).read_text(encoding="utf-8"))["address"]
+        except (ValueError, KeyError, TypeError) as error:
+            what = "The file of the scheduler names no address"
+            remedy = "Name the file that 'dask scheduler --scheduler-file' writes."
+            raise ConfigurationError(what, where=file, remedy=remedy) from error
+    if str(address).startswith("tls://") and not config.tls_ca_file:
+        what = "The cluster is encrypted, and no keys are given"
+        remedy = "Set tls_ca_file, tls_cert_file and tls_key_file."
+        raise ConfigurationError(what, where=address, remedy=remedy)
+    return str(address)
 
 
 def _check_versions(client: Client) -> None:
