@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import ezomero
 import pytest
 
-from annotating import Desk, labels_3d
+from annotating import Desk, labels_3d, numbers_in
 from omero_objects import (
     annotated,
     dataset,
@@ -185,6 +186,24 @@ def test_label_images_of_images_in_no_dataset_are_told(
     assert f"label-image of a well of {uri}" in warnings_of(desk)
     assert ids_of(told["Image"]) == held(root)["Image"] - before["Image"]
     desk.verify()
+
+
+def test_a_table_of_an_image_in_no_well_goes_without_that_column(
+    desk: Desk, target: str, alice, root
+) -> None:
+    before = held(root)
+    desk.targets[target] = [desk.table(target, {"label": [1, 2]}, references=("Image", "Well"))]
+    desk.apply()
+    told = "without their column Well, since their images lie in no well on the server"
+    assert told in warnings_of(desk)
+    assert f"table nuclei of {target}" in warnings_of(desk)
+    (file,) = held(root)["Annotation"] - before["Annotation"]
+    there = ezomero.get_table(alice, file)
+    assert there.to_dict("list") == {"Image": [number_of(target)] * 2, "label": [1, 2]}
+    desk.verify()
+    assert numbers_in(desk.apply(), target) == (0, 0, 1, 0)
+    desk.revert()
+    assert held(root) == before
 
 
 def test_an_id_of_another_kind_is_told(desk: Desk, alice, logged_in) -> None:

@@ -25,6 +25,7 @@ from parfocal.omero.annotate.state import (
     tell_remains,
     undo,
 )
+from parfocal.omero.annotate.tables import columns_at
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
 from parfocal.omero.connection import Connection
@@ -143,6 +144,7 @@ def apply_plan(
     refuse_foreign(connection, [each for work in works.values() for each in work.drop + work.undo])
     _respect(works, changed, context, overwrite=overwrite_edited)
     _check_label_images(connection, works, places, context)
+    _tell_wells(works, places, context)
     common = _common(journal, works, places, lost)
     strangers = [target for target in journal.targets if target not in owned]
     context.warn_of(
@@ -206,6 +208,21 @@ def _check_label_images(
         "label image(s) lie in no dataset, since their images lie in none, as those of plates do: "
         "search for their names",
         check_datasets(connection, wanted),
+    )
+
+
+def _tell_wells(works: Mapping[str, _Work], places: Mapping[str, Place], context: Context) -> None:
+    """Tell of tables that are to name wells, of images that lie in none on the server."""
+    without = [
+        f"{entry.title} of {target}"
+        for target, work in works.items()
+        for entry in work.make
+        if isinstance(entry, Table) and len(columns_at(entry, places[target])) < len(entry.columns)
+    ]
+    context.warn_of(
+        "table(s) are written without their column Well, since their images lie in no well on the "
+        "server, though the sample sheet names one",
+        without,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
     from pyarrow import RecordBatch
 
-__all__ = ["open_table", "table_parts", "write_table"]
+__all__ = ["columns_at", "open_table", "table_parts", "write_table"]
 
 _ROWS_AT_ONCE = 50_000
 _BYTES_AT_ONCE = 32 << 20
@@ -54,7 +54,7 @@ def write_table(
     Raises
     ------
     InputError
-        If a row's object has no ROI, or the target lies in no well though a column asks for it.
+        If a row's object has no ROI.
     RemoteError
         If the server fails or has no tables.
     """
@@ -63,11 +63,18 @@ def write_table(
     )
 
 
+def columns_at(entry: Table, place: Place) -> list[Column]:
+    """Return the columns of a table on its target: without Well where it lies in none."""
+    return [
+        column for column in entry.columns if column.type != "Well" or place.well_id is not None
+    ]
+
+
 def _write(
     gateway: BlitzGateway, entry: Table, path: Path, place: Place, rois: RoiOf, token: str
 ) -> int:
     with open_table(gateway, None, f"{folder_of(token)}{entry.name}") as table:
-        table.initialize([_new_column(column) for column in entry.columns])
+        table.initialize([_new_column(column) for column in columns_at(entry, place)])
         for part in table_parts(entry, path, place, rois):
             table.addData(part)
         number = int(table.getOriginalFile().id.val)
@@ -141,7 +148,7 @@ def table_parts(entry: Table, path: Path, place: Place, rois: RoiOf) -> Iterator
         for batch in file.iter_batches(_rows_at_once(entry), columns=present):
             yield [
                 _new_column(column, _values(column, batch, entry, place, rois))
-                for column in entry.columns
+                for column in columns_at(entry, place)
             ]
 
 
@@ -172,10 +179,7 @@ def _references(
     where = f"table {entry.name} of {place.source.uri}"
     if column.type == "Image":
         return [place.source.id] * batch.num_rows
-    if column.type == "Well":
-        if place.well_id is None:
-            what = "A table refers to the well of an image that lies in none"
-            raise InputError(what, where=where, remedy="Plan the annotations again.")
+    if column.type == "Well" and place.well_id is not None:  # others have no such column
         return [place.well_id] * batch.num_rows
     labels = batch.column("label").to_pylist()
     times = batch.column("t").to_pylist() if "t" in batch.schema.names else [0] * len(labels)

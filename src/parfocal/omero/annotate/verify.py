@@ -31,7 +31,7 @@ from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import points_text
 from parfocal.omero.annotate.state import gathered, plain_value
-from parfocal.omero.annotate.tables import open_table, table_parts
+from parfocal.omero.annotate.tables import columns_at, open_table, table_parts
 from parfocal.omero.annotate.targets import Place, find_places, link_name
 from parfocal.omero.annotate.texts import tag_links
 from parfocal.omero.connection import Connection
@@ -200,7 +200,8 @@ class _Check:
         path = self._materials.path(entry.file)
         with open_table(gateway, file_id) as table:
             headers = [(each.name, type(each).__name__) for each in table.getHeaders()]
-            wanted = [(each.name, f"{each.type.capitalize()}Column") for each in entry.columns]
+            columns = columns_at(entry, self._place)
+            wanted = [(each.name, f"{each.type.capitalize()}Column") for each in columns]
             if headers != wanted:
                 return [f"its columns are {headers} on the server, and {wanted} in the plan"]
             if table.getNumberOfRows() != entry.rows:
