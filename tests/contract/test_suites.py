@@ -76,6 +76,20 @@ def test_a_required_suite_that_does_not_exist_fails_the_run(project: Path) -> No
     assert "suite slurmm: required, but there is none" in done.stdout
 
 
+def test_a_suite_apart_runs_only_where_it_is_named(project: Path) -> None:
+    folder = project / "tests/galaxy"
+    folder.mkdir()
+    (folder / "test_galaxy.py").write_text("def test_it():\n    assert False\n", "utf-8")
+    done = run(project, "tests/ready", "tests/plain", require="all")
+    assert done.returncode == 0
+    shutil.rmtree(project / "tests/missing")
+    done = run(project, "tests", require="all")
+    assert done.returncode == 0, done.stdout
+    assert "galaxy: NOT RUN: not yet fast and sure enough" in done.stdout
+    assert "live: NOT RUN: asks archives on the internet" in done.stdout
+    assert run(project, "tests/galaxy").returncode == 1
+
+
 def test_a_broken_setup_is_told_as_such(project: Path) -> None:
     (project / "tests/ready/setup.sh").write_text("echo oh; exit 7\n", "utf-8")
     done = run(project, "tests/ready")

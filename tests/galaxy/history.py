@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from tests.galaxy.server import Galaxy, instance
 
 __all__ = ["History", "Job"]
 
-JOB_TIMEOUT_S = 300
+JOB_TIMEOUT_S, REQUEST_TIMEOUT_S = 300, 60
 ENDED = {"ok", "error", "deleted", "paused", "stopped", "failed"}
 
 
@@ -49,7 +51,19 @@ class History:
 
     def upload(self, path: Path, file_type: str) -> str:
         """Upload a file and return its dataset, once it is there."""
-        made = self.api.tools.upload_file(str(path), self.id, file_type=file_type)
+        item = {"src": "files", "name": path.name, "ext": file_type}
+        targets = [{"destination": {"type": "hdas"}, "items": [item]}]
+        # Not by upload_file of bioblend, which leaves the file open.
+        with path.open("rb") as file:
+            answer = requests.post(
+                f"{self.api.url}/tools/fetch",
+                headers={"x-api-key": str(self.api.key)},
+                data={"history_id": self.id, "targets": json.dumps(targets)},
+                files={"files_0|file_data": file},
+                timeout=REQUEST_TIMEOUT_S,
+            )
+        answer.raise_for_status()
+        made = answer.json()
         dataset = str(made["outputs"][0]["id"])
         state = self._wait(self.api.datasets.show_dataset, dataset)["state"]
         assert state == "ok", f"upload of {path.name}: {state}"

@@ -11,6 +11,7 @@ from pydantic import Field
 from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
 from parfocal.cli.params import check_params
 from parfocal.core.step import Port, Step, exact
+from parfocal.engine.galaxy_form import data_inputs
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image_part import PixelRegion
@@ -259,7 +260,7 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
 @pytest.mark.parametrize("step", STEPS, ids=[step.name for step in STEPS])
 def test_data_of_every_step_are_left_out(tmp_path, step):
     path = tmp_path / "inputs.json"
-    path.write_text(json.dumps({port.name: f"/{port.name}.dat" for port in step.inputs}))
+    path.write_text(json.dumps({name: f"/{name}.dat" for name in data_inputs(step)}))
     assert read_galaxy_params(step, path) == {}
 
 
