@@ -38,7 +38,7 @@ def by_user(user_email, tool_id):
     uploads = tool_id.startswith("__") or tool_id == "upload1"
     return "slurm" if user_email == "{SLURM_USER}" and not uploads else "local"
 """
-FOLDERS = ("data", "db", "files", "tmp", "jobs", "home", "shed_tools", "bin", "broker")
+FOLDERS = ("data", "db", "files", "tmp", "jobs", "home", "shed_tools", "bin")
 
 
 def tool_files() -> list[Path]:
@@ -150,13 +150,8 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         # What follows a job is done by a process that is up, not by a Python started for each.
         "enable_celery_tasks": True,
         "celery_conf": {
-            "broker_url": "filesystem://",
-            "broker_transport_options": {
-                "data_folder_in": str(folder / "broker"),
-                "data_folder_out": str(folder / "broker"),
-                "control_folder": str(folder / "broker_control"),
-                "polling_interval": 0.1,
-            },
+            # Not files: their broker reads what is only half written, and ends the worker.
+            "broker_url": f"sqlalchemy+sqlite:///{folder}/db/broker.sqlite",
             "result_backend": f"db+sqlite:///{folder}/db/results.sqlite",
         },
         "check_upload_content": False,

@@ -168,9 +168,7 @@ def _region(shape: Shape, region: PixelRegion | None, where: str) -> Region:
     return t, c, z, y, x
 
 
-def _metadata(
-    metadata: ImageMetadata, part: Region, sizes: Mapping[str, float]
-) -> ImageMetadata:
+def _metadata(metadata: ImageMetadata, part: Region, sizes: Mapping[str, float]) -> ImageMetadata:
     shape = dict(zip(AXES, region_shape(part), strict=True))
     return metadata.model_copy(
         update={
