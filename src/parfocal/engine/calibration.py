@@ -28,7 +28,7 @@ FEWEST = 8
 
 _IMAGE = "images/{}/image.ome.zarr"
 _MEMORY_QUANTILE, _TIME_QUANTILE = 0.95, 0.9
-_MEMORY_MARGIN = 1.15
+_MEMORY_MARGIN = 1.1
 _PRICE = 0.01
 
 
