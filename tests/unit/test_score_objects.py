@@ -10,18 +10,18 @@ import tifffile
 
 from memory_images import save
 from parfocal.cli.step_command import run_step_command
+from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.models.sheet import Row
 from parfocal.steps.score_objects import STEP, ScoreObjectsParams
 
 LABELS = np.zeros((20, 30), np.uint16)
 LABELS[2:8, 3:9], LABELS[10:15, 20:30] = 1, 2
 
 
-def run(inputs, folder, row=None):
+def run(inputs, folder):
     output = folder / "scores.partial"
-    context = Context(scratch=folder, image_id="a-1", row=row)
+    context = Context(scratch=folder, image_id="a-1")
     STEP.run(inputs, {"scores": output}, ScoreObjectsParams(), context)
     return json.loads(output.read_text()), context
 
@@ -35,13 +35,12 @@ def test_a_tiff_is_ground_truth(labels, tmp_path):
     truth = np.where(LABELS == 2, 0, LABELS * 40)
     truth[8:10, 3:9] = 40
     tifffile.imwrite(tmp_path / "truth.tif", truth)
-    row = Row.model_validate({"image_id": "a-1", "source": "a.tif", "ground_truth": "truth.tif"})
-    scores, context = run({"labels": labels, "ground_truth": tmp_path / "truth.tif"}, tmp_path, row)
+    scores, context = run({"labels": labels, "ground_truth": tmp_path / "truth.tif"}, tmp_path)
     half, three_quarters = scores.pop("thresholds")
     assert scores == {
         "format": "parfocal-scores-1",
         "label_name": "nuclei",
-        "ground_truth": "truth.tif",
+        "ground_truth": digest_path(tmp_path / "truth.tif"),
         "n_truth": 1,
         "n_predicted": 2,
         "mean_matched_iou": 0.75,

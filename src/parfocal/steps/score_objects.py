@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from parfocal.core.digest import digest_path
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.models.base import Parameters
 from parfocal.models.label_name import LabelName
@@ -45,8 +46,8 @@ def run(
         "thresholds": [],
     }
     if "ground_truth" in inputs:
-        given = context.row.free.get("ground_truth") if context.row else None
-        scores["ground_truth"] = given or str(inputs["ground_truth"])
+        # Where it lies is told by the record; the scores are the same wherever that is.
+        scores["ground_truth"] = digest_path(inputs["ground_truth"], context.threads)
         scores |= _score(inputs["labels"], inputs["ground_truth"], context)
         context.details["f1_at_0.5"] = scores["thresholds"][0]["f1"]
     text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
@@ -86,7 +87,7 @@ def _score(labels: Path, ground_truth: Path, context: Context) -> dict[str, Any]
 
 STEP = Step(
     name="score-objects",
-    version="1",
+    version="2",
     summary=SUMMARIES["score-objects"],
     params=ScoreObjectsParams,
     inputs=(
