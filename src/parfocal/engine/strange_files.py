@@ -32,7 +32,7 @@ def refuse_references(job: Job, inputs: Mapping[str, Path], scratch: Path) -> No
     Raises
     ------
     InputError
-        If an image names other files, or cannot be read.
+        If an image names other files, or one of a format of ours cannot be read.
     """
     if not from_strangers() or job.step.scope != "image":
         return
@@ -45,11 +45,16 @@ def refuse_references(job: Job, inputs: Mapping[str, Path], scratch: Path) -> No
 
 
 def _named(path: Path, reader: str | None) -> Iterable[Path]:
-    from parfocal.images.opening import find_reader
+    from parfocal.images.opening import find_reader, format_of
     from parfocal.images.readers import source
 
-    modules = {find_reader(path), find_reader(path, reader)}
-    return [file for module in modules for file in source.other_files(module, path)]
+    try:
+        modules = {find_reader(path), find_reader(path, reader)}
+        return [file for module in modules for file in source.other_files(module, path)]
+    except InputError:
+        if format_of(path) is None:  # no image, which the step refuses if it takes it for one
+            return []
+        raise
 
 
 def _refuse(named: Iterable[Path], path: Path, scratch: Path) -> None:
