@@ -21,7 +21,7 @@ from parfocal.models.sheet import Row
 from rules.runs import ROOT, SNAKEFILE, Run, program
 from slurm.cluster import Cluster, processes, wait_until
 
-RUN_TIMEOUT_S = 400
+RUN_TIMEOUT_S = 560
 # The profile is for clusters on which jobs take minutes.
 SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 SOON += ("--latency-wait", "20", "--cores", "4")
