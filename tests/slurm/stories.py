@@ -48,18 +48,27 @@ def begin(run: SlurmRun, **more: str) -> tuple[object, int]:
     return process, run.catch_worker()
 
 
-def ended(run: SlurmRun, first_code: int, wrong: list[str]) -> Ended:
+def ended(run: SlurmRun, first_code: int, wrong: list[str], seen: str = "") -> Ended:
     """Run again where not all images are done: the workflow would end red, and name them."""
-    told, last_code = run.told, first_code
+    told, last_code = seen + run.told, first_code
     if set(run.outcomes(SEGMENT).values()) != {"done"}:
         last_code = run.on_slurm(TARGET)
     return Ended(run, first_code, last_code, wrong, told, run.jobs())
 
 
-def wait_for_the_other(run: SlurmRun) -> None:
-    """Wait until the second of two jobs waits for what the first is writing."""
-    what = "the second job to wait for the first"
-    wait_until(lambda: "Waiting for another writer" in run.told, what, 300)
+def wait_for_the_other(run: SlurmRun) -> str:
+    """Wait until the second of two jobs waits for what the first is writing; return what is told.
+
+    A job that Slurm starts once more writes its log anew.
+    """
+    seen: list[str] = []
+
+    def waits() -> bool:
+        seen[:] = [run.told]
+        return "Waiting for another writer" in seen[0]
+
+    wait_until(waits, "the second job to wait for the first", 300)
+    return seen[0]
 
 
 def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -129,9 +138,9 @@ def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     run.slurm.kill_slurmd(node)
     with slowed(worker):
         wait_until(lambda: run.slurm.node_of(job) not in ("", node), "another node", 240)
-        wait_for_the_other(run)
+        seen = wait_for_the_other(run)
     first_code = finish(process)
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    return ended(run, first_code, run.wrong(undisturbed.digests), seen)
 
 
 def node_lost(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
