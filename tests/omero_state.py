@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import omero
@@ -168,8 +169,12 @@ def _digest(root: Any, image: Any, pixels: Any) -> str:
     digest = hashlib.sha256()
     try:
         store.setPixelsId(pixels.id.val, False, group)
-        for t in range(pixels.sizeT.val):
-            digest.update(store.getTimepoint(t, group))
+        if store.requiresPixelsPyramid(group):  # whole time points are not to be had of these
+            for t, c, z, y in product(*(range(getattr(pixels, f"size{a}").val) for a in "TCZY")):
+                digest.update(store.getTile(z, c, t, 0, y, pixels.sizeX.val, 1, group))
+        else:
+            for t in range(pixels.sizeT.val):
+                digest.update(store.getTimepoint(t, group))
     finally:
         store.close()
     return digest.hexdigest()

@@ -45,9 +45,9 @@ def external_link(path: Path, others: Path) -> None:
 EVIL = {"evil.ome.tif": tiff, "link.h5": external_link}
 
 
-def convert(given: Path, folder: Path, **names: str) -> None:
+def convert(given: Path, folder: Path, reader: str | None = None, **names: str) -> None:
     outputs = {"image": folder / "i.ome.zarr", "certificate": folder / "c.json"}
-    params = {"second_reader": "none"}
+    params = {"second_reader": "none", "reader": reader}
     run_step(STEP, {"source": given}, outputs, params, names=names, existing="replace")
 
 
@@ -63,6 +63,17 @@ def test_what_an_image_names_is_not_read_in_galaxy(tmp_path, monkeypatch, others
     with pytest.raises(InputError, match="names a file that did not come with it"):
         convert(packed, tmp_path)
     assert not (tmp_path / "i.ome.zarr").exists()
+
+
+def test_a_reader_that_is_named_sees_no_more(tmp_path, monkeypatch, others):
+    given = tmp_path / "dataset_1.dat"
+    with h5py.File(given, "w", userblock_size=512) as file:  # no format is told by its first bytes
+        file["own"] = np.zeros((8, 8), "uint8")
+        file["theirs"] = h5py.ExternalLink(str(others / "secret.h5"), "pixels")
+    convert(given, tmp_path, reader="hdf5")  # it reads, where nobody is a stranger
+    monkeypatch.setenv("PARFOCAL_ENGINE", "galaxy")
+    with pytest.raises(InputError, match=r"names a file that did not come with it.*secret\.h5"):
+        convert(given, tmp_path, reader="hdf5")
 
 
 @pytest.mark.parametrize("name", EVIL)

@@ -44,17 +44,18 @@ def refuse_references(job: Job, inputs: Mapping[str, Path], scratch: Path) -> No
         _refuse(_named(path, reader), path, scratch.resolve())
 
 
-def _named(path: Path, reader: str | None) -> Iterable[Path]:
+def _named(path: Path, reader: str | None) -> list[Path]:
     from parfocal.images.opening import find_reader, format_of
     from parfocal.images.readers import source
 
-    try:
-        modules = {find_reader(path), find_reader(path, reader)}
-        return [file for module in modules for file in source.other_files(module, path)]
-    except InputError:
-        if format_of(path) is None:  # no image, which the step refuses if it takes it for one
-            return []
-        raise
+    files: list[Path] = []
+    for wanted in dict.fromkeys((None, reader)):  # each by itself: where one fails, one may read
+        try:
+            files += source.other_files(find_reader(path, wanted), path)
+        except InputError:
+            if wanted is not None or format_of(path) is not None:
+                raise  # else no image, which the step refuses if it takes it for one
+    return files
 
 
 def _refuse(named: Iterable[Path], path: Path, scratch: Path) -> None:
