@@ -7,6 +7,7 @@ blocks, and the pipeline in memory all of the OME-Zarr at once.
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -89,6 +90,7 @@ def parfocal_pipeline(source: Path, output: Path) -> None:
         *("--params", json.dumps(OBJECTS)),
     )
     _measure(source, output)
+    _tell_objects(output / "table.tsv", "volume_px")
 
 
 def chunks(source: Path, output: Path) -> None:
@@ -177,6 +179,14 @@ def in_memory(source: Path, output: Path) -> None:
     output.mkdir()
     np.save(output / "labels.npy", labels)
     _table(labels, image, output / "table.tsv")
+    _tell_objects(output / "table.tsv", "area")
+
+
+def _tell_objects(path: Path, size: str) -> None:
+    """Print how many objects a table has, and how many pixels they have in all."""
+    with path.open(encoding="utf-8", newline="") as file:
+        sizes = [float(row[size]) for row in csv.DictReader(file, delimiter="\t")]
+    print(f"{len(sizes):,} objects of {sum(sizes):,.0f} pixels in all")
 
 
 def _table(labels: NDArray[Any], image: NDArray[Any], path: Path) -> None:

@@ -22,7 +22,8 @@ class Entrant:
     """A program that races, and what was measured of it in each round.
 
     `outputs` is what it writes, and is removed before and after each run. A line
-    ``seconds <number>`` that it prints counts in place of the time that its process took.
+    ``seconds <number>`` that it prints counts in place of the time that its process took;
+    `told` is what else its last run printed.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Entrant:
     seconds: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     anonymous_mb: list[float] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     @property
     def median_s(self) -> float:
@@ -63,8 +65,9 @@ class Entrant:
         watch.join()
         if process.returncode:
             sys.exit(f"{self.name} failed: {' '.join(map(str, self.command))}")
-        told = [line for line in text.splitlines() if line.startswith(_TOLD)]
-        self.seconds.append(float(told[-1].removeprefix(_TOLD)) if told else took)
+        times = [line for line in text.splitlines() if line.startswith(_TOLD)]
+        self.told = [line for line in text.splitlines() if line not in times]
+        self.seconds.append(float(times[-1].removeprefix(_TOLD)) if times else took)
         self.cpu_s.append(usage.ru_utime + usage.ru_stime)
         self.anonymous_mb.append(peak[0])
         self._clear()
