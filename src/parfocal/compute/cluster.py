@@ -56,6 +56,8 @@ class Opened:
         Whether scratch files have to lie beside the output, which all workers see.
     check : callable, optional
         See `DaskScheduler`.
+    by : str
+        Who hands out the work, for messages.
     details : dict
         What records tell of it.
     """
@@ -65,6 +67,7 @@ class Opened:
     scratch: Path | None = None
     beside_output: bool = False
     check: Callable[[], None] | None = None
+    by: str = "this process"
     details: dict[str, Any] = field(default_factory=dict)
 
 

@@ -51,14 +51,21 @@ class DaskScheduler:
     check : callable, optional
         Called about once a second while results are waited for; raises what is wrong with the
         cluster.
+    by : str
+        Who hands out the work, for messages.
     """
 
     def __init__(
-        self, client: Client, workers: int, check: Callable[[], None] | None = None
+        self,
+        client: Client,
+        workers: int,
+        check: Callable[[], None] | None = None,
+        by: str = "this process",
     ) -> None:
         self._client = client
         self._workers = workers
         self._check = check
+        self._by = by
         self.cpu_s = 0.0
         self.peak_bytes = 0
 
@@ -107,7 +114,9 @@ class DaskScheduler:
             except OSError as error:
                 if not tries_left:
                     what = "The work cannot be brought to the workers"
-                    raise RemoteError(what, found=error, remedy="Run again.") from error
+                    raise RemoteError(
+                        what, where=self._by, found=error, remedy="Run again."
+                    ) from error
                 time.sleep(POLL_S)
             else:
                 return
@@ -144,8 +153,9 @@ class DaskScheduler:
             raise WorkerDiedError(what, where=last, remedy=remedy) from error
         if error is not None:
             raise error
-        what = "The cluster that works on the image is gone"
-        raise RemoteError(what, found=f"a task that is {future.status}", remedy="Run again.")
+        what = "The process that hands out the work was killed or lost"
+        remedy = "See its messages for why, most often that memory ran out; then run again."
+        raise RemoteError(what, where=self._by, found=f"work {future.status}", remedy=remedy)
 
     def _try(self, future: Future) -> Done | None:
         """Return what a task returned, None where it has not yet or has failed."""

@@ -59,12 +59,19 @@ def open_existing(config: ExistingCluster) -> Iterator[Opened]:
             tls_client_key=config.tls_key_file,
             require_encryption=True,
         )
-    with connect(_address(config), **options) as client:
+    address = _address(config)
+    with connect(address, **options) as client:
         _check_versions(client)
         workers = sum(client.nthreads().values())
         folder = Path(config.shared_folder).absolute() if config.shared_folder else None
-        check = NoWorkers(client)
-        yield Opened(client, workers, folder, beside_output=folder is None, check=check)
+        yield Opened(
+            client,
+            workers,
+            folder,
+            beside_output=folder is None,
+            check=NoWorkers(client),
+            by=f"the scheduler at {address}",
+        )
 
 
 def _address(config: ExistingCluster) -> str:

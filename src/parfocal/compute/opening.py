@@ -203,7 +203,7 @@ class Compute:
         silence_logs()
         opened = self._opened = self._stack.enter_context(self._cluster())
         logger.info("Working on engine %s, %d at once", self.config.engine, opened.workers)
-        return DaskScheduler(opened.client, opened.workers, opened.check)
+        return DaskScheduler(opened.client, opened.workers, opened.check, opened.by)
 
     def _cluster(self) -> AbstractContextManager[Opened]:
         config = self.config

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -27,10 +26,9 @@ from parfocal.compute.cluster import (
     import_jobqueue,
     silence_logs,
 )
+from parfocal.compute.presence import Presence, gone, read_presence
 from parfocal.compute.run_folder import RunFolder, check_shared_folder
 from parfocal.compute.slurm_queue import cancel_jobs
-from parfocal.core.processes import is_dead, this_process
-from parfocal.core.publish import write_json
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.compute import SlurmRunner
 
@@ -44,7 +42,6 @@ WORKING, OVER = "working-", "over-"
 """What a worker writes, with its number, when it begins and when it will use nothing more."""
 
 MEET_WITHIN_S = 120.0
-WITHOUT_CLIENT_S = 300.0
 POLL_S = 0.5
 
 
@@ -71,12 +68,11 @@ def part_of_runner(config: SlurmRunner) -> Iterator[bool]:
         yield False
         return
     _await_scheduler(folder)
-    write_json(folder / STEP_FILE, this_process())
-    try:
-        yield True
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / END_FILE).touch()
+    with Presence(folder / STEP_FILE):
+        try:
+            yield True
+        finally:
+            _touch(folder / END_FILE)
 
 
 @contextmanager
@@ -96,7 +92,9 @@ def open_runner(config: SlurmRunner) -> Iterator[Opened]:
     with connect(address, security=read_keys(folder)) as client:
         check = NoWorkers(client)
         workers = (tasks - 2) * _threads()
-        yield Opened(client, workers, folder / "scratch", check=check, details={"tasks": tasks})
+        by = f"task {HANDS_OUT} of job {_job()}"
+        details = {"tasks": tasks}
+        yield Opened(client, workers, folder / "scratch", check=check, by=by, details=details)
 
 
 def _rank() -> tuple[int, int]:
@@ -111,6 +109,10 @@ def _rank() -> tuple[int, int]:
         what = "Engine slurm-runner needs a task to hand out, one for the step, and workers"
         raise ConfigurationError(what, expected="3 tasks or more", found=tasks, remedy=remedy)
     return rank, tasks
+
+
+def _job() -> str:
+    return os.environ.get("SLURM_JOB_ID", "0")
 
 
 def _threads() -> int:
@@ -128,7 +130,7 @@ def _await_scheduler(folder: Path) -> str:
     """Return the address of the task that hands out, when it is ready."""
     deadline = time.monotonic() + MEET_WITHIN_S
     while time.monotonic() < deadline:
-        if address := _read(folder / ADDRESS_FILE).get("address"):
+        if address := read_presence(folder / ADDRESS_FILE).get("address"):
             return str(address)
         time.sleep(POLL_S)
     what = "The task that hands out the work does not show up"
@@ -136,12 +138,9 @@ def _await_scheduler(folder: Path) -> str:
     raise RemoteError(what, where=folder, remedy=remedy)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):  # not there yet, or half written
-        return {}
-    return told if isinstance(told, dict) else {}
+def _touch(path: Path) -> None:
+    with contextlib.suppress(OSError):  # whoever waits for it sees that this process has ended
+        path.touch()
 
 
 def _hand_out(config: SlurmRunner, path: Path) -> None:
@@ -163,10 +162,7 @@ def _hand_out(config: SlurmRunner, path: Path) -> None:
 
 
 def _await_workers(folder: Path) -> None:
-    """Wait until no worker uses the folder any more, those that come late included.
-
-    Those that were killed on another node are waited for as long as tasks have to meet.
-    """
+    """Wait until no worker uses the folder any more, those that come late included."""
     wanted = _rank()[1] - 2
     deadline = time.monotonic() + MEET_WITHIN_S
     while _ended(folder) < wanted and time.monotonic() < deadline:
@@ -174,28 +170,24 @@ def _await_workers(folder: Path) -> None:
 
 
 def _ended(folder: Path) -> int:
-    """Return how many workers have ended, in order or by a kill that is seen from here."""
+    """Return how many workers have ended, in order or otherwise."""
     over = {path.name.removeprefix(OVER) for path in folder.glob(f"{OVER}*")}
-    killed = {
-        path.name.removeprefix(WORKING)
-        for path in folder.glob(f"{WORKING}*")
-        if is_dead(_read(path), age_s=0.0)
-    }
-    return len(over | killed)
+    begun = {path.name.removeprefix(WORKING): path for path in folder.glob(f"{WORKING}*")}
+    lost = {number for number, path in begun.items() if gone(path)}
+    return len(over | lost)
 
 
 def _work(config: SlurmRunner, folder: Path) -> None:
     """Be a worker until the scheduler ends."""
     _await_scheduler(folder)
     number = _rank()[0]
-    write_json(folder / f"{WORKING}{number}", this_process())
-    try:
-        # One that comes when all is done would wait for a scheduler that is gone.
-        if not (folder / END_FILE).exists():
-            _take_role(folder, {"worker_options": _worker_options(config, folder)})
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / f"{OVER}{number}").touch()
+    with Presence(folder / f"{WORKING}{number}"):
+        try:
+            # One that comes when all is done would wait for a scheduler that is gone.
+            if not (folder / END_FILE).exists():
+                _take_role(folder, {"worker_options": _worker_options(config, folder)})
+        finally:
+            _touch(folder / f"{OVER}{number}")
 
 
 def _worker_options(config: SlurmRunner, folder: Path) -> dict[str, Any]:
@@ -238,21 +230,26 @@ def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
 
 
 async def _until_over(scheduler: Any, folder: Path) -> None:
-    """Wait until the step has ended, or was killed."""
-    seen, last_s = False, time.monotonic()
-    while not (folder / END_FILE).exists():
+    """Wait until the step has ended, was killed, or does not come."""
+    end, began_s = folder / END_FILE, time.monotonic()
+    while not end.exists():
         await asyncio.sleep(POLL_S)
-        here = len(scheduler.clients) > 1  # one is the scheduler's own
-        seen = seen or here
-        if here or not seen:
-            last_s = time.monotonic()
-        killed = is_dead(_read(folder / STEP_FILE), age_s=0.0)
-        if killed or time.monotonic() - last_s > WITHOUT_CLIENT_S:
-            logger.error("The task of the step is gone: the others end")
-            with contextlib.suppress(OSError):
-                (folder / END_FILE).touch()
+        if lost := _lost_step(folder, time.monotonic() - began_s):
+            logger.error("%s: the others end", lost)
+            _touch(end)
             break
     await _until_met(scheduler, folder)
+
+
+def _lost_step(folder: Path, waited_s: float) -> str:
+    """Return what has become of the task of the step, nothing where all is well."""
+    path = folder / STEP_FILE
+    task = f"Task {STEP} of job {_job()}, the step itself,"
+    if gone(path):
+        process = read_presence(path)
+        return f"{task} was killed or lost (process {process['pid']} on {process['host']})"
+    late = waited_s > MEET_WITHIN_S and not path.exists()
+    return f"{task} has not come within {MEET_WITHIN_S:.0f} s" if late else ""
 
 
 async def _until_met(scheduler: Any, folder: Path) -> None:
