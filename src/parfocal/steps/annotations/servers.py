@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from parfocal.models.omero_server import OmeroServer
     from parfocal.omero.annotate.journal import Journal
 
-__all__ = ["check_logins", "open_journal", "plans_by_server"]
+__all__ = ["check_logins", "journal_path", "open_journal", "plans_by_server"]
 
 FOLDER = "annotations"
 """The folder of journals, in the results folder."""
@@ -59,6 +59,12 @@ def check_logins(targets: Iterable[str]) -> None:
         find_credentials(server)
 
 
+def journal_path(results: Path, server: OmeroServer) -> Path:
+    """Return where the journal of a server lies in a results folder."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", server.address)
+    return results / FOLDER / f"{name}.jsonl"
+
+
 @contextmanager
 def open_journal(
     results: Path, server: OmeroServer, *, must_exist: bool = False
@@ -83,8 +89,7 @@ def open_journal(
     """
     from parfocal.omero.annotate.journal import Journal
 
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", server.address)
-    path = results / FOLDER / f"{name}.jsonl"
+    path = journal_path(results, server)
     if must_exist and not path.exists():
         what = "The results folder has no journal of what was written to this OMERO server"
         remedy = "Name the results folder that the plan was applied from."
