@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -85,8 +86,8 @@ class OmeroPixels(Closing):
         self._lock = threading.Lock()
         limits = TransferLimits.from_environment()
         self._rate = shared_rate(limits.mb_per_s * 1e6) if limits.mb_per_s else None
-        count = connections or limits.omero_connections or _CONNECTIONS
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="omero")
+        self._count = connections or limits.omero_connections or _CONNECTIONS
+        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="omero")
 
     @property
     def shape5(self) -> Shape:
@@ -106,6 +107,14 @@ class OmeroPixels(Closing):
         """As many as keep the connections busy without filling the memory."""
         plane = self.shape5[3] * self.shape5[4] * self.dtype.itemsize
         return max(1, _AT_ONCE_BYTES // plane)
+
+    @property
+    def reads_at_once(self) -> int:
+        """How many regions of `planes_at_once` keep the connections busy.
+
+        A region never reaches beyond one stack of Z, which may be a single small plane.
+        """
+        return math.ceil(self._count / min(self.shape5[2], self.planes_at_once))
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the pixels of `region` as an array (T, C, Z, Y, X).

@@ -164,7 +164,7 @@ def _fetch_raw(connection: Connection, image: OmeroImage, order: Order) -> Manif
             order.folder / name,
             pixels.metadata,
             pixels,
-            threads=context.threads,
+            threads=max(context.threads, pixels.reads_at_once),
             progress=context.progress,
             resume=True,
         )
@@ -205,7 +205,8 @@ def fetch_part(connection: Connection, image: OmeroImage, order: Order) -> Manif
         credentials=connection.credentials,
         resolution=resolutions[crop.level],
     ) as pixels:
-        write_crop(crop, pixels, target, threads=context.threads, progress=context.progress)
+        threads = max(context.threads, pixels.reads_at_once)
+        write_crop(crop, pixels, target, threads=threads, progress=context.progress)
     _tell(order, "raw", "a part is asked for")
     return manifest_of_part(crop, target, order)
 
