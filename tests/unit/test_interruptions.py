@@ -53,6 +53,10 @@ def test_kill_9_of_a_batch_costs_nothing_that_was_done(folder) -> None:
     outcome = json.loads((folder / "R/outcomes/make_image/0.json").read_text())
     assert [image["status"] for image in outcome["images"]] == ["done"] * 3
     assert [len(found) for found in records(folder).values()] == [1, 2, 1]
+    broken, whole = records(folder)["b"]
+    assert (broken["status"], broken["ended"], whole["status"]) == ("failed", None, "done")
+    told = f"The attempt was broken off: b; found process {process.pid} was killed"
+    assert broken["error"]["message"] == told
     assert names(folder / "R/images/b") == [
         ".image.ome.zarr.stamp.json",
         "image.ome.zarr",

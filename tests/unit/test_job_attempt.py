@@ -142,6 +142,60 @@ def test_how_often_jobs_were_cancelled_is_kept_within_a_run(path, slurm, monkeyp
         assert told.cancellations == expected
 
 
+RUNNING = "JobId=7 JobState=RUNNING"
+RESPONDS_NOT = "State=DOWN*+NOT_RESPONDING Reason=Not responding [slurm@2026-11-22T00:00:00]"
+
+
+@pytest.mark.parametrize(
+    ("node", "sacct", "told"),
+    [
+        (RESPONDS_NOT, "", "DOWN+NOT_RESPONDING of node n3 (Not responding)"),
+        ("State=DOWN Boards=1", "", "DOWN of node n3"),
+        ("State=IDLE", "NODE_FAIL\nRUNNING", "NODE_FAIL of the start before of job 7"),
+        ("State=MIXED", "PREEMPTED\nRUNNING", "PREEMPTED of the start before"),
+        ("State=IDLE", "", "REQUEUED of the start before of job 7 on node n3"),
+    ],
+)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_why_slurm_started_a_job_once_more_is_told_and_kept(
+    path, slurm, monkeypatch, caplog, node, sacct, told, stopped
+) -> None:
+    slurm(scontrol=f"{RUNNING} NodeName=n3 {node}", sacct=sacct)
+    job = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1", "SLURMD_NODENAME": "n4"}
+    for name, text in job.items():
+        monkeypatch.setenv(name, text)
+    end = {"ended": datetime.now(UTC), "exit_code": 143, "cause": "killed"} if stopped else {}
+    leave(path, job_id="7", node="n3", attempts=3, **end)
+    with Trial(path, Allotment(1, 3)) as trial:
+        assert told in trial.broken_off
+        during = last_attempt(path)
+    assert f"Trying again: {trial.broken_off}" in caplog.text
+    after = last_attempt(path)
+    for attempt in (during, after):
+        assert attempt is not None
+        assert (attempt.before, attempt.restarts, attempt.node) == (trial.broken_off, 1, "n4")
+    assert after is not None
+    assert (after.exit_code, after.cause) == (0, None)
+
+
+def test_what_broke_an_attempt_off_is_kept_with_the_next_one_of_the_run(path, monkeypatch) -> None:
+    leave(path, cause="time", exit_code=143, settled=True, message="it was so")
+    with Trial(path, Allotment(2, 3)) as trial:
+        assert trial.broken_off == "it was so"
+    told = last_attempt(path)
+    assert told is not None
+    assert told.before == "it was so"
+    with Trial(path, Allotment(1, 3)) as trial:  # after one that ended well
+        assert not trial.broken_off
+    leave(path, cause="node", exit_code=1, settled=True, message="it was so")
+    monkeypatch.setenv(RUN_VARIABLE, "run-2")
+    with Trial(path, Allotment(1, 3)) as trial:  # for the records that the last run left
+        assert trial.broken_off == "it was so"
+    told = last_attempt(path)
+    assert told is not None
+    assert not told.before
+
+
 LACKED = {"cause": "memory", "exit_code": 1, "settled": True, "lacked_memory": {"a": "killed"}}
 
 

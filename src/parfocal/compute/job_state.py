@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-__all__ = ["LIVING", "job_state"]
+__all__ = ["LIVING", "job_state", "restart_cause"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ LIVING = (
 _STEP_LACKED_MEMORY = re.compile(r"\bDerivedExitCode=\d+:125\b")
 """A step lacked memory (signal 125 to Slurm), and the job that started it only failed."""
 
+_LOST = ("DOWN", "FAIL", "ERROR", "REBOOT", "POWERING_DOWN", "POWERED_DOWN", "NOT_RESPONDING")
 _TIMEOUT_S = 30.0
 
 
@@ -52,6 +53,41 @@ def job_state(job_id: str) -> tuple[str, int | None] | None:
     if counted:
         return counted[1], int(counted[2]) if counted[2] else None
     return (shown[1], None) if shown else None
+
+
+def restart_cause(job_id: str, node: str | None) -> tuple[str, str]:
+    """Ask Slurm why it started a job once more.
+
+    The accounting keeps how each start ended; without one the state of the node tells it, as
+    long as the node has not come back.
+
+    Parameters
+    ----------
+    job_id : str
+        The job.
+    node : str or None
+        Where it ran before, by Slurm's name.
+
+    Returns
+    -------
+    state : str
+        ``NODE_FAIL`` or whatever else Slurm says of the start before; ``REQUEUED`` where it does
+        not say.
+    words : str
+        The same in words.
+    """
+    fields = ("--duplicates", "--noheader", "--parsable2", "--format=State")
+    starts = _ask("sacct", "-j", job_id, "-X", *fields).split("\n")
+    shown = _ask("scontrol", "--oneliner", "show", "node", node) if node else ""
+    state = re.search(r"\bState=(\S+)", shown)
+    if state and any(word in state[1] for word in _LOST):
+        reason = re.search(r"\bReason=(.*?)(?: \[|$)", shown)
+        why = f" ({reason[1]})" if reason else ""
+        return "NODE_FAIL", f"Slurm says {state[1].replace('*', '')} of node {node}{why}"
+    ended = re.match(r"\w+", starts[-2]) if len(starts) > 1 else None
+    name = ended[0] if ended else "REQUEUED"
+    where = f" on node {node}" if node else ""
+    return name, f"Slurm says {name} of the start before of job {job_id}{where}"
 
 
 def _ask(program: str, *arguments: str) -> str:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,6 +121,7 @@ def run_batch(batch: Batch) -> Outcome:
         check = batch.step.check
         if check is not None and jobs and not batch.step.from_sheet:  # for all images alike
             check(next(iter(jobs.values())).inputs, batch.params)
+        jobs = {name: replace(job, broken_off=trial.broken_off) for name, job in jobs.items()}
         return _do(batch, jobs, before, trial)
 
 

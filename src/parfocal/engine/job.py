@@ -41,6 +41,8 @@ class Job:
         What the resource model said; the record tells it.
     names : dict of str to str
         What the step sees input files called, by the names of the ports, if not as they are.
+    broken_off : str
+        What broke off the last attempt at the batch, for the record that it left, if it did.
     """
 
     step: Step
@@ -57,6 +59,7 @@ class Job:
     progress: Callable[[int, int], None] | None = None
     predicted: Prediction | None = None
     names: dict[str, str] = field(default_factory=dict)
+    broken_off: str = ""
 
     @property
     def primary(self) -> Path:

@@ -19,7 +19,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from parfocal.compute.job_state import LIVING, job_state
+from parfocal.compute.job_state import LIVING, job_state, restart_cause
 from parfocal.core.processes import is_dead, this_process
 from parfocal.core.publish import write_json
 from parfocal.engine.failures import failure_of
@@ -87,12 +87,15 @@ class Trial:
     left_out : dict of str to str
         The images that this attempt does not work on, with their errors; see
         `JobAttempt.leaves_out`.
+    broken_off : str
+        What broke off the last attempt, for the records that it left; empty where it ended well.
     """
 
     def __init__(self, path: Path, given: Allotment) -> None:
         self._path = path
         self._told: Cause | None = None
         self.left_out: dict[str, str] = {}
+        self.broken_off = ""
         self._attempt = JobAttempt(
             run=os.environ.get(RUN_VARIABLE),
             attempt=given.attempt,
@@ -101,6 +104,8 @@ class Trial:
             time_min=given.time_min,
             process=this_process(),
             job_id=engine_from_environment().job_id,
+            restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+            node=os.environ.get("SLURMD_NODENAME"),
             started=datetime.now(UTC),
         )
 
@@ -114,23 +119,28 @@ class Trial:
         StorageError
             If its file cannot be written.
         """
-        before = last_attempt(self._path)
+        before = _settled_by(self._attempt, last_attempt(self._path))
+        follows = before is not None and _follows(before, self._attempt)
+        if before is not None:
+            self.broken_off = before.message if before.cause else ""
         if before is not None and before.run == self._attempt.run:
             self.left_out = before.leaves_out(self._attempt.run, self._attempt.attempt)
             kept = {"lacked_memory": self.left_out, "cancellations": before.cancellations}
+            kept |= {"before": self.broken_off if follows else ""}
             self._attempt = self._attempt.model_copy(update=kept)
         self._write()
-        if before is not None and _is_next(before, self._attempt):
-            if before.cause is not None and before.cause not in AGAIN:
-                self._end(before.exit_code or 1, before.cause, before.message)
-                what = "The attempt before this one failed, and another would too"
-                raise RepeatedFailureError(
-                    what,
-                    exit_code=before.exit_code or 1,
-                    where=f"attempt {self._attempt.attempt} of {self._attempt.attempts}",
-                    found=before.message,
-                )
-            logger.warning("Trying again: %s", before.message or "the last attempt was broken off")
+        if before is None or not follows:
+            return self
+        if before.cause is not None and before.cause not in AGAIN:
+            self._end(before.exit_code or 1, before.cause, before.message)
+            what = "The attempt before this one failed, and another would too"
+            raise RepeatedFailureError(
+                what,
+                exit_code=before.exit_code or 1,
+                where=f"attempt {self._attempt.attempt} of {self._attempt.attempts}",
+                found=before.message,
+            )
+        logger.warning("Trying again: %s", before.message or "the last attempt was broken off")
         return self
 
     def lacks(self, cause: Cause, images: Mapping[str, str] | None = None) -> None:
@@ -188,8 +198,24 @@ class Trial:
             raise StorageError(what, where=self._path, found=error, remedy=remedy) from error
 
 
-def _is_next(before: JobAttempt, attempt: JobAttempt) -> bool:
-    return before.run == attempt.run and before.attempt + 1 == attempt.attempt
+def _follows(before: JobAttempt, attempt: JobAttempt) -> bool:
+    """Tell whether an attempt is the next of its run, or the scheduler started its job anew."""
+    next_of_run = before.run == attempt.run and before.attempt + 1 == attempt.attempt
+    return next_of_run or _is_restart(before, attempt)
+
+
+def _is_restart(before: JobAttempt, attempt: JobAttempt) -> bool:
+    same = attempt.job_id is not None and before.job_id == attempt.job_id
+    return same and before.restarts < attempt.restarts
+
+
+def _settled_by(attempt: JobAttempt, before: JobAttempt | None) -> JobAttempt | None:
+    """Return the last attempt, with its cause where the scheduler started its job anew."""
+    if before is None or not _is_restart(before, attempt):
+        return before
+    name, words = restart_cause(before.job_id or "", before.node)
+    ending = {"cause": _CAUSES.get(name, "killed"), "message": words, "settled": True}
+    return before.model_copy(update=ending)
 
 
 def last_attempt(path: Path) -> JobAttempt | None:

@@ -26,10 +26,10 @@ from parfocal.engine.packed_inputs import renamed_inputs, unpack
 from parfocal.engine.packed_sets import unpack_sets
 from parfocal.engine.strange_files import refuse_references
 from parfocal.engine.usage import cpu_s, peak_memory_bytes
-from parfocal.errors import RemoteError, StorageError
+from parfocal.errors import RemoteError, StorageError, WorkerDiedError
 from parfocal.models.record import Record
 from parfocal.models.source import without_secret
-from parfocal.provenance.records import claim_attempt, write_record
+from parfocal.provenance.records import claim_attempt, iter_attempts, write_record
 
 __all__ = ["Attempt", "base_record", "record_at"]
 
@@ -79,6 +79,7 @@ class Attempt:
         if job.results:
             with record_at(job.results / "records"):
                 self._path, attempt = claim_attempt(job.results, job.step.folder, job.image_id)
+                _end_broken(job)
         ports = [port for port in job.step.inputs if port.name in digests]
         artifacts = [job.artifact(p, job.inputs[p.name], digests[p.name]) for p in ports]
         reset_peak()
@@ -183,6 +184,17 @@ class Attempt:
             if path is not None and self._record is not None:
                 with record_at(path):
                     write_record(path, self._record)
+
+
+def _end_broken(job: Job) -> None:
+    """Tell in records that say started what broke them off; the lease says that nobody is at it."""
+    if not job.broken_off or job.results is None:
+        return
+    for path, record in iter_attempts(job.results, job.step.folder, job.image_id):
+        if record.status == "started":
+            what = "The attempt was broken off"
+            error = failure_of(WorkerDiedError(what, where=job.image_id, found=job.broken_off))
+            write_record(path, record.model_copy(update={"status": "failed", "error": error}))
 
 
 def _may_go_on(error: BaseException | None) -> bool:
