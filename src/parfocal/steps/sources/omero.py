@@ -28,6 +28,9 @@ DESCRIPTION_NAME = "omero.json"
 ATTACHED = "attachments"
 """The folder of the files that are attached to it."""
 
+_TOLD = ("permalink", "id", "owner", "group")
+"""What of the description the record tells too."""
+
 
 def list_omero_images(source: OmeroSource, inquiry: Inquiry) -> list[FoundImage]:
     """Return the images of an image, dataset, project, well, plate or screen of a server.
@@ -136,4 +139,5 @@ def _describe(connection: Connection, image: OmeroImage, order: Order) -> list[s
             if annotation["id"] in fetched:
                 annotation["path"] = f"{ATTACHED}/{fetched[annotation['id']]}"
     write_json(order.folder / DESCRIPTION_NAME, described)
+    order.context.details["omero"] |= {name: described[name] for name in _TOLD}
     return [f"{ATTACHED}/{name}" for name in fetched.values()]
