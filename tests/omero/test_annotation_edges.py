@@ -186,23 +186,6 @@ def test_a_server_without_room(free: int, desk: Desk, target: str, faults, root)
     desk.verify()
 
 
-def test_a_server_that_is_gone_for_a_while(desk: Desk, target: str, own_server, faults, gateway):
-    before = held(gateway("root"))
-    desk.targets[target] = desk.everything(target)
-    rule = faults.delay("Table", "addData", 2.0)
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(desk.apply)
-        while not faults.seen(rule):
-            time.sleep(0.01)
-        own_server.stop()
-        time.sleep(20)
-        own_server.start()
-        done.result(120)
-    desk.verify()
-    desk.revert()
-    assert held(gateway("root")) == before
-
-
 def test_a_target_that_is_deleted_meanwhile(desk: Desk, target: str, alice, faults, root) -> None:
     image = number_of(target)
     desk.targets[target] = desk.everything(target)
