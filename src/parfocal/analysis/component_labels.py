@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.components import Components
 from parfocal.analysis.object_boxes import BoxTable
-from parfocal.analysis.objects import SizeLimits
+from parfocal.analysis.objects import SizeLimits, label_dtype
 from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, region_shape
 
 __all__ = ["ComponentLabels", "ComponentTable"]
+
+_AT_ONCE = 1 << 12
+"""Components whose boxes are entered together."""
 
 
 @dataclass
@@ -41,7 +44,7 @@ class ComponentTable:
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
     _objects: int = 0
-    _numbers: list[NDArray[np.int64]] = field(default_factory=list)
+    _numbers: list[NDArray[Any]] = field(default_factory=list)
     _starts: list[NDArray[np.int64]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -50,14 +53,13 @@ class ComponentTable:
 
     def add(self, components: Components, limits: SizeLimits) -> None:
         """Add the components of the next time point, numbered in the order of first pixels."""
-        counts = components.counts[1:]
-        small = counts < limits.least
-        large = counts > limits.most if limits.most is not None else np.zeros_like(small)
-        large &= ~small
+        small, large = limits.drop(components.counts[1:])
         kept = 1 + np.flatnonzero(~small & ~large)
-        found = (components.counts[kept], components.lower[kept], components.upper[kept])
-        self.boxes.add(len(self._numbers), *found)
-        numbers = np.zeros(len(components) + 1, np.int64)
+        for start in range(0, len(kept), _AT_ONCE):
+            some = kept[start : start + _AT_ONCE]
+            found = (components.counts[some], components.lower[some], components.upper[some])
+            self.boxes.add(len(self._numbers), *found)
+        numbers = np.zeros(len(components) + 1, label_dtype(self._objects + len(kept)))
         ordered = kept[np.argsort(components.firsts[kept])]
         numbers[ordered] = np.arange(1, len(kept) + 1) + self._objects
         self._numbers.append(numbers[components.roots])
@@ -73,7 +75,7 @@ class ComponentTable:
         return ComponentLabels(
             self.labels,
             self.block,
-            np.concatenate([np.zeros(0, dtype), *self._numbers]).astype(dtype),
+            np.concatenate([np.zeros(0, dtype), *self._numbers], dtype=dtype, casting="unsafe"),
             np.concatenate([np.zeros(0, np.int64), *starts]),
         )
 

@@ -6,22 +6,30 @@ joined. Which pixels form a component does not depend on the blocks, only the nu
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.groups import Grouping
 from parfocal.analysis.label_blocks import find_runs
-from parfocal.core.blocks import Readable, Region, Writable
+from parfocal.core.blocks import Readable, Region, Shape, Writable, region_shape, whole
 from parfocal.core.scheduler import Scheduler
 
 __all__ = ["BlockMask", "Components", "label_components", "label_mask", "number_block"]
 
 Labels = NDArray[np.uint32]
 Pairs = NDArray[np.int64]
+
+_COLUMNS = 8
+"""Pixels, the first one along Z, Y, X, the one after the last, and the number of the first."""
+
+_FAR: int = np.iinfo(np.int64).max
+_AT_ONCE = 1 << 12
 
 
 class BlockMask(Protocol):
@@ -177,85 +185,117 @@ def _touching(one: Labels, other: Labels) -> Pairs:
     return np.stack([pairs >> np.uint64(32), low]).astype(np.int64)
 
 
-@dataclass
 class _Tables:
-    """What has been found in the blocks so far."""
+    """What has been found in the blocks so far: 64 bytes a label, 16 a pair, and 8 a block.
 
-    regions: list[Region] = field(default_factory=list)
-    starts: list[int] = field(default_factory=lambda: [0])
-    counts: list[NDArray[np.int64]] = field(default_factory=list)
-    lower: list[NDArray[np.int64]] = field(default_factory=list)
-    upper: list[NDArray[np.int64]] = field(default_factory=list)
-    firsts: list[NDArray[np.int64]] = field(default_factory=list)
-    pairs: list[Pairs] = field(default_factory=list)
+    Parameters
+    ----------
+    first : Region
+        The first block, which has the size of all but those at the ends.
+    shape5 : (T, C, Z, Y, X)
+        Size of the image.
+    """
+
+    def __init__(self, first: Region, shape5: Shape) -> None:
+        _, _, *volume = whole(shape5)
+        z, y, x = volume
+        self.grid = BlockGrid((first[0], first[1], z, y, x), region_shape(first))
+        self._starts = array("q", [0])
+        self._rows = array("q", [0, _FAR, _FAR, _FAR, 0, 0, 0, _FAR])  # that of background
+        self._pairs = array("q")
 
     def add(self, found: _Found) -> None:
         """Enter the components of the next block."""
-        self.regions.append(found.region)
-        self.starts.append(self.starts[-1] + len(found.counts))
-        if len(found.counts):
-            self.counts.append(found.counts)
-            self.lower.append(found.lower)
-            self.upper.append(found.upper)
-            self.firsts.append(found.firsts)
+        self._starts.append(self._starts[-1] + len(found.counts))
+        rows = (found.counts[:, None], found.lower, found.upper, found.firsts[:, None])
+        self._rows.frombytes(np.hstack(rows).tobytes())
 
     def join(self, pairs: Pairs, one: int, other: int) -> None:
         """Enter which labels of block `one` touch which of block `other`."""
-        if pairs.size:
-            offsets = np.array([[self.starts[one]], [self.starts[other]]], np.int64)
-            self.pairs.append(pairs + offsets)
+        offsets = np.array([[self._starts[one]], [self._starts[other]]], np.int64)
+        self._pairs.frombytes((pairs + offsets).T.tobytes())
 
     def borders(self, *, planar: bool) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]]]:
-        """Yield each block with blocks before it along Z or Y, those axes, and those blocks."""
-        rows, columns = (len({r[axis].start for r in self.regions}) for axis in (3, 4))
-        steps = ((3, columns),) if planar else ((2, rows * columns), (3, columns))
-        for number, region in enumerate(self.regions):
-            inner = [
-                (axis, number - step)
-                for axis, step in steps
-                if region[axis].start != self.regions[0][axis].start
-            ]
+        """Yield each block that has labels and such blocks before it along Z or Y.
+
+        With its number come those axes, and the numbers of those blocks.
+        """
+        _, _, depth, rows, columns = self.grid.counts
+        for number in range(depth * rows * columns):
+            if self._is_empty(number):
+                continue
+            inner = []
+            if not planar and number >= rows * columns:
+                inner.append((2, number - rows * columns))
+            if number // columns % rows:
+                inner.append((3, number - columns))
+            inner = [(axis, one) for axis, one in inner if not self._is_empty(one)]
             if inner:
                 yield number, tuple(axis for axis, _ in inner), tuple(one for _, one in inner)
 
+    def _is_empty(self, number: int) -> bool:
+        return self._starts[number] == self._starts[number + 1]
+
     def merged(self) -> Components:
-        """Join what touches, and sum up."""
-        labels = self.starts[-1]
-        pairs = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
-        least = _least_joined(pairs, labels + 1)
-        roots = (np.cumsum(least == np.arange(labels + 1)) - 1)[least]
-        number = int(roots.max()) + 1
-        counts = np.zeros(number, np.int64)
-        largest = np.iinfo(np.int64).max
-        lower, firsts = np.full((number, 3), largest), np.full(number, largest)
-        upper = np.zeros((number, 3), np.int64)
-        if labels:
-            np.add.at(counts, roots[1:], np.concatenate(self.counts))
-            np.minimum.at(lower, roots[1:], np.concatenate(self.lower))
-            np.maximum.at(upper, roots[1:], np.concatenate(self.upper))
-            np.minimum.at(firsts, roots[1:], np.concatenate(self.firsts))
-        return Components(roots, np.array(self.starts, np.int64), counts, lower, upper, firsts)
+        """Join what touches, and sum up, where the rows lie."""
+        rows = np.frombuffer(self._rows, np.int64).reshape(-1, _COLUMNS)
+        pairs = np.frombuffer(self._pairs, np.int64).reshape(-1, 2)
+        joined, least = _joined(pairs)
+        np.add.at(rows[:, 0], least, rows[joined, 0])
+        for column in (1, 2, 3, 7):
+            np.minimum.at(rows[:, column], least, rows[joined, column])
+        for column in (4, 5, 6):
+            np.maximum.at(rows[:, column], least, rows[joined, column])
+        stays = np.ones(len(rows), bool)
+        stays[joined] = False
+        roots = np.cumsum(stays, dtype=np.int64)
+        roots -= 1
+        roots[joined] = roots[least]
+        rows = _compacted(rows, stays) if len(joined) else rows
+        return Components(
+            roots,
+            np.frombuffer(self._starts, np.int64),
+            counts=rows[:, 0],
+            lower=rows[:, 1:4],
+            upper=rows[:, 4:7],
+            firsts=rows[:, 7],
+        )
 
 
-def _least_joined(pairs: Pairs, number: int) -> NDArray[np.int64]:
-    """Return for each of `number` labels the least one that it is joined to.
+def _compacted(rows: NDArray[np.int64], stays: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Move the rows that stay to the front, some at a time, and return them."""
+    stop = 0
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE][stays[start : start + _AT_ONCE]]
+        rows[stop : stop + len(part)] = part
+        stop += len(part)
+    return rows[:stop]
+
+
+def _joined(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which labels are joined to a lesser one, and the least that each is joined to.
 
     Only labels that are joined to others are nodes of the graph, of which SciPy takes no more than
     31 bits can number.
+
+    Parameters
+    ----------
+    pairs : (N, 2) int64
+        Labels that touch.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     names, places = np.unique(pairs, return_inverse=True)
-    one, other = places.reshape(2, -1)
+    one, other = places.reshape(-1, 2).T
     shape = (len(names), len(names))
     graph = coo_array((np.ones(len(one), bool), (one, other)), shape=shape)
     groups, of_name = connected_components(graph, directed=False)
-    lowest = np.full(groups, number)
+    lowest = np.full(groups, _FAR)
     np.minimum.at(lowest, of_name, names)
-    least = np.arange(number)
-    least[names] = lowest[of_name]
-    return least
+    least = lowest[of_name]
+    lesser = least < names
+    return names[lesser], least[lesser]
 
 
 def label_components(
@@ -284,18 +324,25 @@ def label_components(
     ------
     OverflowError
         If a block has more components than the data type of `volume` can number.
+    ValueError
+        If there is no block.
     """
-    tables = _Tables()
+    tables: _Tables | None = None
     before: _Found | None = None
     for number, found in enumerate(scheduler.map(_LabelBlock(volume), masks)):
+        tables = tables or _Tables(found.region, volume.shape5)
         tables.add(found)
         if before is not None and found.region[4].start == before.region[4].stop:
             tables.join(_touching(before.last, found.first), number - 1, number)
         before = found
-    borders = list(tables.borders(planar=planar))
-    items = ((tables.regions[number], axes) for number, axes, _ in borders)
+    if tables is None:
+        msg = "there is no block"
+        raise ValueError(msg)
+    items = (
+        (tables.grid.region(number), axes) for number, axes, _ in tables.borders(planar=planar)
+    )
     joined = scheduler.map(_JoinBlock(volume), items)
-    for (number, _, others), pairs in zip(borders, joined, strict=True):
+    for (number, _, others), pairs in zip(tables.borders(planar=planar), joined, strict=True):
         for other, touching in zip(others, pairs, strict=True):
             tables.join(touching, other, number)
     return tables.merged()

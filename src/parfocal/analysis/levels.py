@@ -101,12 +101,17 @@ def find_scale(
     Scale or None
         None if no two pixels have different finite values.
     """
-    found = list(scheduler.map(partial(_extremes, source), regions))
-    lows = [low for low, _, _ in found if low is not None]
-    highs = [high for _, high, _ in found if high is not None]
-    if not lows or min(lows) == max(highs):
+    least: Any = None
+    greatest: Any = None
+    not_finite = 0
+    for low, high, missing in scheduler.map(partial(_extremes, source), regions):
+        not_finite += missing
+        if low is not None:
+            least = low if least is None else min(least, low)
+            greatest = high if greatest is None else max(greatest, high)
+    if least == greatest:
         return None
-    return Scale(min(lows), max(highs), dark, sum(missing for _, _, missing in found))
+    return Scale(least, greatest, dark, not_finite)
 
 
 def _extremes(source: Readable, region: Region) -> tuple[Any, Any, int]:

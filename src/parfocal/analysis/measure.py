@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.columns import channel_keys
 from parfocal.analysis.exact import MAX_BLOCK_PIXELS
@@ -16,7 +17,7 @@ from parfocal.analysis.label_blocks import Direction, block_part
 from parfocal.analysis.object_rows import Spacing, geometry_columns, intensity_columns
 from parfocal.analysis.scan import plan_block
 from parfocal.analysis.shape import DIRECTIONS_2D, DIRECTIONS_3D
-from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.blocks import Readable, Region, Shape, whole
 from parfocal.core.scheduler import Scheduler, Threads
 from parfocal.errors import InputError
 
@@ -139,15 +140,14 @@ def measure_objects(task: Task) -> Iterator[Objects]:
     # Blocks look one pixel beyond their borders, into chunks of their neighbours.
     labels = ChunkCache(task.labels, task.block)
     work = _MeasureBlock(task.image, labels, directions)
-    regions = list(iter_blocks(whole((1, 1, *shape[2:])), block))
+    regions = BlockGrid(whole((shape[0], 1, *shape[2:])), block)
     done = 0
     for t in range(shape[0]):
         totals = Totals()
-        here = [(slice(t, t + 1), *region[1:]) for region in regions]
-        for part in task.scheduler.map(work, here):
+        for part in task.scheduler.map(work, regions.at(t)):
             totals.add(part)
             done += 1
-            task.progress(done, shape[0] * len(regions))
+            task.progress(done, len(regions))
         totals.settle()
         yield Objects(t, *_columns(task, totals))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -79,8 +80,8 @@ class ObjectTable:
         which starts at 1.
     boxes : BoxTable
         Sizes and bounding boxes of the objects.
-    firsts : list of (T, Z, Y, X)
-        First pixel of each object.
+    firsts : array of int64
+        First pixel of each object: its number in the image, in the order T, Z, Y, X.
     too_small, too_large : int
         Numbers of objects that were dropped. Components that are too small to hold an
         object count as one.
@@ -94,7 +95,7 @@ class ObjectTable:
 
     labels: Writable
     boxes: BoxTable
-    firsts: list[tuple[int, int, int, int]] = field(default_factory=list)
+    firsts: array[int] = field(default_factory=lambda: array("q"))
     too_small: int = 0
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
@@ -138,9 +139,8 @@ class ObjectTable:
     def image(self, dtype: np.dtype[Any]) -> ObjectLabels:
         """Return the label image, with objects numbered by T and first pixel in Z, Y, X."""
         numbers = np.zeros(len(self.firsts) + 1, dtype)
-        if self.firsts:
-            places = np.array(self.firsts).T
-            numbers[1 + np.lexsort(places[::-1])] = np.arange(1, len(self.firsts) + 1)
+        places = np.frombuffer(self.firsts, np.int64)
+        numbers[1 + np.argsort(places)] = np.arange(1, len(places) + 1)
         return ObjectLabels(self.labels, numbers)
 
 
@@ -198,7 +198,7 @@ class _Split:
 
     cut: Cut
     objects: NDArray[np.integer[Any]]
-    firsts: list[tuple[int, int, int, int]]
+    firsts: NDArray[np.int64]
     boxes: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     too_small: int
     too_large: int
@@ -313,8 +313,7 @@ def _enter_windowed(
     table: ObjectTable, source: ComponentSource, box: Box, divided: Stitched
 ) -> None:
     origin = [part.start for part in box]
-    firsts = (divided.firsts + origin).tolist()
-    table.firsts.extend((source.time, z, y, x) for z, y, x in firsts)
+    table.firsts.frombytes(_in_image(source, *(divided.firsts + origin).T).tobytes())
     table.boxes.add(source.time, divided.sizes, divided.lower + origin, divided.upper + origin)
     table.windowed.append(divided)
     table.windowed_at.append((source.time, origin[0] if source.planar else 0))
@@ -325,13 +324,15 @@ def _together(
 ) -> Iterator[list[tuple[int, Box]]]:
     """Yield components with their boxes, many small ones at once."""
     groups = np.cumsum(components.counts[numbers]) // TOGETHER
-    for group in np.split(numbers, np.flatnonzero(np.diff(groups)) + 1):
-        if len(group):
-            shape = source.labels.shape5
+    ends = np.append(np.flatnonzero(np.diff(groups)) + 1, len(numbers))
+    shape, start = source.labels.shape5, 0
+    for end in ends:
+        if end > start:
             yield [
                 (number, component_box(components, number, shape, planar=source.planar))
-                for number in group.tolist()
+                for number in numbers[start:end].tolist()
             ]
+        start = end
 
 
 @dataclass(frozen=True)
@@ -354,7 +355,7 @@ class _Divide:
         kept = (sizes > 0) & ~small & ~large
         kept[0] = small[0] = large[0] = False
         objects = (np.cumsum(kept, dtype=np.int32) * kept)[objects]
-        firsts = _firsts(cut, objects, self.source.time)
+        firsts = _firsts(cut, objects, self.source)
         sizes, lower, upper = find_boxes(cut.voxels, objects, len(firsts))
         origin = [part.start for part in cut.box]
         cut = replace(cut, levels=cut.levels[:0].copy())
@@ -363,8 +364,8 @@ class _Divide:
 
 
 def _firsts(
-    cut: Cut, objects: NDArray[np.integer[Any]], time: int
-) -> list[tuple[int, int, int, int]]:
+    cut: Cut, objects: NDArray[np.integer[Any]], source: ComponentSource
+) -> NDArray[np.int64]:
     """Find the first pixel of each object."""
     first = np.zeros(int(objects.max(initial=0)) + 1, np.int64)
     first[objects[::-1]] = np.arange(len(objects))[::-1]  # of equal indices the last one stays
@@ -373,14 +374,23 @@ def _firsts(
     if len(indices) == 2:
         indices = (np.zeros_like(indices[0]), *indices)
     z, y, x = (index + start for index, start in zip(indices, origin, strict=True))
-    return [(time, *place) for place in zip(z.tolist(), y.tolist(), x.tolist(), strict=True)]
+    return _in_image(source, z, y, x)
+
+
+def _in_image(
+    source: ComponentSource, z: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the numbers of some pixels of the time point, in the order T, Z, Y, X."""
+    _, _, depth, height, width = source.labels.shape5
+    places: NDArray[np.int64] = ((source.time * depth + z) * height + y) * width + x
+    return places
 
 
 def _enter(table: ObjectTable, source: ComponentSource, split: _Split) -> None:
     places = split.objects.astype(table.labels.dtype)
     places[places > 0] += places.dtype.type(len(table.firsts))
     put_back(table.labels, source, split.cut, _place(places))
-    table.firsts.extend(split.firsts)
+    table.firsts.frombytes(split.firsts.tobytes())
     table.boxes.add(source.time, *split.boxes)
     table.too_small += split.too_small
     table.too_large += split.too_large

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.elementary import logarithm
 from parfocal.analysis.exact import Integers, ratio, total_of
 from parfocal.analysis.plane_parts import PlanePart, plane_part, tile_size, usable
@@ -169,7 +170,7 @@ def _plane_parts(survey: Survey, c: int) -> Iterator[tuple[int, int, PlanePart]]
     block = _plan(survey)
     work = _AssessBlock(survey.image, tile_size(*shape[3:]), survey.limit)
     t, _, z, y, x = whole(shape)
-    regions = list(iter_blocks((t, _one(c), z, y, x), block))
+    regions = BlockGrid((t, _one(c), z, y, x), block)
     found = zip(regions, survey.scheduler.map(work, regions), strict=True)
     for (times, _, slab), blocks in groupby(found, key=lambda one: one[0][:3]):
         parts = [_empty_part(survey.image.dtype) for _ in range(slab.stop - slab.start)]

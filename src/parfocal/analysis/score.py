@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.exact import Integers
 from parfocal.analysis.scan import plan_block
-from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.blocks import Readable, Region, Shape, whole
 from parfocal.core.scheduler import Scheduler
 from parfocal.errors import InputError
 
@@ -126,7 +127,7 @@ def count_overlaps(
     """
     _check(truth, predicted)
     shape = predicted.shape5
-    regions = list(iter_blocks(whole(shape), plan_block(block, shape)))
+    regions = BlockGrid(whole(shape), plan_block(block, shape))
     work = partial(_pairs, truth, predicted)
     joined = np.zeros((4, 0), np.int64)
     pending: list[Integers] = []
@@ -179,9 +180,10 @@ def require_labels(truth: Readable, block: Shape, scheduler: Scheduler) -> None:
         If most labels are strewn.
     """
     shape = truth.shape5
-    regions = iter_blocks(whole(shape), plan_block(block, shape))
-    found = list(scheduler.map(partial(_count_strewn, truth), regions))
-    strewn, labels = (sum(counts) for counts in zip(*found, strict=True))
+    regions = BlockGrid(whole(shape), plan_block(block, shape))
+    strewn, labels = 0, 0
+    for counts in scheduler.map(partial(_count_strewn, truth), regions):
+        strewn, labels = strewn + counts[0], labels + counts[1]
     if 2 * strewn > labels:
         what = "The ground truth is not a label image"
         raise InputError(

@@ -6,13 +6,14 @@ The way through the image is told in ``docs/explanation/segmentation.md``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.channels import OneChannel
 from parfocal.analysis.chunk_cache import ChunkCache
 from parfocal.analysis.component_labels import ComponentTable
@@ -30,7 +31,7 @@ from parfocal.analysis.thick_blocks import plan_thick
 from parfocal.analysis.thresholds import GLOBAL_THRESHOLDS, median_level
 from parfocal.analysis.watershed import SplitSettings
 from parfocal.analysis.windows import Windows
-from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
+from parfocal.core.blocks import Readable, Region, Shape, Writable, whole
 from parfocal.core.scheduler import Scheduler
 
 __all__ = ["LocalMean", "Segmentation", "Settings", "segment"]
@@ -153,7 +154,7 @@ def segment(
     """
     image = OneChannel(source, channel)
     block = plan_thick(block5, image.shape5, planar=settings.planar)
-    regions = list(iter_blocks(whole(image.shape5), block))
+    regions = BlockGrid(whole(image.shape5), block)
 
     def volume(dtype: Any) -> Writable:
         return make_volume(image.shape5, dtype, block)
@@ -178,7 +179,7 @@ def segment(
 
 
 def _segment_constant(
-    image: Readable, labels: Writable, regions: Sequence[Region], block: Shape, work: _Work
+    image: Readable, labels: Writable, regions: BlockGrid, block: Shape, work: _Work
 ) -> Segmentation:
     """Segment pixels that all have one value: beyond a given threshold they are all foreground."""
     not_finite = _count_not_finite(image, regions)
@@ -198,7 +199,7 @@ def _divides(settings: Settings) -> bool:
 
 
 def _find_objects(
-    mask: AnyMask, labels: Writable, regions: Sequence[Region], block: Shape, work: _Work
+    mask: AnyMask, labels: Writable, regions: BlockGrid, block: Shape, work: _Work
 ) -> ObjectTable | ComponentTable:
     """Find the objects of all time points."""
 
@@ -207,18 +208,18 @@ def _find_objects(
 
     # Where a worker may die and its work be done again, nothing overwrites what it was made of.
     once = work.scheduler.local
-    times = [list(group) for _, group in itertools.groupby(regions, lambda region: region[0].start)]
+    times = [regions.at(time) for time in range(labels.shape5[0])]
     if not isinstance(mask, ValueMask) and _divides(work.settings):
         boxes = BoxTable(labels.shape5, block, planar=work.settings.planar)
         divided = ObjectTable(labels, boxes)
         pieces = labels if once else wide(np.uint32)
-        for number, here in enumerate(times):
+        for time, here in enumerate(times):
             components = _label(mask, pieces, labels, here, work)
-            earlier = itertools.chain.from_iterable(times[:number])
+            earlier = itertools.chain.from_iterable(times[:time])
             divided.make_room(components, work.settings.limits, wide, earlier)
             numbers = _Settle(mask, pieces, divided.labels)
             background = _settle(numbers, components, here, work)
-            place = (here[0][0].start, background, work.settings.planar, block[4])
+            place = (time, background, work.settings.planar, block[4])
             cut_from = ComponentSource(divided.labels, mask.levels, *place)
             _divide(divided, components, cut_from, len(here), work)
         return divided
@@ -234,7 +235,7 @@ def _number(
     mask: AnyMask,
     labels: Writable,
     outside: Writable,
-    times: list[list[Region]],
+    times: list[BlockGrid],
     block: Shape,
     work: _Work,
 ) -> ComponentTable:
@@ -285,7 +286,7 @@ def _count_passes(settings: Settings) -> int:
     return passes + (1 + SPLITTING if _divides(settings) else 0)
 
 
-def _count_not_finite(image: Readable, regions: Sequence[Region]) -> int:
+def _count_not_finite(image: Readable, regions: BlockGrid) -> int:
     if image.dtype.kind != "f":
         return 0
     return sum(int((~np.isfinite(image.read(region))).sum()) for region in regions)
@@ -293,7 +294,7 @@ def _count_not_finite(image: Readable, regions: Sequence[Region]) -> int:
 
 def _threshold(
     image: Readable,
-    regions: Sequence[Region],
+    regions: BlockGrid,
     scale: Scale,
     work: _Work,
     make_volume: Callable[[Any], Writable],
@@ -357,7 +358,7 @@ def _histogram(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def _label(
-    mask: AnyMask, labels: Writable, outside: Writable, regions: Sequence[Region], work: _Work
+    mask: AnyMask, labels: Writable, outside: Writable, regions: BlockGrid, work: _Work
 ) -> Components:
     """Label the components of one time point block by block, in `outside` those of the rest."""
     planar, scheduler = work.settings.planar, work.scheduler
@@ -373,7 +374,7 @@ def _label(
     return label_components(inside, labels, planar=planar, scheduler=scheduler)
 
 
-def _settle(settle: _Settle, components: Components, regions: Sequence[Region], work: _Work) -> int:
+def _settle(settle: _Settle, components: Components, regions: BlockGrid, work: _Work) -> int:
     """Replace labels of blocks by numbers of components, and find the level of their background."""
     counts = np.zeros(LEVELS, np.int64)
     numbered = zip(work.telling.over(regions), components.tables(), strict=True)

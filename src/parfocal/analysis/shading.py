@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.gaussian import gaussian_weights
 from parfocal.analysis.illumination import dark_at
 from parfocal.analysis.plane_ranks import ranked
 from parfocal.analysis.plane_sums import PlaneSum
 from parfocal.analysis.stacks import Stack, plan_tile
-from parfocal.core.blocks import Readable, Region, Shape, Writable, iter_blocks, whole
+from parfocal.core.blocks import Readable, Region, Shape, Writable, whole
 from parfocal.core.scheduler import Scheduler
 
 __all__ = ["Shading", "estimate_shading"]
@@ -83,7 +84,7 @@ def estimate_shading(
     block = plan_tile(block5, source.shape5, 2)
 
     def store(
-        work: Callable[[Region], NDArray[np.float64]], tiles: list[Region]
+        work: Callable[[Region], NDArray[np.float64]], tiles: BlockGrid
     ) -> tuple[Writable, bool]:
         """Keep what `work` returns for each of the tiles; tell whether all of it is finite."""
         volume, complete = make_volume(shape, dtype, (1, 1, 1, *block[3:])), True
@@ -98,18 +99,18 @@ def estimate_shading(
         return store(_Smoothed(rows, 3, sigma_y), _strips(shape, 4))[0]
 
     statistic = _Statistic(source, shading.percentile, dark, block)
-    level, complete = store(statistic, list(iter_blocks(whole(shape), (1, 1, 1, *block[3:]))))
+    level, complete = store(statistic, BlockGrid(whole(shape), (1, 1, 1, *block[3:])))
     if complete:
         return smooth(level)
     return _Ratio(smooth(_Part(level, known=False)), smooth(_Part(level, known=True)))
 
 
-def _strips(shape: Shape, axis: int) -> list[Region]:
+def _strips(shape: Shape, axis: int) -> BlockGrid:
     """Divide the planes into strips of whole lines, side by side along `axis`."""
     line = shape[7 - axis]
     thick = max(1, STRIP_PIXELS // line)
     block = (1, 1, 1, thick, line) if axis == 3 else (1, 1, 1, line, thick)
-    return list(iter_blocks(whole(shape), block))
+    return BlockGrid(whole(shape), block)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ tile writes them, is told in ``docs/explanation/segmentation.md``.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,13 @@ Write = Callable[[Box, Integers], None]
 MakeVolume = Callable[[Shape, Any, Shape], Scratch]
 """``make_volume(shape5, dtype, block5)`` returns scratch storage."""
 
-_COLUMNS = {"complete": bool, "anchored": bool, "spills": bool, "counts": np.int64}
+_COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
+    "complete": ("b", np.bool_),
+    "anchored": ("b", np.bool_),
+    "spills": ("b", np.bool_),
+    "counts": ("q", np.int64),
+}
+"""Columns of `TileLabels` that are kept, as what."""
 
 Keep = Callable[[Integers], NDArray[np.bool_]]
 """``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept."""
@@ -191,55 +198,61 @@ def _storage(tiling: Tiling, make_volume: MakeVolume) -> Writable:
 
 @dataclass
 class _Pile:
-    """The tiles so far."""
+    """The tiles so far: 8 bytes a tile, 11 an object of each, and 16 a pair."""
 
     tiling: Tiling
     storage: Writable
     min_iou: float
-    tiles: dict[int, TileLabels] = field(default_factory=dict)
-    pairs: list[Integers] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin with no object."""
-        self.starts = np.zeros(len(self.tiling) + 1, np.int64)
+        self._starts = array("q", [0])
+        self._columns = {name: array(code) for name, (code, _) in _COLUMNS.items()}
+        self._pairs = array("q")
 
     def add(self, tile: int, found: TileLabels) -> None:
         """Store a tile, and compare it with those before it."""
-        self.starts[tile + 1] = self.starts[tile] + len(found)
+        before = [near for near in self.tiling.neighbours(tile) if near < tile]
+        self._starts.append(self._starts[-1] + len(found))
         if not len(found):
             return
         outer = self.tiling.outer(tile)
         z, y, x = (slice(0, size) for size in sizes(outer))
         region = (slice(tile, tile + 1), slice(0, 1), z, y, x)
         self.storage.write(region, found.labels[None, None])
-        for near in self.tiling.neighbours(tile):
-            if near not in self.tiles:
+        for near in before:
+            complete = self._complete(near)
+            if not len(complete):
                 continue
             both = common(outer, self.tiling.outer(near))
             seen = found.labels[inside(both, outer)]
-            before = _read(self.storage, near, inside(both, self.tiling.outer(near)))
-            one, other = matches(found, self.tiles[near], (seen, before), self.min_iou)
+            stored = _read(self.storage, near, inside(both, self.tiling.outer(near)))
+            one, other = matches(found.complete, complete, (seen, stored), self.min_iou)
             if len(one):
-                self.pairs.append(np.stack([one + self.starts[tile], other + self.starts[near]]))
-        self.tiles[tile] = replace(found, labels=np.empty((0, 0, 0), np.int32))
+                pairs = np.stack([one + self._starts[tile], other + self._starts[near]], axis=1)
+                self._pairs.frombytes(pairs.tobytes())
+        for name, (_, dtype) in _COLUMNS.items():
+            self._columns[name].frombytes(getattr(found, name).astype(dtype).tobytes())
+
+    def _complete(self, tile: int) -> NDArray[np.bool_]:
+        """Tell which objects of a tile are complete."""
+        start, stop = self._starts[tile], self._starts[tile + 1]
+        return np.array(self._columns["complete"][start:stop], bool)
 
     def joined(self) -> _Joined:
         """Join what matches into groups, each of which is one object."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        objects = int(self.starts[-1])
-        one, other = np.concatenate([np.empty((2, 0), np.int64), *self.pairs], axis=1)
-        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(objects, objects))
+        starts = np.frombuffer(self._starts, np.int64)
+        one, other = np.frombuffer(self._pairs, np.int64).reshape(-1, 2).T
+        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(starts[-1], starts[-1]))
         number, of_piece = connected_components(graph, directed=False)
         groups = of_piece.astype(np.int64) + 1
         complete, anchored, spills, counts = (
-            np.concatenate(
-                [np.empty(0, dtype), *(getattr(tile, name) for tile in self.tiles.values())]
-            )
-            for name, dtype in _COLUMNS.items()
+            np.frombuffer(self._columns[name], dtype) for name, (_, dtype) in _COLUMNS.items()
         )
-        tiles = np.repeat(np.arange(len(self.tiling)), np.diff(self.starts))
+        tiles = np.repeat(np.arange(len(self.tiling)), np.diff(starts))
         owners = np.full(number + 1, len(self.tiling), np.int64)
         for wanted in (complete & anchored, complete):
             free = wanted & (owners[groups] == len(self.tiling))
@@ -252,7 +265,7 @@ class _Pile:
         return _Joined(
             self.tiling,
             self.storage,
-            self.starts,
+            starts,
             groups,
             np.where(own & spills, groups, 0),
             owners,

@@ -138,8 +138,8 @@ def _cut(labels: NDArray[np.int32], count: int, outer: Box, shape: tuple[int, ..
 
 
 def matches(
-    one: TileLabels,
-    other: TileLabels,
+    one: Flags,
+    other: Flags,
     overlap: tuple[NDArray[np.int32], NDArray[np.int32]],
     min_iou: float,
 ) -> tuple[Integers, Integers]:
@@ -151,8 +151,8 @@ def matches(
 
     Parameters
     ----------
-    one, other : TileLabels
-        The tiles.
+    one, other : (N,) bool
+        Which objects of each tile are complete.
     overlap : pair of (Z, Y, X) int32
         The labels of both in the box that both see.
     min_iou : float
@@ -170,8 +170,8 @@ def matches(
     of_b = np.bincount(overlap[1].ravel(), minlength=len(other) + 1)[b]
     a, b = a - 1, b - 1
     same = shared >= min_iou * (of_a + of_b - shared)
-    same |= ~one.complete[a] & other.complete[b] & (2 * shared > of_a)
-    same |= one.complete[a] & ~other.complete[b] & (2 * shared > of_b)
+    same |= ~one[a] & other[b] & (2 * shared > of_a)
+    same |= one[a] & ~other[b] & (2 * shared > of_b)
     return a[same], b[same]
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.models.loading import ModelHandle
 from parfocal.analysis.models.predictor import Activation, refuse
 from parfocal.analysis.models.tiles import Tiles, View
-from parfocal.core.blocks import Region, Writable, iter_blocks, region_shape, whole
+from parfocal.core.blocks import Region, Writable, region_shape, whole
 from parfocal.core.scheduler import Scheduler
 from parfocal.models.model_options import NetworkModel
 
@@ -53,7 +54,7 @@ def predict_probability(
     InputError
         If the model does not take a tile, or gives no probabilities.
     """
-    regions = list(iter_blocks(whole(target.shape5), (1, 1, *tiles.core)))
+    regions = BlockGrid(whole(target.shape5), (1, 1, *tiles.core))
     work = _Tile(handle, view, tiles, target)
     for done, _ in enumerate(scheduler.map(work, regions), 1):
         progress(done, len(regions))

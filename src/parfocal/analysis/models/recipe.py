@@ -6,16 +6,18 @@ percentiles are values of pixels, means are sums of integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.exact import Integers, limbs, ratio, root_ratio, square_limbs, total_of
 from parfocal.analysis.ranks import RankSearch, first_digits, order_keys
-from parfocal.core.blocks import Readable, Region, Shape, iter_blocks, whole
+from parfocal.core.blocks import Readable, Region, Shape, whole
 from parfocal.core.scheduler import Scheduler
 from parfocal.models.model_options import LearnedModel
 
@@ -205,10 +207,10 @@ def fit_recipe(
         scales = list(recipe.scales) * (many if len(recipe.scales) == 1 else 1)
     if fitted or source.dtype.kind == "f":
         for group in groups:
-            regions = list(_regions(source.shape5, group, block))
+            regions = [_regions(source.shape5, channel, block) for channel in group]
             part = _empty(source.dtype)
             work = _Sums(source, recipe.method == "standard")
-            for found in scheduler.map(work, regions):
+            for found in scheduler.map(work, chain.from_iterable(regions)):
                 part.add(found)
             skipped += part.skipped
             if fitted:
@@ -219,17 +221,16 @@ def fit_recipe(
     return Affine(tuple(offsets), tuple(scales), recipe.clip, skipped)
 
 
-def _regions(shape: Shape, channels: Sequence[int], block: Shape) -> Iterator[Region]:
+def _regions(shape: Shape, channel: int, block: Shape) -> BlockGrid:
     t, _, z, y, x = whole(shape)
-    for channel in channels:
-        yield from iter_blocks((t, slice(channel, channel + 1), z, y, x), block)
+    return BlockGrid((t, slice(channel, channel + 1), z, y, x), block)
 
 
 def _offset_and_width(
     recipe: Recipe,
     source: Readable,
     part: _Part,
-    regions: Sequence[Region],
+    regions: Sequence[BlockGrid],
     scheduler: Scheduler,
 ) -> tuple[float, float]:
     """Return what becomes 0, and the distance from it to what becomes 1."""
@@ -241,7 +242,7 @@ def _offset_and_width(
     search = RankSearch(np.dtype(source.dtype), part.histogram, fractions)
     while not search.done:
         sums: dict[int, Integers] = {}
-        for found in scheduler.map(_Digits(source, search), regions):
+        for found in scheduler.map(_Digits(source, search), chain.from_iterable(regions)):
             for begin, histogram in found.items():
                 sums[begin] = sums[begin] + histogram if begin in sums else histogram
         search.narrow(sums)
