@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import product
 from typing import Any
 
-import omero
+import omero.all  # or some kinds are not there yet, as what was imported before decides
 from omero.rtypes import unwrap
 
 __all__ = ["LINKED", "Ids", "contents", "held"]

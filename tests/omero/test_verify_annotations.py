@@ -12,7 +12,7 @@ import pytest
 from omero.rtypes import rdouble, rlong, rstring
 
 from annotating import Desk
-from omero_objects import context, projection
+from omero_objects import context, projection, upload_image
 from parfocal.errors import InputError, VerificationError
 
 Damage = Callable[[Any, int], None]
@@ -220,14 +220,88 @@ def test_a_changed_pixel_is_found(desk: Desk, target: str, alice, own_server) ->
         desk.verify()
 
 
+def test_a_byte_that_changed_without_its_checksum_is_found(
+    desk: Desk, target: str, alice, own_server
+) -> None:
+    query = "select max(a.file.id) from FileAnnotation a where a.file.name = 'crate'"
+    (number,) = projection(alice, query)
+    (path,) = (own_server.folder / "Files").rglob(str(number))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(VerificationError, match="in 1 place: ") as caught:
+        desk.verify()
+    at = len(content) - 5
+    told = f"its bytes on the server differ from those here, from byte {at} on"
+    assert told in str(caught.value)
+
+
+def test_a_file_of_many_pieces_is_compared_to_its_end(
+    target: str, tmp_path: Path, alice, own_server, faults
+) -> None:
+    desk = Desk(tmp_path / "results")
+    content = bytearray(bytes(range(256)) * (9 << 12))
+    desk.targets[target] = [desk.attachment(target, "large.bin", bytes(content))]
+    desk.apply()
+    query = "select max(a.file.id) from FileAnnotation a where a.file.name = 'large.bin'"
+    (number,) = projection(alice, query)
+    (path,) = (own_server.folder / "Files").rglob(str(number))
+    faults.drop("RawFileStore", "read", nth=2)  # it goes on where it was
+    assert desk.verify()["verdict"] == "verified"
+    for at in (len(content) - 1, 5 << 20):
+        content[at] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(VerificationError, match=f"from byte {at} on"):
+            desk.verify()
+
+
+def test_what_the_journal_has_besides_the_plan_is_told(
+    desk: Desk, target: str, alice, logged_in
+) -> None:
+    image = int(target.rpartition("/")[2])
+    comment = annotation(alice, "CommentAnnotation", image).id.val
+    desk.targets[target] = [each for each in desk.targets[target] if each.kind != "comment"]
+    with pytest.raises(VerificationError, match="in 1 place: ") as caught:
+        desk.verify()
+    assert f"CommentAnnotation {comment}" in str(caught.value)
+    assert "of run run-1 is there, and not in the plan" in str(caught.value)
+    desk.apply()
+    assert desk.verify()["other_targets"] == []
+    other = f"{logged_in}/image/{upload_image(alice)}"
+    desk.targets = {other: desk.everything(other)}
+    desk.apply()
+    told = desk.verify()
+    assert told["verdict"] == "verified"
+    assert told["other_targets"] == [target]
+
+
+def test_what_was_replaced_and_not_removed_is_told(desk: Desk, target: str) -> None:
+    before = desk.journal().read_text("utf-8")
+    desk.targets[target] = desk.everything(target, said="second")
+    desk.apply()
+    lines = desk.journal().read_text("utf-8").splitlines(keepends=True)
+    assert "".join(lines).startswith(before)
+    kept = [line for line in lines if not line.startswith('{"gone"')]
+    desk.journal().write_text("".join(kept), "utf-8")
+    with pytest.raises(VerificationError) as caught:
+        desk.verify()
+    left = json.loads((desk.folder / "verify-annotations.json").read_text("utf-8"))["differences"]
+    assert [each for each in left if "is there besides what replaced it" not in each] == [
+        each for each in left if "FileAnnotation" in each and "not in the plan" in each
+    ]
+    assert len(left) == len(lines) - len(kept)
+    assert str(len(left)) in str(caught.value)
+
+
 def test_what_was_not_applied_is_told(desk: Desk, target: str) -> None:
     desk.targets[target] = desk.everything(target, said="second")
     with pytest.raises(
-        VerificationError, match="differs from the annotation plan in 3 places"
+        VerificationError, match="differs from the annotation plan in 4 places"
     ) as c:
         desk.verify()
     assert "another version of it was applied" in str(c.value)
     assert "second.txt: it was not applied" in str(c.value)
+    assert "of run run-1 is there, and not in the plan" in str(c.value)
 
 
 def test_a_target_that_is_gone_is_told(desk: Desk, target: str, alice) -> None:

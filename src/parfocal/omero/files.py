@@ -19,7 +19,7 @@ from parfocal.omero.faults import what_omero_raises
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["download_file", "upload_file"]
+__all__ = ["download_file", "first_difference", "upload_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,59 @@ def download_file(
     _compare(where, size_bytes, done)
     if sha1:
         _compare(where, sha1, digest.hexdigest())
+
+
+def first_difference(
+    connection: Connection, file_id: int, path: Path, size_bytes: int
+) -> int | None:
+    """Return where an original file of the server begins to differ from `path`.
+
+    Both are read a piece after the other.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the server.
+    file_id : int
+        Id of the original file.
+    path : Path
+        The file here.
+    size_bytes : int
+        The size of both.
+
+    Returns
+    -------
+    int or None
+        The number of the first byte that differs, or that the server does not give; None where
+        all are the same.
+
+    Raises
+    ------
+    RemoteError
+        If the server fails.
+    InputError
+        If the user may not read the file, or `path` cannot be read.
+    ConfigurationError
+        If the environment sets a limit that is none.
+    """
+    found: int | None = None
+
+    def compare(piece: bytes) -> None:
+        nonlocal found
+        start = here.tell()
+        expected = here.read(len(piece))
+        if found is None and piece != expected:
+            pairs = enumerate(zip(piece, expected, strict=False))
+            same = min(len(piece), len(expected))
+            found = start + next((at for at, (one, other) in pairs if one != other), same)
+
+    try:
+        with path.open("rb") as here:
+            done = _receive(connection, file_id, compare, range(size_bytes), None)
+    except OSError as error:
+        what = "The file to compare with the OMERO server cannot be read"
+        raise InputError(what, where=path, found=error.strerror) from error
+    return done if found is None and done < size_bytes else found
 
 
 def _receive(

@@ -28,7 +28,8 @@ def run(
 ) -> None:
     """Compare all that the plan says with the server: texts, files, tables, ROIs and pixels.
 
-    What differs is written to the output, all of it.
+    What differs is written to the output, all of it; and so is what the journal has on the
+    targets, or on others, that is not in the plan.
 
     Raises
     ------
@@ -49,9 +50,13 @@ def run(
     plan = complete_plan(read_plan(inputs["plan"]), results)
     materials = ResultMaterials(results, context.threads)
     found: list[str] = []
+    others: list[str] = []
     for server, part in plans_by_server(plan).items():
         with open_journal(results, server) as journal:
             found += verify_plan(connect(server), part, journal, materials, context)
+            planned = {target.target for target in part.targets}
+            others += [target for target in journal.targets if target not in planned]
+    context.warn_of("target(s) of earlier plans are not in this one, and were not read", others)
     count = sum(len(target.annotations) for target in plan.targets)
     context.details |= {"targets": len(plan.targets), "annotations": count}
     verdict = {
@@ -61,6 +66,7 @@ def run(
         "annotations": count,
         "verdict": "different" if found else "verified",
         "differences": found,
+        "other_targets": others,
     }
     write_json(outputs["verification"], verdict)
     context.details["verdict"] = verdict["verdict"]

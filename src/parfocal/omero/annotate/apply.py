@@ -14,13 +14,14 @@ from parfocal.models.annotation_entries import LabelImage, PlannedEntry, Rois, T
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.deletion import TAG_SET, delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token, spans
-from parfocal.omero.annotate.label_images import check_datasets
-from parfocal.omero.annotate.making import Common, Maker
+from parfocal.omero.annotate.label_images import check_datasets, datasets_of
+from parfocal.omero.annotate.making import Common, Maker, said_by
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import (
     edited,
     find_lost,
     gathered,
+    half_made,
     refuse_foreign,
     tell_remains,
     undo,
@@ -135,8 +136,10 @@ def apply_plan(
     _check_files(plan, materials)
     owned = {target.target: journal.of(target.target) for target in plan.targets}
     finished = [each for several in owned.values() for each in several if each.finished]
+    begun = [each for several in owned.values() for each in several if not each.finished]
     lost = find_lost(connection, finished)
-    changed = edited(connection, [each for each in finished if each.token not in lost])
+    whole = [each for each in finished if each.token not in lost]
+    changed = edited(connection, [*whole, *half_made(connection, begun)])
     unfit = lost | set(changed) if overwrite_edited else lost
     works = {
         target.target: _plan_work(target, owned[target.target], unfit) for target in plan.targets
@@ -156,17 +159,21 @@ def apply_plan(
     done: dict[str, Applied] = {}
     for number, target in enumerate(plan.targets, 1):
         place = places[target.target]
-        done[target.target] = writer.write(target, place, works[target.target])
+        done[target.target] = writer.write(
+            target, place, works[target.target], overwrite_edited=overwrite_edited
+        )
         context.progress(number, len(plan.targets))
-    tell_remains(connection, _left(works, journal), context)
+    tell_remains(connection, _left(works, writer.undone, journal), context)
     logger.info("%s: %s", connection.server.uri, _summary(works))
     return done
 
 
-def _left(works: Mapping[str, _Work], journal: Journal) -> dict[str, list[int]]:
+def _left(
+    works: Mapping[str, _Work], undone: Sequence[Owned], journal: Journal
+) -> dict[str, list[int]]:
     """Return the annotations that nothing of ours uses any more; others may."""
     used = {kind: set(ids) for kind, ids in gathered(journal.all()).items()}
-    dropped = gathered(owned for work in works.values() for owned in work.drop)
+    dropped = gathered([*undone, *(owned for work in works.values() for owned in work.drop)])
     return {
         kind: [number for number in ids if number not in used.get(kind, ())]
         for kind, ids in dropped.items()
@@ -277,14 +284,10 @@ def _respect(
     works: Mapping[str, _Work], changed: Mapping[str, str], context: Context, *, overwrite: bool
 ) -> None:
     """Refuse to overwrite what somebody edited, and tell of what stays edited."""
-    dropped = {each.token for work in works.values() for each in work.drop}
-    hit = [
-        f"{changed[each.token]} of {target}"
-        for target, work in works.items()
-        for each in work.drop
-        if each.token in changed
-    ]
-    stays = [kind for token, kind in changed.items() if token not in dropped]
+    going = [(each, target) for target, work in works.items() for each in work.drop + work.undo]
+    hit = [f"{each.kind} of {target}" for each, target in going if each.token in changed]
+    tokens = {each.token for each, _ in going}
+    stays = [kind for token, kind in changed.items() if token not in tokens]
     told = "annotation(s) were edited on the server since, and stay so (see overwrite_edited)"
     context.warn_of(told, stays)
     if hit and not overwrite:
@@ -309,12 +312,21 @@ class _Writer:
         self._journal = journal
         self._run_id = run_id
         self._maker = Maker(connection, materials, context.scratch, common)
+        self.undone: list[Owned] = []
 
-    def write(self, target: Target, place: Place, work: _Work) -> Applied:
+    def write(
+        self, target: Target, place: Place, work: _Work, *, overwrite_edited: bool
+    ) -> Applied:
         """Bring one target to what the plan says."""
         with self._connection.in_group(place.group_id):
             if work.undo:
-                undo(self._connection, self._journal, work.undo, place)
+                self.undone += undo(
+                    self._connection,
+                    self._journal,
+                    work.undo,
+                    place,
+                    remove_edited=overwrite_edited,
+                )
             if work.make:
                 self._make(target.target, place, work.make)
             delete_owned(self._connection, gathered(work.drop))
@@ -338,13 +350,16 @@ class _Writer:
                     raise
                 logger.warning("%s; made anew", error)
             else:
-                self._journal.finish(made.objects, made.said)
+                self._journal.finish(made.objects)
                 self._maker.remember(begun, place, made)
                 return
 
     def _begin(self, token: str, entry: PlannedEntry, target: str, place: Place) -> Owned:
         run, user = self._run_id, self._connection.user_id
         owned = Owned(token, target, entry.entry_id, entry.kind, entry.content, run, user)
+        owned = replace(owned, said=said_by(entry))
+        if isinstance(entry, LabelImage):
+            return replace(owned, datasets=tuple(datasets_of(self._connection, entry, place)))
         if not isinstance(entry, Tag):
             return owned
         links = [link for link, _ in tag_links(self._connection, entry.name, place)]

@@ -34,8 +34,10 @@ _THERE = "select o.id from {} o where o.id in (:ids)"
 _PART = 5_000
 _ORDER = ("Link", "Annotation", TAG_SET, "Roi", "Image", "OriginalFile")
 _LOOPS, _STEP_MS = 3_600, 500
+_ANNOTATION = "select a.id from {} a where a.description = :mark"
+_WITH_MARK = ("MapAnnotation", "LongAnnotation", "CommentAnnotation", "FileAnnotation")
 _MARKED = {
-    "Annotation": "select a.id from Annotation a where a.description = :mark",
+    **{kind: _ANNOTATION.format(kind) for kind in _WITH_MARK},
     "Roi": "select r.id from Roi r where r.description = :mark",
     "Image": "select i.id from Image i where i.description like :within",
     "OriginalFile": "select f.id from OriginalFile f where f.path like :within",

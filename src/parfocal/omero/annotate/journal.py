@@ -22,7 +22,7 @@ __all__ = ["Journal", "Objects", "Owned", "new_token", "spans"]
 Objects = Mapping[str, Sequence[int]]
 """Ids of objects on the server by their kinds, such as ``{"MapAnnotation": [7]}``."""
 
-_BEFORE = ("links", "tags", "sets")
+_NUMBERS = ("links", "tags", "sets", "datasets")
 
 
 def new_token() -> str:
@@ -50,10 +50,12 @@ class Owned:
         Names of the tag and its set, which have no token of ours; empty of all other kinds.
     links, tags, sets : tuple of int
         Links of this user to tags of that name, such tags, and sets, that were there before.
+    datasets : tuple of int
+        Where a label image goes.
     objects : Objects
         What it has; empty of one that was begun and not finished.
     said : str
-        Digest of what users can edit of it, as it was written; empty where they cannot.
+        Digest of what users can edit of it, as it is written; empty where they cannot.
     finished : bool
         Whether all is there.
     """
@@ -70,6 +72,7 @@ class Owned:
     links: tuple[int, ...] = ()
     tags: tuple[int, ...] = ()
     sets: tuple[int, ...] = ()
+    datasets: tuple[int, ...] = ()
     objects: Objects = field(default_factory=dict)
     said: str = ""
     finished: bool = False
@@ -112,14 +115,10 @@ class Journal:
         """Say what is about to be made."""
         self._write({"begin": _plain(each)} for each in owned)
 
-    def finish(self, made: Mapping[str, Objects], said: Mapping[str, str]) -> None:
-        """Say what was made, and what it says that users can edit, by token."""
+    def finish(self, made: Mapping[str, Objects]) -> None:
+        """Say what was made, by token."""
         self._write(
-            {
-                "made": token,
-                "objects": {kind: spans(ids) for kind, ids in objects.items()},
-                "said": said.get(token, ""),
-            }
+            {"made": token, "objects": {kind: spans(ids) for kind, ids in objects.items()}}
             for token, objects in made.items()
         )
 
@@ -170,13 +169,13 @@ class Journal:
 
     def _apply(self, change: Mapping[str, Any]) -> None:
         if "begin" in change:
-            known = {name: tuple(change["begin"][name]) for name in _BEFORE}
+            known = {name: tuple(change["begin"][name]) for name in _NUMBERS}
             owned = Owned(**change["begin"] | known)
             self._owned[owned.token] = owned
         elif "made" in change:
             begun = asdict(self._owned[change["made"]])
             objects = {kind: _ids(told) for kind, told in change["objects"].items()}
-            done = {"objects": objects, "said": change["said"], "finished": True}
+            done = {"objects": objects, "finished": True}
             self._owned[change["made"]] = Owned(**begun | done)
         else:
             self._owned.pop(change["gone"], None)
@@ -193,8 +192,9 @@ def _plain(owned: Owned) -> dict[str, Any]:
         "user_id",
         "tag",
         "tag_set",
+        "said",
     )
-    return {name: getattr(owned, name) for name in (*names, *_BEFORE)}
+    return {name: getattr(owned, name) for name in (*names, *_NUMBERS)}
 
 
 def spans(ids: Sequence[int]) -> list[list[int]]:

@@ -55,7 +55,6 @@ class Made:
     """What was made for the entries of a target, by their tokens."""
 
     objects: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
 
     def add(self, token: str, kind: str, number: int) -> None:
         """Add an object."""
@@ -183,7 +182,6 @@ class Maker:
         if isinstance(entry, Tag):
             return self._tag(token, entry, place, made)
         if isinstance(entry, KeyValues | Rating | Comment):
-            made.said[token] = said_by(entry)
             annotation = new_text(entry, token)
             return [_Pending(token, new_link(place, annotation), type(annotation).__name__[:-1])]
         msg = f"entries of the kind {entry.kind} are made elsewhere"

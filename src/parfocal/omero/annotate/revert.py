@@ -9,7 +9,14 @@ from parfocal.core.step import Context
 from parfocal.models.annotation_plan import AnnotationPlan
 from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.state import edited, gathered, refuse_foreign, tell_remains, undo
+from parfocal.omero.annotate.state import (
+    edited,
+    gathered,
+    half_made,
+    refuse_foreign,
+    tell_remains,
+    undo,
+)
 from parfocal.omero.annotate.targets import Place, places_left
 from parfocal.omero.connection import Connection
 
@@ -76,15 +83,21 @@ def revert_plan(
     gone = [name for name in names if mine[name] and name not in places]
     context.warn_of("target(s) are no longer on the server", gone)
     finished = [each for several in mine.values() for each in several if each.finished]
-    changed = set() if remove_edited else set(edited(connection, finished))
+    begun = [each for several in mine.values() for each in several if not each.finished]
+    there = [*finished, *half_made(connection, begun)]
+    changed = set() if remove_edited else set(edited(connection, there))
     context.warn_of(
         "annotation(s) were edited on the server since, and stay there (see remove_edited)",
-        [f"{each.kind} of {each.target}" for each in finished if each.token in changed],
+        [f"{each.kind} of {each.target}" for each in there if each.token in changed],
     )
     going = {name: [each for each in mine[name] if each.token not in changed] for name in names}
+    undone: list[Owned] = []
     parts = list(_parts([name for name in names if going[name]], places))
     for group_id, part in parts:
-        _unlink(connection, journal, {name: going[name] for name in part}, places, group_id)
+        here = {name: going[name] for name in part}
+        with connection.in_group(group_id):
+            undone += _undo(connection, journal, here, places, remove_edited=remove_edited)
+            _unlink(connection, here)
     for number, (group_id, part) in enumerate(parts, 1):
         ended = [each for name in part for each in going[name] if each.finished]
         with connection.in_group(group_id):
@@ -92,7 +105,7 @@ def revert_plan(
         journal.forget([each.token for each in ended])
         context.progress(number, len(parts))
     ended = [each for each in finished if each.token not in changed]
-    tell_remains(connection, gathered(ended), context)
+    tell_remains(connection, gathered([*ended, *undone]), context)
     return {name: Reverted(len(going[name]), len(mine[name]) - len(going[name])) for name in names}
 
 
@@ -124,19 +137,23 @@ def _parts(
             yield group_id, members[start : start + _AT_ONCE]
 
 
-def _unlink(
+def _undo(
     connection: Connection,
     journal: Journal,
     going: Mapping[str, Sequence[Owned]],
     places: Mapping[str, Place],
-    group_id: int,
-) -> None:
+    *,
+    remove_edited: bool,
+) -> Iterator[Owned]:
+    """Undo what was begun and not finished; yield it with its objects."""
+    for name, several in going.items():
+        if begun := [each for each in several if not each.finished]:
+            place = places.get(name)
+            yield from undo(connection, journal, begun, place, remove_edited=remove_edited)
+
+
+def _unlink(connection: Connection, going: Mapping[str, Sequence[Owned]]) -> None:
     """Remove our links from all targets: what they share is free only then."""
-    with connection.in_group(group_id):
-        for name, several in going.items():
-            begun = [each for each in several if not each.finished]
-            if begun:
-                undo(connection, journal, begun, places.get(name))
-        everything = gathered(each for several in going.values() for each in several)
-        links = {kind: ids for kind, ids in everything.items() if kind.endswith("Link")}
-        delete_owned(connection, links)
+    everything = gathered(each for several in going.values() for each in several)
+    links = {kind: ids for kind, ids in everything.items() if kind.endswith("Link")}
+    delete_owned(connection, links)

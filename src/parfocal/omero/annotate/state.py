@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "edited",
     "find_lost",
     "gathered",
+    "half_made",
     "plain_value",
     "refuse_foreign",
     "tell_remains",
@@ -58,11 +60,36 @@ _CARRIED = {
 }
 """What would go with an image or a ROI of ours: its id, and the id of what it carries."""
 
+_PUT = "select l.id, l.parent.id from DatasetImageLink l where l.child.id in (:ids)"
+
+
+def half_made(connection: Connection, begun: Iterable[Owned]) -> Iterator[Owned]:
+    """Yield what was begun, with the objects on the server that were made for it.
+
+    Raises
+    ------
+    RemoteError, InputError
+        If the server fails or refuses.
+    """
+    for owned in begun:
+        objects = dict(find_marked(connection, owned))
+        if images := objects.get("Image"):
+            rows = connection.call(partial(project, query=_PUT, ids=images))
+            objects["DatasetImageLink"] = [link for link, to in rows if to in owned.datasets]
+        yield replace(owned, objects=objects)
+
 
 def undo(
-    connection: Connection, journal: Journal, begun: Iterable[Owned], place: Place | None
-) -> None:
+    connection: Connection,
+    journal: Journal,
+    begun: Iterable[Owned],
+    place: Place | None,
+    *,
+    remove_edited: bool = False,
+) -> list[Owned]:
     """Delete what was made for entries that were begun and not finished.
+
+    What somebody edited or put something on stays as it is, and in the journal.
 
     Parameters
     ----------
@@ -74,22 +101,32 @@ def undo(
         What was begun.
     place : Place, optional
         The target, unless it is gone.
+    remove_edited : bool
+        Whether that, too, is deleted.
+
+    Returns
+    -------
+    list of Owned
+        What was undone, with the objects that it had.
 
     Raises
     ------
     RemoteError, InputError
         If the server fails or refuses.
     """
-    unfinished = list(begun)
-    found: dict[str, list[int]] = {}
-    for owned in unfinished:
-        _gather(found, find_marked(connection, owned))
-        if owned.tag and place is not None:
-            _gather(found, _new_tags(connection, owned, place))
+    half = list(half_made(connection, begun))
+    stays = set() if remove_edited else set(edited(connection, half))
+    going = [owned for owned in half if owned.token not in stays]
+    found = gathered(going)
+    marked = [number for kind in found if kind.endswith("Annotation") for number in found[kind]]
     if place is not None:
-        _gather(found, _new_links(connection, journal, found.get("Annotation", ()), place))
+        for owned in going:
+            if owned.tag:
+                _gather(found, _new_tags(connection, owned, place))
+        _gather(found, _new_links(connection, journal, marked, place))
     delete_owned(connection, found)
-    journal.forget([owned.token for owned in unfinished])
+    journal.forget([owned.token for owned in going])
+    return going
 
 
 def _new_links(

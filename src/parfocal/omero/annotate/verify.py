@@ -24,7 +24,7 @@ from parfocal.models.annotation_entries import (
     Table,
     Tag,
 )
-from parfocal.models.annotation_plan import AnnotationPlan
+from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.attached import pack_folder, sha1_of
 from parfocal.omero.annotate.deletion import existing
 from parfocal.omero.annotate.journal import Journal, Owned
@@ -35,6 +35,7 @@ from parfocal.omero.annotate.tables import columns_at, open_table, table_parts
 from parfocal.omero.annotate.targets import Place, find_places, link_name
 from parfocal.omero.annotate.texts import tag_links
 from parfocal.omero.connection import Connection
+from parfocal.omero.files import first_difference
 from parfocal.omero.images import read_image
 from parfocal.omero.pixels import OmeroPixels
 from parfocal.omero.queries import find_all, in_parts, project
@@ -82,19 +83,35 @@ def verify_plan(
     links = _links(connection, journal, places)
     found: list[str] = []
     for number, target in enumerate(plan.targets, 1):
-        owned = {each.entry_id: each for each in journal.of(target.target) if each.finished}
+        mine = journal.of(target.target)
+        owned = {each.entry_id: each for each in mine if each.finished}
         check = _Check(connection, materials, places[target.target], owned, links, context.scratch)
         check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
         for entry in target.annotations:
             where = f"{target.target}, {entry.title}"
             found += [f"{where}: {text}" for text in check.differences(entry)]
-        found += [
-            f"{target.target}: a {each.kind} was begun and not finished"
-            for each in journal.of(target.target)
-            if not each.finished
-        ]
+        found += [f"{target.target}: {text}" for text in _left_over(target, mine)]
         context.progress(number, len(plan.targets))
     return found
+
+
+def _left_over(target: Target, owned: Sequence[Owned]) -> Iterator[str]:
+    """Yield what of ours is on a target though the plan does not have it."""
+    wanted = {entry.entry_id for entry in target.annotations}
+    newest = {each.entry_id: each.token for each in owned if each.finished}
+    for each in owned:
+        if not each.finished:
+            yield f"a {each.kind} was begun and not finished"
+        elif each.entry_id not in wanted:
+            yield f"{_ids_of(each)} of run {each.run_id} is there, and not in the plan"
+        elif newest[each.entry_id] != each.token:
+            yield f"{_ids_of(each)} of run {each.run_id} is there besides what replaced it"
+
+
+def _ids_of(owned: Owned) -> str:
+    """Return the kind of an entry, with the first of its objects on the server."""
+    first = [f"{kind} {ids[0]}" for kind, ids in owned.objects.items() if ids]
+    return f"a {owned.kind} ({', '.join(first)})" if first else f"a {owned.kind}"
 
 
 def _links(
@@ -184,6 +201,11 @@ class _Check:
             yield "it is gone from the server"
         elif rows[0][1:] != expected:
             yield f"it is {rows[0][1:]} on the server, and {expected} here"
+        else:
+            number, _, size, _ = rows[0]
+            at = first_difference(self._connection, int(number), path, size)
+            if at is not None:
+                yield f"its bytes on the server differ from those here, from byte {at} on"
 
     def _table(self, entry: Table, owned: Owned) -> Iterator[str]:
         ids = owned.objects.get("FileAnnotation", ())
