@@ -17,7 +17,7 @@ from galaxy.tool_util.parser import get_tool_source
 from lxml import etree
 
 from parfocal.core.step import Step
-from parfocal.engine.galaxy_form import DATASETS, LEFT_OUT, data_inputs
+from parfocal.engine.galaxy_differences import DATASETS, LEFT_OUT, SAID, data_inputs
 
 __all__ = ["differences", "expanded"]
 
@@ -71,6 +71,7 @@ class Comparison:
         self.expect(place, "its label", label.lower(), " ".join(spoken).lower())
         self.expect(place, "the label's first letter", label[:1], label[:1].upper())
         told = re.sub(r"\bnull\b", "empty", field.get("description", ""))
+        told = SAID.get(self.step, {}).get(place, told)
         self.expect(place, "its help", xml.get("help") or "", told)
 
     def _boolean(self, place: str, field: Any, _xml: ET.Element, param: Any) -> None:

@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from pydantic import BaseModel
+
 from crate_records import artifact, record
 from parfocal.models.record import Artifact, Engine, Record
 
-__all__ = ["RUN_FILES", "USED_FOR_RUNS"]
+__all__ = ["RUN_FILES", "USED_FOR_RUNS", "as_json"]
 
 _RECORDS = (
     "one.filter.record.json",
@@ -26,6 +28,11 @@ USED_FOR_RUNS: Mapping[str, tuple[str, ...]] = {
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def as_json(made: BaseModel) -> bytes:
+    """Return a record or a plan as it is written."""
+    return _json(made.model_dump(mode="json", exclude_none=not isinstance(made, Record)))
 
 
 def quality() -> bytes:
@@ -73,7 +80,7 @@ def run_records() -> dict[str, Record]:
 
 
 def _record(name: str) -> bytes:
-    return _json(run_records()[name].model_dump(mode="json"))
+    return as_json(run_records()[name])
 
 
 def sheet() -> bytes:

@@ -15,8 +15,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from galaxy_annotation_samples import ANNOTATION_FILES, USED_FOR_ANNOTATIONS
 from galaxy_conversions import CONVERSION_FILES, CONVERSION_FOLDERS, USED_FOR_CONVERSIONS
 from galaxy_object_samples import OBJECT_FILES, OBJECT_FOLDERS, USED_FOR_OBJECTS
+from galaxy_plate_samples import PLATE_FILES, PLATE_FOLDERS, USED_FOR_PLATES
 from galaxy_run_samples import RUN_FILES, USED_FOR_RUNS
 from memory_images import MemoryImage, save
 from parfocal.images import ZarrOptions, write_ome_zarr
@@ -34,6 +36,8 @@ USED = {
     **USED_FOR_CONVERSIONS,
     **USED_FOR_OBJECTS,
     **USED_FOR_RUNS,
+    **USED_FOR_PLATES,
+    **USED_FOR_ANNOTATIONS,
 }
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -130,9 +134,9 @@ def sample_files() -> dict[Path, bytes]:
     }
     made |= {
         name: _zipped_folder(make)
-        for name, make in {**OBJECT_FOLDERS, **CONVERSION_FOLDERS}.items()
+        for name, make in {**OBJECT_FOLDERS, **CONVERSION_FOLDERS, **PLATE_FOLDERS}.items()
     }
-    files = {**OBJECT_FILES, **RUN_FILES, **CONVERSION_FILES}
+    files = {**OBJECT_FILES, **RUN_FILES, **CONVERSION_FILES, **PLATE_FILES, **ANNOTATION_FILES}
     made |= {name: make() for name, make in files.items()}
     places = {TOOLS / tool / "test-data" / name: name for tool in USED for name in USED[tool]}
     return {place: made[name] for place, name in places.items()}

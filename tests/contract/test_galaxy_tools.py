@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from galaxy.tool_util.parser import get_tool_source
+from galaxy.tool_util.parser.stdio import StdioErrorLevel
 
 import parfocal
 from galaxy_forms import differences, expanded
 from galaxy_samples import sample_files
 from parfocal.core.step import Step
-from parfocal.engine.galaxy_form import data_inputs
+from parfocal.engine.galaxy_differences import SAID, data_inputs, data_outputs
 from parfocal.engine.galaxy_xml import parameters_macro
 from parfocal.engine.schema import step_schema
 from parfocal.steps import STEPS
 
+FATAL, FATAL_OOM = StdioErrorLevel.FATAL, StdioErrorLevel.FATAL_OOM
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "galaxy_tools"
 BY_FOLDER = {step.folder: step for step in STEPS}
@@ -45,6 +48,11 @@ def changed(schema: dict[str, Any], *place: str, **news: Any) -> dict[str, Any]:
 def test_the_form_of_a_tool_is_that_of_its_step(name: str) -> None:
     step = BY_FOLDER[name]
     assert differences(tool_file(name), step, step_schema(step)) == []
+
+
+def test_what_a_form_says_instead_is_of_parameters_that_there_are() -> None:
+    schemas = {step.name: step_schema(step)["properties"] for step in STEPS}
+    assert all(place in schemas[step] for step, said in SAID.items() for place in said)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=[step.name for step in STEPS])
@@ -140,13 +148,11 @@ def test_inputs_and_outputs_are_those_of_the_step(name: str) -> None:
     data = {p.get("name"): p for p in tool.iterfind("inputs/param") if "data" in p.get("type", "")}
     needed = data_inputs(step)
     assert {name: d.get("optional") != "true" for name, d in data.items()} == needed
-    for port in step.inputs:
+    for port in (*step.inputs, *step.outputs):
         assert f"--{port.name} " in command
-    outputs = {output.get("name"): output for output in tool.iterfind("outputs/data")}
-    assert set(outputs) == {*(port.name for port in step.outputs), "record"}
-    for port in step.outputs:
-        assert f"--{port.name} " in command
-        assert outputs[port.name].get("label")
+    outputs = {output.get("name"): output for output in tool.find("outputs") or ()}
+    assert set(outputs) == set(data_outputs(step))
+    assert all(output.get("label") for output in outputs.values())
     assert outputs["record"].get("hidden") == "true"
 
 
@@ -163,7 +169,7 @@ def test_only_what_galaxy_makes_stands_in_the_command(name: str) -> None:
     data = {p.get("name") for p in tool.iterfind("inputs/param") if "data" in p.get("type", "")}
     data |= {output.get("name") for output in tool.iterfind("outputs/data")}
     files = {file.get("name") for file in tool.find("configfiles") or ()}
-    shell = {"\\${GALAXY_SLOTS:-1}"}
+    shell = {"\\${GALAXY_SLOTS:-1}", "\\$0", "\\$1"}  # of the shell, and of awk
     for variable in re.findall(r"\\?\$\{?[\w.:-]+\}?", command):
         first, _, rest = variable.strip("${}").partition(".")
         allowed = (first in data and rest in ("", "extra_files_path", "is_of_type")) or (
@@ -171,7 +177,7 @@ def test_only_what_galaxy_makes_stands_in_the_command(name: str) -> None:
         )
         assert allowed or variable in shell, variable
     assert "element_identifier" not in command
-    for variable in re.findall(r"\$\w+(?:\.extra_files_path)?(?![\w.])", command):
+    for variable in re.findall(r"(?<!\\)\$\w+(?:\.extra_files_path)?(?![\w.])", command):
         assert re.search(rf"'{re.escape(variable)}[^' ]*'", command), f"{variable} is not quoted"
 
 
@@ -197,10 +203,21 @@ def test_a_tool_says_what_it_is(name: str) -> None:
     container = tool.find("requirements/container")
     assert container is not None
     assert (container.text or "").endswith(f":{parfocal.__version__}")
-    assert tool.find("command").get("detect_errors") == "exit_code"  # type: ignore[union-attr]
     engine = tool.find("environment_variables/environment_variable[@name='PARFOCAL_ENGINE']")
     assert engine is not None
     assert (engine.text or "").startswith("galaxy")
+
+
+@each_tool
+def test_each_exit_code_but_0_is_an_error_that_is_explained(name: str) -> None:
+    tool = expanded(tool_file(name))
+    assert "detect_errors" not in tool.find("command").attrib  # type: ignore[union-attr]
+    told = get_tool_source(str(tool_file(name))).parse_stdio()[0]
+    for code in (*range(-3, 0), *range(1, 300)):
+        (one,) = [each for each in told if each.range_start <= code <= each.range_end]
+        assert one.error_level == (FATAL_OOM if code == 137 else FATAL)
+        assert one.desc
+    assert not [each for each in told if each.range_start <= 0 <= each.range_end]
 
 
 @each_tool

@@ -84,3 +84,29 @@ def test_the_schema_command_prints_the_form():
         "subtract_mean",
         "top_hat",
     ]
+
+
+def test_an_error_calls_the_image_by_its_name(tmp_path):
+    options = written(tmp_path)
+    (tmp_path / "a.txt").unlink()
+    done = galaxy(*make(*options), cwd=tmp_path)
+    assert done.returncode == 2
+    assert ": it's an image.tif" in done.stderr
+    assert "a.txt" not in done.stderr
+
+
+def test_an_image_is_told_by_its_row(tmp_path):
+    options = written(tmp_path)
+    (tmp_path / "row.tsv").write_text("image_id\tsource\twell\nof-the-row\ta.txt\tB03\n")
+    assert galaxy(*make(*options, "--row-file", "row.tsv"), cwd=tmp_path).returncode == 0
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["image_id"] == "of-the-row"
+    assert record["row"]["well"] == "B03"
+
+
+def test_several_rows_are_not_that_of_an_image(tmp_path):
+    options = written(tmp_path)
+    (tmp_path / "row.tsv").write_text("image_id\tsource\na\ta.txt\nb\ta.txt\n")
+    done = galaxy(*make(*options, "--row-file", "row.tsv"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "found 2 rows" in done.stderr

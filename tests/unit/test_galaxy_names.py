@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from parfocal.cli.galaxy_names import read_file_names
+from parfocal.cli.galaxy_names import names_of_inputs, read_file_names, told_by_names
 from parfocal.engine import run_step
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.steps.convert_image import STEP as CONVERT
@@ -91,3 +91,28 @@ def test_each_input_has_a_name_of_its_own(tmp_path):
     (tmp_path / "dark").write_text("a.tif")
     given = [f"flat_field={tmp_path / 'flat'}", f"dark_field={tmp_path / 'dark'}"]
     assert read_file_names(CORRECT, given) == {"flat_field": "a.tif", "dark_field": "a.tif"}
+
+
+def test_errors_call_data_by_their_names():
+    paths = {"image": "/data/dataset_1_files", "labels": "/data/dataset_1.dat"}
+    names = names_of_inputs(paths, {"labels": "its labels"}, None)
+    assert names == {"/data/dataset_1.dat": "its labels"}
+    where = "/data/dataset_1.dat and '/jobs/7/.x-1/named-labels/a b.tif'"
+    with pytest.raises(InputError) as told, told_by_names(names):
+        raise InputError("It is wrong", where=where, found=["/jobs/7/input-image/x.zarr"])
+    assert str(told.value) == "It is wrong: its labels and 'a b.tif'; found ['x.zarr']"
+
+
+def test_the_first_input_is_called_as_the_image_is(tmp_path):
+    (tmp_path / "name").write_text("cells ä\nome_zarr\n", encoding="utf-8")
+    paths = {"image": "/data/dataset_1_files", "labels": "/data/dataset_1.dat"}
+    names = names_of_inputs(paths, {}, tmp_path / "name")
+    with pytest.raises(InputError) as told, told_by_names(names):
+        raise InputError("It is wrong", where=Path("/data/dataset_1_files/image.ome.zarr"))
+    assert str(told.value) == "It is wrong: cells ä/image.ome.zarr"
+
+
+def test_without_names_errors_stay_as_they_are():
+    with pytest.raises(InputError) as told, told_by_names({}):
+        raise InputError("It is wrong", where="/data/named-image/a")
+    assert str(told.value) == "It is wrong: /data/named-image/a"

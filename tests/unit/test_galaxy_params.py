@@ -11,7 +11,7 @@ from pydantic import Field
 from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
 from parfocal.cli.params import check_params
 from parfocal.core.step import Port, Step, exact
-from parfocal.engine.galaxy_form import data_inputs
+from parfocal.engine.galaxy_differences import data_inputs
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, Parameters
 from parfocal.models.image_part import PixelRegion

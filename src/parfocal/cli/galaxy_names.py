@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from parfocal.cli.galaxy_params import text_of_option
 from parfocal.core.step import Step
-from parfocal.errors import ConfigurationError
+from parfocal.errors import ConfigurationError, ParfocalError
 
-__all__ = ["read_file_names"]
+__all__ = ["names_of_inputs", "read_file_names", "told_by_names"]
 
 _SUFFIXES = {"nii1": "nii", "nii2": "nii", "nii1.gz": "nii.gz", "nii2.gz": "nii.gz"}
 """What files of a datatype are called, where that is not the name of the datatype."""
@@ -44,6 +46,56 @@ def read_file_names(step: Step, given: Sequence[str]) -> dict[str, str]:
         if name.strip():
             names[port] = _file_name(name.strip(), rest.partition("\n")[0].strip())
     return names
+
+
+def names_of_inputs(
+    paths: Mapping[str, str], names: Mapping[str, str], image: Path | None
+) -> dict[str, str]:
+    """Return what users call the inputs of a step, by their paths.
+
+    Parameters
+    ----------
+    paths : mapping of str to str
+        The paths by the names of the ports, the image first.
+    names : mapping of str to str
+        What some of them are called, by the names of the ports.
+    image : Path, optional
+        The file whose first line says what the first input is called, if `names` does not.
+    """
+    known = {next(iter(paths)): _first_line(image)} if image and paths else {}
+    return {paths[port]: name for port, name in {**known, **names}.items() if port in paths}
+
+
+def _first_line(path: Path) -> str:
+    return text_of_option(path, "--image-id-file").partition("\n")[0].strip()
+
+
+@contextmanager
+def told_by_names(names: Mapping[str, str]) -> Iterator[None]:
+    """Let errors call data by their names, where they would tell a path that says nothing.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        The names of data by their paths. What was linked or unpacked in a folder of the attempt's
+        own is told without that folder.
+    """
+    try:
+        yield
+    except ParfocalError as error:
+        error.where, error.found = (
+            told if told is None else _renamed(str(told), names)
+            for told in (error.where, error.found)
+        )
+        raise
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    if names:
+        text = re.sub(r"[^\s'\",;]*/(?:named|input)-\w+/", "", text)
+    for path in sorted(names, key=len, reverse=True):
+        text = text.replace(path, names[path])
+    return text
 
 
 def _file_name(name: str, datatype: str) -> str:

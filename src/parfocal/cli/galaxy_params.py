@@ -12,9 +12,10 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.naming import image_id_of
 
 if TYPE_CHECKING:
-    from parfocal.engine.galaxy_form import Choice, Conditional, Part, Repeat, Text
+    from parfocal.engine.galaxy_parts import Choice, Conditional, Part, Repeat, Text
+    from parfocal.models.sheet import Row
 
-__all__ = ["read_galaxy_params", "read_image_id", "text_of_option"]
+__all__ = ["read_galaxy_params", "read_image_id", "read_row", "text_of_option"]
 
 _OF_GALAXY = ("__current_case__", "__index__", "__job_resource")
 _REMEDY = "The tool and Parfocal are of different versions: let the administrator update them."
@@ -37,6 +38,25 @@ def read_image_id(path: Path) -> str:
     return image_id_of(name, name)
 
 
+def read_row(path: Path) -> Row:
+    """Return the only row of a sample sheet.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no sample sheet, or has several rows.
+    """
+    from parfocal.models.sheet import read_sheet
+
+    rows = read_sheet(path)
+    if len(rows) > 1:
+        what = "The sample sheet has several rows where that of one image is needed"
+        remedy = "Give a row of 'Rows' from List images, or map the tool over them."
+        found = f"{len(rows)} rows"
+        raise ConfigurationError(what, where=path, expected="1 row", found=found, remedy=remedy)
+    return rows[0]
+
+
 def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     """Return the parameters that the form of a step's tool was filled in with.
 
@@ -54,7 +74,8 @@ def read_galaxy_params(step: Step, path: Path) -> dict[str, Any]:
     ConfigurationError
         If the file cannot be read, or holds what the step does not know.
     """
-    from parfocal.engine.galaxy_form import data_inputs, form_of
+    from parfocal.engine.galaxy_differences import data_inputs
+    from parfocal.engine.galaxy_form import form_of
 
     text = text_of_option(path, "--galaxy-params")
     try:
@@ -113,7 +134,7 @@ _DEFAULT = object()
 
 
 def _value(part: Part, value: Any, place: str) -> Any:
-    from parfocal.engine import galaxy_form as form
+    from parfocal.engine import galaxy_parts as form
 
     match part:
         case form.Conditional():

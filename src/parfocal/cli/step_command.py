@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parfocal.cli.compute import read_compute
-from parfocal.cli.galaxy_names import read_file_names
-from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id
+from parfocal.cli.galaxy_names import names_of_inputs, read_file_names, told_by_names
+from parfocal.cli.galaxy_params import read_galaxy_params, read_image_id, read_row
 from parfocal.cli.log import progress_to_stderr
 from parfocal.cli.params import check_params, read_params
 from parfocal.compute import Compute, taking_part
@@ -93,6 +93,12 @@ def _add_galaxy_options(parser: ArgumentParser, step: Step) -> None:
             metavar="PORT=FILE",
             help="what an input is called, on the first line, and its datatype on the second",
         )
+        group.add_argument(
+            "--row-file",
+            type=Path,
+            metavar="FILE",
+            help="sample sheet of this image alone, which tells its image_id, source and series",
+        )
 
 
 def _add_batch_options(parser: ArgumentParser) -> None:
@@ -160,21 +166,25 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
         parser.error(f"{', '.join(missing)} missing (or give --sheet, --batch and so on)")
     params = _params(step, options, parser)
     named = options.image_id_file if step.scope == "image" else None
+    names = read_file_names(step, options.name_file) if step.scope == "image" else {}
+    inputs = {port.name: paths[port.name] for port in step.inputs if paths[port.name]}
     from parfocal.engine import run_step
 
-    run_step(
-        step,
-        {port.name: paths[port.name] for port in step.inputs if paths[port.name]},
-        {port.name: paths[port.name] for port in step.outputs},
-        params,
-        threads=options.threads,
-        compute=compute,
-        record=options.record,
-        existing="replace" if options.replace else "refuse",
-        progress=progress_to_stderr(step.name),
-        image_id=read_image_id(named) if named else None,
-        names=read_file_names(step, options.name_file) if step.scope == "image" else {},
-    )
+    with told_by_names(names_of_inputs(inputs, names, named)):
+        run_step(
+            step,
+            inputs,
+            {port.name: paths[port.name] for port in step.outputs},
+            params,
+            threads=options.threads,
+            compute=compute,
+            record=options.record,
+            existing="replace" if options.replace else "refuse",
+            progress=progress_to_stderr(step.name),
+            image_id=read_image_id(named) if named else None,
+            names=names,
+            row=read_row(options.row_file) if step.scope == "image" and options.row_file else None,
+        )
     logger.info("%s wrote %s", step.name, ", ".join(paths[port.name] for port in step.outputs))
     return 0
 

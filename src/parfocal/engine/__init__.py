@@ -16,6 +16,7 @@ from parfocal.engine.packed_inputs import inner_zarr
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
 from parfocal.models.compute import LocalThreads
+from parfocal.models.sheet import Row
 
 __all__ = ["Result", "run_step"]
 
@@ -33,6 +34,7 @@ def run_step(
     progress: Callable[[int, int], None] | None = None,
     image_id: str | None = None,
     names: Mapping[str, str] | None = None,
+    row: Row | None = None,
 ) -> Result:
     """Run one step on one image, as its command does.
 
@@ -59,6 +61,8 @@ def run_step(
     names : mapping of str to str, optional
         What the step shall see input files called, by the names of the ports, where their paths
         say nothing of what they are.
+    row : Row, optional
+        Its row of a sample sheet, by which the image is called too.
 
     Returns
     -------
@@ -82,7 +86,8 @@ def run_step(
             if port.name in inputs
         },
         outputs={port.name: Path(outputs[port.name]) for port in step.outputs},
-        image_id=image_id or _image_id(step, inputs, outputs),
+        image_id=row.image_id if row else image_id or _image_id(step, inputs, outputs),
+        row=row,
         # A step on a whole run keeps its record with those of the run.
         results=Path(inputs["results"]) if "results" in inputs else None,
         record=Path(record) if record is not None else None,

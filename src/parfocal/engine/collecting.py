@@ -163,7 +163,7 @@ def _place_all(layout: RunLayout, data: Iterable[Path], folder: Path, threads: i
     if unknown:
         what = f"{len(unknown)} of the data belong to no record"
         remedy = "Give the records of the jobs that made them too, or leave these data out."
-        raise InputError(what, found=", ".join(path.name for path in unknown), remedy=remedy)
+        raise InputError(what, found=", ".join(map(str, unknown)), remedy=remedy)
 
 
 def _inner(path: Path) -> Path:

@@ -7,198 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from parfocal.core.step import Step
+from parfocal.engine.galaxy_differences import DATASETS, LEFT_OUT, SAID
+from parfocal.engine.galaxy_parts import (
+    Case,
+    Choice,
+    Conditional,
+    Dataset,
+    Each,
+    Number,
+    Part,
+    Repeat,
+    Section,
+    Span,
+    Switch,
+    Text,
+)
 
-__all__ = [
-    "DATASETS",
-    "LEFT_OUT",
-    "Case",
-    "Choice",
-    "Conditional",
-    "Dataset",
-    "Number",
-    "Part",
-    "Repeat",
-    "Section",
-    "Span",
-    "Switch",
-    "Text",
-    "data_inputs",
-    "form_of",
-]
+__all__ = ["form_of"]
 
-LEFT_OUT: Mapping[str, Mapping[str, str]] = {
-    "segment-objects": {
-        "model=stardist": "Its model is a folder, and a dataset of Galaxy is a file.",
-    },
-}
-"""For each step the parameters that its tool does not ask for, and the variants of one that it does
-not offer (``parameter=variant``), each with the reason."""
-
-DATASETS: Mapping[str, Mapping[str, str]] = {
-    "segment-objects": {"model.path": "onnx,zip,data"},
-}
-"""For each step the parameters that name a file, with Galaxy's formats of it: users of Galaxy
-choose a dataset, and never a path on the server."""
-
-_UNITS = {"px": "pixels", "um": "µm", "mib": "MiB", "s": "s"}
-_SPELT = {"ngff": "NGFF", "url": "URL", "orcid": "ORCID", "iou": "IoU"}
 _SCALARS = ("boolean", "integer", "number", "string")
+_NONE = Case("none", "None", (), empty=True)
+_Parts = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Anything that a form asks for.
-
-    Attributes
-    ----------
-    name : str
-        As the step calls it.
-    help : str
-        What the model says of it, where *null* reads *empty*.
-    """
+class _Field:
+    """A field of a model: `kind` is its schema where it is not null."""
 
     name: str
-    help: str
-
-    @property
-    def label(self) -> str:
-        """The name in words, with its unit."""
-        *words, last = self.name.split("_")
-        unit = _UNITS.get(last) if words else None
-        spelt = [_SPELT.get(word, word) for word in (words if unit else [*words, last])]
-        text = " ".join(spelt)
-        return text[0].upper() + text[1:] + (f" ({unit})" if unit else "")
-
-
-@dataclass(frozen=True)
-class Switch(Part):
-    """What is true or false."""
-
-    default: bool
-
-
-@dataclass(frozen=True)
-class Number(Part):
-    """A number; `above` and `below` are bounds that it may not reach itself."""
-
-    whole: bool
-    default: float | None
-    optional: bool
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-    below: float | None = None
-
-
-@dataclass(frozen=True)
-class Text(Part):
-    """A text; of an `index`, digits alone are a number."""
-
-    default: str | None
-    optional: bool
-    shortest: int | None = None
-    longest: int | None = None
-    pattern: str | None = None
-    index: bool = False
-
-
-@dataclass(frozen=True)
-class Choice(Part):
-    """One of several values, or any of them where `many`; numbers come as texts from Galaxy."""
-
-    options: tuple[str | int, ...]
-    default: tuple[str | int, ...]
-    optional: bool
-    many: bool = False
-
-
-@dataclass(frozen=True)
-class Dataset(Part):
-    """A dataset of the user's; the step is given its path."""
-
-    formats: str
-
-
-@dataclass(frozen=True)
-class Section(Part):
-    """Parameters that belong together: a model within the model."""
-
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class Span(Part):
-    """From `parts[0]` up to `parts[1]`, both or neither of them given."""
-
-    parts: tuple[Part, Part]
-
-
-@dataclass(frozen=True)
-class Repeat(Part):
-    """As many as the user likes, each of `parts`.
-
-    Attributes
-    ----------
-    each : {"value", "pair", "entry", "model"}
-        What one of them is: a bare value, a pair, a key of a mapping with its value, or a model.
-    optional : bool
-        Whether none of them means null.
-    """
-
-    parts: tuple[Part, ...]
-    each: Literal["value", "pair", "entry", "model"]
-    least: int
-    optional: bool
-
-
-@dataclass(frozen=True)
-class Case:
-    """One choice of a `Conditional`, and what it asks for; the value is null where `empty`."""
-
-    value: str
+    place: str
     text: str
-    parts: tuple[Part, ...]
-    empty: bool = False
-
-
-@dataclass(frozen=True)
-class Conditional(Part):
-    """A choice between several models, or between one and none.
-
-    Attributes
-    ----------
-    switch : str
-        The select by which the user chooses.
-    default : str
-        The value that is chosen at first.
-    tagged : bool
-        Whether the switch is a field of the models too.
-    """
-
-    switch: str
-    cases: tuple[Case, ...]
-    default: str
-    tagged: bool
-
-
-def data_inputs(step: Step) -> dict[str, bool]:
-    """Return the datasets that the tool of a step asks for, and whether it needs each.
-
-    They are the inputs of the step. But Galaxy has no results folder: in its place a tool takes
-    records and data, of which ``collect-results`` makes one, and a sample sheet where none is
-    given.
-    """
-    given: dict[str, bool] = {}
-    collected = any(port.path == "." for port in step.inputs)
-    for port in step.inputs:
-        if port.path == ".":
-            given |= {"records": True, "data": False}
-        else:
-            given[port.name] = port.required and not (collected and port.kind == "sheet")
-    return given
+    kind: Mapping[str, Any]
+    default: Any
+    optional: bool
 
 
 def form_of(step: Step) -> tuple[Part, ...]:
@@ -228,6 +72,7 @@ class _Form:
         self._models = models
         self._left_out = LEFT_OUT.get(step, {})
         self._datasets = DATASETS.get(step, {})
+        self._said = SAID.get(step, {})
 
     def parts(
         self,
@@ -254,136 +99,115 @@ class _Form:
                 continue
             if defaults and name in defaults:
                 field = field | {"default": defaults[name]}  # noqa: PLW2901
+            if inside + name in self._said:
+                field = field | {"description": self._said[inside + name]}  # noqa: PLW2901
             yield self._part(name, inside + name, field)
 
     def _part(self, name: str, place: str, field: Mapping[str, Any]) -> Part:
         kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
         optional = len(kinds) < len(field.get("anyOf", [field]))
         text = _help(field)
+        default = field.get("default")
         if place in self._datasets:
             return Dataset(name, text, self._datasets[place])
         if {kind.get("type") for kind in kinds} == {"integer", "string"}:
-            default = field.get("default")
             return Text(name, text, None if default is None else str(default), optional, index=True)
         if len(kinds) > 1:
             raise _unknown(place, field)
-        kind = kinds[0]
-        if "enum" in kind or kind.get("type") in _SCALARS:
-            return _scalar(name, text, kind, field.get("default"), optional=optional)
-        if "oneOf" in kind:
-            return self._variants(name, place, field, kind, optional=optional)
-        if "$ref" in kind:
-            return self._nested(name, place, field, kind, optional=optional)
-        return self._several(name, place, text, kind, field, optional=optional)
+        one = _Field(name, place, text, kinds[0], default, optional)
+        if "enum" in one.kind or one.kind.get("type") in _SCALARS:
+            return _scalar(one)
+        if "oneOf" in one.kind:
+            return self._variants(one)
+        if "$ref" in one.kind:
+            return self._nested(one)
+        return self._several(one)
 
-    def _variants(
-        self,
-        name: str,
-        place: str,
-        field: Mapping[str, Any],
-        kind: Mapping[str, Any],
-        *,
-        optional: bool,
-    ) -> Conditional:
-        switch = kind["discriminator"]["propertyName"]
-        default = field.get("default")
-        chosen = default.get(switch) if default else None
-        helps, cases = [_help(field)], []
-        for member in kind["oneOf"]:
+    def _variants(self, one: _Field) -> Conditional:
+        switch = one.kind["discriminator"]["propertyName"]
+        chosen = one.default.get(switch) if one.default else None
+        helps, cases = [one.text], []
+        for member in one.kind["oneOf"]:
             model = self._model(member["$ref"])
             told = model["properties"][switch]
             helps.append(_help(told))
             summary = model["description"].partition("\n")[0].rstrip(".")
             values = told.get("enum", [told.get("const")])
             for value in values:
-                if f"{place}={value}" in self._left_out:
+                if f"{one.place}={value}" in self._left_out:
                     continue
-                defaults = default if value == chosen else None
-                parts = tuple(self.parts(model, f"{place}.", defaults, switch))
+                defaults = one.default if value == chosen else None
+                parts = tuple(self.parts(model, f"{one.place}.", defaults, switch))
                 text = summary if len(values) == 1 else f"{summary} ({value})"
                 cases.append(Case(value, text, parts))
-        if optional and "none" not in [case.value for case in cases]:
-            cases.insert(0, Case("none", "None", (), empty=True))
+        if one.optional and _NONE.value not in [case.value for case in cases]:
+            cases.insert(0, _NONE)
         text = " ".join(filter(None, dict.fromkeys(helps)))
-        return Conditional(name, text, switch, tuple(cases), chosen or cases[0].value, tagged=True)
+        first = chosen or cases[0].value
+        return Conditional(one.name, text, switch, tuple(cases), first, tagged=True)
 
-    def _nested(
-        self,
-        name: str,
-        place: str,
-        field: Mapping[str, Any],
-        kind: Mapping[str, Any],
-        *,
-        optional: bool,
-    ) -> Section | Conditional:
-        default = field.get("default")
-        parts = tuple(self.parts(self._model(kind["$ref"]), f"{place}.", default))
-        if not optional:
-            return Section(name, _help(field), parts)
-        cases = (Case("none", "None", (), empty=True), Case("given", "As follows", parts))
-        chosen = "given" if default else "none"
-        return Conditional(name, _help(field), "choice", cases, chosen, tagged=False)
+    def _nested(self, one: _Field) -> Section | Conditional:
+        parts = tuple(self.parts(self._model(one.kind["$ref"]), f"{one.place}.", one.default))
+        if not one.optional:
+            return Section(one.name, one.text, parts)
+        cases = (_NONE, Case("given", "As follows", parts))
+        chosen = "given" if one.default else _NONE.value
+        return Conditional(one.name, one.text, "choice", cases, chosen, tagged=False)
 
-    def _several(
-        self,
-        name: str,
-        place: str,
-        text: str,
-        kind: Mapping[str, Any],
-        field: Mapping[str, Any],
-        *,
-        optional: bool,
-    ) -> Part:
-        default, items = field.get("default"), kind.get("items")
-        if "prefixItems" in kind:
+    def _several(self, one: _Field) -> Part:
+        items = one.kind.get("items")
+        if "prefixItems" in one.kind:
             first, last = (
-                _scalar(part, "", item, None, optional=True)
-                for part, item in zip(("start", "stop"), kind["prefixItems"], strict=True)
+                _scalar(_Field(part, one.place, "", item, None, optional=True))
+                for part, item in zip(("start", "stop"), one.kind["prefixItems"], strict=True)
             )
-            return Span(name, text, (first, last))
+            return Span(one.name, one.text, (first, last))
         if items and "enum" in items:
-            options, chosen = tuple(items["enum"]), tuple(default or ())
-            return Choice(name, text, options, chosen, optional=True, many=True)
-        if default:
-            raise _unknown(place, field)
-        least = 0 if optional else kind.get("minItems", 0)
-        if isinstance(entry := kind.get("additionalProperties"), Mapping):
+            options, chosen = tuple(items["enum"]), tuple(one.default or ())
+            return Choice(one.name, one.text, options, chosen, optional=True, many=True)
+        if one.default:
+            raise _unknown(one.place, one.kind)
+        least = 0 if one.optional else one.kind.get("minItems", 0)
+        parts, each = self._repeated(one, items)
+        return Repeat(one.name, one.text, parts, each, least, one.optional)
+
+    def _repeated(self, one: _Field, items: Mapping[str, Any] | None) -> tuple[_Parts, Each]:
+        """Return what there are several of."""
+        if isinstance(entry := one.kind.get("additionalProperties"), Mapping):
             key = Text("key", "", None, optional=False)
-            entries = (key, self._part("value", place, entry))
-            return Repeat(name, text, entries, "entry", least, optional)
+            return (key, self._part("value", one.place, entry)), "entry"
         if not items:
-            raise _unknown(place, field)
+            raise _unknown(one.place, one.kind)
         if "$ref" in items:
-            parts = tuple(self.parts(self._model(items["$ref"]), f"{place}."))
-            return Repeat(name, text, parts, "model", least, optional)
+            return tuple(self.parts(self._model(items["$ref"]), f"{one.place}.")), "model"
         if "prefixItems" in items:
             pair = zip(("key", "value"), items["prefixItems"], strict=True)
-            parts = tuple(self._part(part, place, item) for part, item in pair)
-            return Repeat(name, text, parts, "pair", least, optional)
-        value = self._part("value", place, items)
-        return Repeat(name, text, (value,), "value", least, optional)
+            return tuple(self._part(part, one.place, item) for part, item in pair), "pair"
+        return (self._part("value", one.place, items),), "value"
 
     def _model(self, reference: str) -> dict[str, Any]:
         return self._models[reference.rpartition("/")[2]]
 
 
-def _scalar(name: str, text: str, kind: Mapping[str, Any], default: Any, *, optional: bool) -> Part:
+def _scalar(one: _Field) -> Part:
+    kind = one.kind
     if "enum" in kind:
-        chosen = () if default is None else (default,)
-        return Choice(name, text, tuple(kind["enum"]), chosen, optional)
-    if kind["type"] == "boolean" and not optional:
-        return Switch(name, text, bool(default))
+        chosen = () if one.default is None else (one.default,)
+        return Choice(one.name, one.text, tuple(kind["enum"]), chosen, one.optional)
+    if kind["type"] == "boolean" and not one.optional:
+        return Switch(one.name, one.text, bool(one.default))
     if kind["type"] == "string":
         lengths = kind.get("minLength"), kind.get("maxLength")
-        return Text(name, text, default, optional, *lengths, pattern=kind.get("pattern"))
+        pattern = kind.get("pattern")
+        return Text(one.name, one.text, one.default, one.optional, *lengths, pattern=pattern)
     if kind["type"] not in ("integer", "number"):
-        raise _unknown(name, kind)
+        raise _unknown(one.place, kind)
     return Number(
-        name,
-        text,
+        one.name,
+        one.text,
         kind["type"] == "integer",
-        default,
-        optional,
+        one.default,
+        one.optional,
         least=kind.get("minimum"),
         most=kind.get("maximum"),
         above=kind.get("exclusiveMinimum"),

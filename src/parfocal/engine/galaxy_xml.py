@@ -7,7 +7,8 @@ from functools import singledispatch
 from xml.etree import ElementTree as ET
 
 from parfocal.core.step import Step
-from parfocal.engine.galaxy_form import (
+from parfocal.engine.galaxy_form import form_of
+from parfocal.engine.galaxy_parts import (
     Choice,
     Conditional,
     Dataset,
@@ -18,7 +19,6 @@ from parfocal.engine.galaxy_form import (
     Span,
     Switch,
     Text,
-    form_of,
 )
 
 __all__ = ["parameters_macro"]
