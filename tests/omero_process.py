@@ -16,6 +16,7 @@ __all__ = ["PASSWORDS", "OwnServer", "RealServer", "real_server"]
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S, STOP_TIMEOUT_S = 90, 30
 PASSWORDS = {"root": "omero", "alice": "alice", "bob": "bob", "carol": "carol"}
+PASSWORDS |= {"dora": "correct-horse-battery-staple"}  # which is found where nothing else is
 
 
 class RealServer:

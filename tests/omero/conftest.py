@@ -119,6 +119,32 @@ def logged_in(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
 
 
 @pytest.fixture
+def dora(
+    server: RealServer,
+    root: Any,
+    gateway: Callable[..., Any],
+    logged_in: str,  # which trusts the server
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """A user with a password that is no name, whom the environment logs in; her connection."""
+    from omero.model import ExperimenterI
+    from omero.rtypes import rbool, rstring
+
+    admin = root.getAdminService()
+    if "dora" not in {user.omeName.val for user in admin.lookupExperimenters()}:
+        user = ExperimenterI()
+        user.omeName, user.ldap = rstring("dora"), rbool(False)
+        user.firstName, user.lastName = rstring("Dora"), rstring("Tester")
+        groups = [admin.lookupGroup(name) for name in ("annotate", "user")]
+        admin.createExperimenterWithPassword(
+            user, rstring(server.password("dora")), groups[0], [groups[1]]
+        )
+    monkeypatch.setenv("OMERO_USER", "dora")
+    monkeypatch.setenv("OMERO_PASSWORD", server.password("dora"))
+    return gateway("dora")
+
+
+@pytest.fixture
 def connection(logged_in: str) -> Any:
     """Parfocal's connection to the server as alice, the one that `connect` gives."""
     from parfocal.models.omero_server import parse_omero_server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_root_is_an_administrator_and_accounts_are_made_once(root) -> None:
 def test_accounts_are_made_where_there_are_none(root, gateway, server: RealServer) -> None:
     import omero_accounts
 
-    name = "dora"
+    name = f"user-{uuid.uuid4().hex[:8]}"  # a real server may keep those of earlier runs
     members, omero_accounts.MEMBERS = omero_accounts.MEMBERS, {name: ("write", "private")}
     try:
         make_accounts(root, {name: name})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ import pytest
 from tests.omero.server.control import Control
 
 from omero_objects import dataset, save
-from omero_process import RealServer
+from omero_process import PASSWORDS
 from parfocal.models.sheet import read_sheet
 from rules.runs import SQUARES, Run, environment
 from watched import Watched
 
-PASSWORD = "correct-horse-battery-staple"
+PASSWORD = PASSWORDS["dora"]
 PARFOCAL = (sys.executable, "-m", "parfocal")
 STORING = """
 rule all:
@@ -27,31 +26,6 @@ rule see:
     output: storage.omero("{server}/dataset/{dataset}/attachment/seen.txt")
     shell: "ls {{input}} > {{output}}"
 """
-
-
-@pytest.fixture
-def dora(
-    server: RealServer,
-    root: Any,
-    gateway: Callable[..., Any],
-    logged_in: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    """A user with a password that is no name, whom the environment logs in; her connection."""
-    from omero.model import ExperimenterI
-    from omero.rtypes import rbool, rstring
-
-    admin = root.getAdminService()
-    if "dora" not in {user.omeName.val for user in admin.lookupExperimenters()}:
-        user = ExperimenterI()
-        user.omeName, user.ldap = rstring("dora"), rbool(False)
-        user.firstName, user.lastName = rstring("Dora"), rstring("Tester")
-        groups = [admin.lookupGroup(name) for name in ("annotate", "user")]
-        admin.createExperimenterWithPassword(user, rstring(PASSWORD), groups[0], [groups[1]])
-    server._passwords["dora"] = PASSWORD
-    monkeypatch.setenv("OMERO_USER", "dora")
-    monkeypatch.setenv("OMERO_PASSWORD", PASSWORD)
-    return gateway("dora")
 
 
 @pytest.fixture
