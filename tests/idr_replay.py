@@ -50,6 +50,7 @@ class Idr:
         self.objects |= {"wells/70": wells[0], "wells/71": wells[1]}
         self.objects |= {f"images/{row['@id']}": row for row in self.lists["datasets/300/images"]}
         self.objects |= {f"images/{n}": image(n, f"W {n}") for n in (81, 82, 83)}
+        self.name_channels(81, "DAPI", None)
         self.annotations = []
         self.paths = {}
 
@@ -57,6 +58,12 @@ class Idr:
         row = {"link": {"parent": {"id": number, "class": f"{kind.capitalize()}I"}}}
         row |= {"textValue": tag} if tag else {"values": [list(pair) for pair in pairs]}
         self.annotations.append((kind, number, "tag" if tag else "map", row))
+
+    def name_channels(self, number, *names):
+        """Name the channels of an image, which are told of one image at a time only."""
+        row = dict(self.objects[f"images/{number}"])
+        channels = [{"@id": n} | ({"Name": name} if name else {}) for n, name in enumerate(names)]
+        self.objects[f"images/{number}"] = row | {"Pixels": PIXELS | {"Channels": channels}}
 
     def answer(self, path, query):
         found = self.look_up(path.strip("/"), query)

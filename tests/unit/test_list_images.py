@@ -2,22 +2,15 @@
 
 import json
 
-import numpy as np
 import pytest
-import tifffile
 from pydantic import ValidationError
 
 from aperio_slide import write_slide
-from galaxy_samples import zipped
+from listed import ids, run, tiff, zarr, zarr_image
 from ome_tiff_set import write_set
-from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, InputError
-from parfocal.models.sheet import read_sheet
-from parfocal.steps.list_images import STEP, ListImagesParams
+from parfocal.steps.list_images import ListImagesParams
 from plate_files import write_cellvoyager, write_harmony, write_imagexpress
-from webserver import serve
-
-PIXELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -30,43 +23,6 @@ def data(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
-
-
-def tiff(path, series=1):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tifffile.TiffWriter(path, ome=series > 1) as writer:
-        for number in range(series):
-            metadata = {"Name": f"scene\t{number}"} if series > 1 else None
-            writer.write(PIXELS, photometric="minisblack", metadata=metadata)
-
-
-def zarr(path, attributes):
-    path.mkdir(parents=True)
-    (path / ".zgroup").write_text('{"zarr_format": 2}')
-    (path / ".zattrs").write_text(json.dumps(attributes))
-
-
-def zarr_image(path):
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    transform = [{"type": "scale", "scale": [1.0, 1.0]}]
-    datasets = [{"path": "0", "coordinateTransformations": transform}]
-    zarr(path, {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]})
-    array = {"zarr_format": 2, "shape": [3, 4], "chunks": [3, 4], "dtype": "|u1", "order": "C"}
-    array |= {"compressor": None, "fill_value": 0, "filters": None}
-    (path / "0").mkdir()
-    (path / "0" / ".zarray").write_text(json.dumps(array))
-    (path / "0" / "0.0").write_bytes(PIXELS.tobytes())
-
-
-def run(tmp_path, *source, **options):
-    context = Context(scratch=tmp_path)
-    sheet = tmp_path / "out.tsv"
-    STEP.run({}, {"sheet": sheet}, ListImagesParams(source=source, **options), context)
-    return read_sheet(sheet), context
-
-
-def ids(rows):
-    return [row.image_id for row in rows]
 
 
 def test_a_folder_in_order_with_relative_sources(tmp_path, data):
@@ -287,41 +243,6 @@ def test_a_file_set_is_listed_by_its_description(tmp_path, data):
     ]
 
 
-def test_an_ome_zarr_is_one_image_and_is_not_searched(tmp_path, data):
-    zarr_image(data / "a.zarr")
-    rows, context = run(tmp_path, "data", recursive=True)
-    assert [(row.image_id, row.source, row.series) for row in rows] == [
-        ("a.zarr", "data/a.zarr", "")
-    ]
-    assert context.warnings == []
-
-
-def test_a_plate_has_a_row_for_each_field(tmp_path, data):
-    wells = [{"path": "A/1"}, {"path": "B/2"}]
-    zarr(data / "p.zarr", {"plate": {"name": "P 1", "wells": wells}})
-    for well in ("A/1", "B/2"):
-        zarr(data / "p.zarr" / well, {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
-        for field in "01":
-            zarr_image(data / "p.zarr" / well / field)
-    rows, _ = run(tmp_path, "data/p.zarr")
-    cells = [(row.series, row.plate, row.well, row.field) for row in rows]
-    assert cells == [
-        ("A/1/0", "P 1", "A1", "0"),
-        ("A/1/1", "P 1", "A1", "1"),
-        ("B/2/0", "P 1", "B2", "0"),
-        ("B/2/1", "P 1", "B2", "1"),
-    ]
-
-
-def test_a_damaged_field_leaves_the_others_their_rows(tmp_path, data):
-    zarr(data / "c.zarr", {"bioformats2raw.layout": 3})
-    zarr_image(data / "c.zarr" / "0")
-    zarr(data / "c.zarr" / "1", {"multiscales": []})
-    rows, context = run(tmp_path, "data/c.zarr")
-    assert [row.series for row in rows] == ["0", "1"]
-    assert "will fail" in context.warnings[0]
-
-
 def test_globs_and_names_that_look_like_globs(tmp_path, data):
     for name in ("a1.tif", "a2.tif", "b.tif", "c[1].tif"):
         tiff(data / name)
@@ -402,41 +323,3 @@ def test_a_source_without_images_is_an_error(tmp_path, data, source):
         run(tmp_path, source)
     assert caught.value.exit_code == 2
     assert caught.value.remedy
-
-
-def test_urls(tmp_path):
-    site = tmp_path / "site"
-    tiff(site / "a.tif")
-    zarr(site / "c.zarr", {"bioformats2raw.layout": 3})
-    zarr_image(site / "c.zarr" / "0")
-    zarr_image(site / "c.zarr" / "1")
-    zarr_image(site / "one.zarr")
-    with serve(site) as web:
-        sources = [f"{web.url}/{name}" for name in ("a.tif", "c.zarr", "one.zarr")]
-        rows, _ = run(tmp_path, *sources)
-    assert [row.source.removeprefix(web.url) for row in rows] == [
-        "/a.tif",
-        "/c.zarr/0",
-        "/c.zarr/1",
-        "/one.zarr",
-    ]
-    assert [row.series for row in rows] == [""] * 4
-    assert ids(rows)[0] == "a"
-    assert ids(rows)[3] == "one.zarr"
-    assert rows[1].name == "c.zarr [0]"
-
-
-def test_zip_files_of_an_ome_zarr_are_listed_by_their_content(tmp_path, data):
-    zarr_image(tmp_path / "made.ome.zarr")
-    paths = [path for path in (tmp_path / "made.ome.zarr").rglob("*") if path.is_file()]
-    files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in paths}
-    for name in ("a.ome.zarr.zip", "b.ozx", "c.dat"):
-        (data / name).write_bytes(zipped(files))
-    (data / "notes.zip").write_bytes(zipped({"readme.txt": b"none"}))
-    (data / "cut.ozx").write_bytes(zipped(files)[:200])
-    rows, context = run(tmp_path, str(data))
-    assert [row.name for row in rows] == ["a.ome.zarr.zip", "b.ozx", "c.dat", "cut.ozx"]
-    warnings = " ".join(context.warnings)
-    assert "cut.ozx" in warnings
-    assert "notes.zip" in warnings
-    assert "b.ozx" not in warnings

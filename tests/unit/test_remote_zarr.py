@@ -9,7 +9,8 @@ from parfocal.core.digest import digest_path
 from parfocal.errors import ConfigurationError, InputError, RemoteError
 from parfocal.models.source import parse_source
 from parfocal.remote.chunks import ChunkGrid, grid_of_v2, grid_of_v3
-from parfocal.remote.fetch import fetch, list_remote_images
+from parfocal.remote.fetch import fetch
+from parfocal.remote.listing import list_remote_images
 from parfocal.remote.retry import Retry
 from webserver import serve
 
@@ -185,13 +186,13 @@ def test_series_without_a_list_are_counted(web):
     for series in range(3):
         files[f"{series}/zarr.json"] = group3(multiscales=scales("0"))
     write(web.root / "a.zarr", files)
-    images = list_remote_images(parse_source(f"{web.url}/a.zarr"), QUICK)
+    (images,) = list_remote_images([parse_source(f"{web.url}/a.zarr")], QUICK)
     assert [image.path for image in images] == ["0", "1", "2"]
 
 
 def test_a_plate_is_listed_and_its_fields_fetched_one_by_one(web, folder):
     write(web.root / "p.zarr", plate())
-    images = list_remote_images(parse_source(f"{web.url}/p.zarr"), QUICK)
+    (images,) = list_remote_images([parse_source(f"{web.url}/p.zarr")], QUICK)
     rows = [(image.path, image.plate, image.well, image.field) for image in images]
     assert rows == [
         ("A/1/0", "P 1", "A1", "0"),
@@ -204,12 +205,13 @@ def test_a_plate_is_listed_and_its_fields_fetched_one_by_one(web, folder):
     fetched = get(web, folder, "p.zarr/A/1/1")
     assert fetched.path == folder / "1.ome.zarr"
     assert (fetched.path / "0/c/0/0").read_bytes() == b"A/1/1"
-    assert list_remote_images(parse_source(f"{web.url}/p.zarr/A/1/1"), QUICK)[0].path == ""
+    ((field,),) = list_remote_images([parse_source(f"{web.url}/p.zarr/A/1/1")], QUICK)
+    assert field.path == ""
 
 
 def test_a_file_is_no_zarr(web):
     (web.root / "a.tif").write_bytes(b"x")
-    assert list_remote_images(parse_source(f"{web.url}/a.tif"), QUICK) is None
+    assert list_remote_images([parse_source(f"{web.url}/a.tif")], QUICK) == [None]
 
 
 @pytest.mark.parametrize("path", ["../../escape", "/etc", "a//b", ".", "a\\b", "a\0b", ""])

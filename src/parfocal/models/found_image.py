@@ -30,6 +30,8 @@ class FoundImage:
         Where it lies on a plate, or empty.
     columns : mapping of str to str
         What else is known, such as key-value pairs: columns of the sheet by their names.
+    location : str
+        URL of what `source` names, where that is no URL itself and the listing found it out.
     """
 
     source: str
@@ -38,6 +40,7 @@ class FoundImage:
     well: str = ""
     field: str = ""
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    location: str = ""
 
 
 def columns_of(pairs: Iterable[tuple[str, str]], tags: Iterable[str] = ()) -> dict[str, str]:

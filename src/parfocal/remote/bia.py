@@ -48,7 +48,11 @@ def locate(source: BiaSource, retry: Retry | None = None) -> HttpSource:
 async def locate_async(source: BiaSource, retry: Retry | None = None) -> HttpSource:
     """Return what `locate` does, within a running loop."""
     link = await _link(WebApi(base_url(API_VARIABLE, _API), retry), source.accession)
-    return HttpSource(f"{link}/Files/{quote(source.path)}")
+    return HttpSource(_url(link, source.path))
+
+
+def _url(link: str, path: str) -> str:
+    return f"{link}/Files/{quote(path)}"
 
 
 async def _link(api: WebApi, accession: str) -> str:
@@ -93,10 +97,10 @@ async def _list_study(
     source: BiaSource, is_wanted: Callable[[str], bool], retry: Retry | None
 ) -> tuple[list[FoundImage], list[FoundImage]]:
     api = WebApi(base_url(API_VARIABLE, _API), retry)
-    await _link(api, source.accession)
+    link = await _link(api, source.accession)
     entries = _as_images(await _entries(api, source.accession))
     files = [
-        _found(source.accession, entry)
+        _found(source.accession, entry, link)
         for entry in entries
         if _is_below(entry["path"], source.path) and is_wanted(_path(entry))
     ]
@@ -146,7 +150,7 @@ async def _entries(api: WebApi, accession: str) -> list[dict[str, Any]]:
             return entries
 
 
-def _found(accession: str, entry: Mapping[str, Any]) -> FoundImage:
+def _found(accession: str, entry: Mapping[str, Any], link: str) -> FoundImage:
     path = str(entry["path"]).strip("/")
     pairs = [
         (key, str(value))
@@ -161,7 +165,7 @@ def _found(accession: str, entry: Mapping[str, Any]) -> FoundImage:
         if _is_md5(key):
             columns["md5"] = value
     source = BiaSource(accession, path)
-    return FoundImage(source.uri, source.name, columns=columns)
+    return FoundImage(source.uri, source.name, columns=columns, location=_url(link, path))
 
 
 def _is_md5(key: str) -> bool:

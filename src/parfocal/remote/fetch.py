@@ -21,7 +21,7 @@ from parfocal.remote.site import Site
 from parfocal.remote.together import together
 from parfocal.remote.tree import RemoteImage, Tree, open_tree
 
-__all__ = ["Fetched", "below", "fetch", "fetch_beside", "list_remote_images", "one_image"]
+__all__ = ["Fetched", "below", "fetch", "fetch_beside", "one_image", "open_zarr"]
 
 logger = logging.getLogger(__name__)
 
@@ -116,27 +116,18 @@ def _beside(source: Remote, name: str) -> Remote:
     return HttpSource(urlunsplit((address.scheme, address.netloc, beside, address.query, "")))
 
 
-def list_remote_images(source: Remote, retry: Retry | None = None) -> list[RemoteImage] | None:
-    """Return the images of the OME-Zarr at a URL, or None where there is no OME-Zarr.
-
-    Raises
-    ------
-    RemoteError, InputError
-        As `fetch`.
-    """
-
-    async def work() -> list[RemoteImage] | None:
-        tree = await _tree(source, Site(source, retry))
-        return await tree.list_images() if tree else None
-
-    return _run(work())
-
-
 def _run(work: Coroutine[None, None, T]) -> T:
     return asyncio.run(work)
 
 
-async def _tree(source: Remote, site: Site) -> Tree | None:
+async def open_zarr(source: Remote, site: Site) -> Tree | None:
+    """Return the OME-Zarr at a source, whose site is `site`, or None if there is none.
+
+    Raises
+    ------
+    RemoteError
+        If the server does not answer.
+    """
     # A query belongs to one file; a Zarr has many keys.
     has_query = isinstance(source, HttpSource) and "?" in source.url
     return None if has_query else await open_tree(site)
@@ -145,7 +136,7 @@ async def _tree(source: Remote, site: Site) -> Tree | None:
 async def _fetch(
     source: Remote, folder: Path, progress: Progress, site: Site, expected: Expected
 ) -> Fetched:
-    tree = await _tree(source, site)
+    tree = await open_zarr(source, site)
     if tree:
         name = source.name if source.name.endswith(".zarr") else f"{source.name}.ome.zarr"
         return await _fetch_zarr(tree, folder / name, progress)

@@ -7,15 +7,20 @@ Source: the JSON API of OMERO.web (``/api/v0/m/``), and the annotations that its
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from parfocal.core.step import Context
 from parfocal.errors import InputError, RemoteError
 from parfocal.models.found_image import FoundImage, columns_of
 from parfocal.models.naming import well_name
 from parfocal.models.source import IdrSource
+from parfocal.remote.facts import joined_names
+from parfocal.remote.limits import Limits
 from parfocal.remote.retry import Retry
+from parfocal.remote.together import together
 from parfocal.remote.web_api import WebApi, base_url
 
 __all__ = ["URL_VARIABLE", "IdrApi", "list_idr"]
@@ -25,6 +30,7 @@ URL_VARIABLE = "PARFOCAL_IDR_URL"
 _URL = "https://idr.openmicroscopy.org"
 _PAGE = 200
 _AT_ONCE = 50
+_MOST_ASKED = 5_000
 _PLURAL = {"project": "projects", "dataset": "datasets", "screen": "screens", "plate": "plates"}
 _PLURAL |= {"well": "wells", "image": "images"}
 _INNER = {"project": "dataset", "dataset": "image", "screen": "plate", "plate": "well"}
@@ -33,10 +39,19 @@ _PIXEL_TYPES |= {"float": "float32", "double": "float64"}
 _Columns = dict[str, str]
 
 
-def list_idr(source: IdrSource, retry: Retry | None = None) -> list[FoundImage]:
+def list_idr(source: IdrSource, context: Context, retry: Retry | None = None) -> list[FoundImage]:
     """Return the images of a study, project, dataset, screen, plate or well, or the one image.
 
-    Sizes, the names of what they lie in, key-value pairs and tags are columns.
+    Sizes, channels, the names of what they lie in, key-value pairs and tags are columns.
+
+    Parameters
+    ----------
+    source : IdrSource
+        What to list.
+    context : Context
+        For warnings.
+    retry : Retry, optional
+        How often to try.
 
     Raises
     ------
@@ -45,10 +60,10 @@ def list_idr(source: IdrSource, retry: Retry | None = None) -> list[FoundImage]:
     RemoteError
         If the IDR does not answer.
     """
-    return asyncio.run(_list(source, IdrApi(retry)))
+    return asyncio.run(_list(source, IdrApi(retry), context))
 
 
-async def _list(source: IdrSource, api: IdrApi) -> list[FoundImage]:
+async def _list(source: IdrSource, api: IdrApi, context: Context) -> list[FoundImage]:
     if source.kind == "study":
         tops = await api.experiments(source.id)
     else:
@@ -56,6 +71,7 @@ async def _list(source: IdrSource, api: IdrApi) -> list[FoundImage]:
     found: list[FoundImage] = []
     for kind, top in tops:
         found += await _images_in(api, kind, top, {})
+    found = await _with_channels(api, found, context)
     return await _with_annotations(api, found)
 
 
@@ -220,8 +236,34 @@ async def _with_annotations(api: IdrApi, found: Iterable[FoundImage]) -> list[Fo
         pairs, tags = of_images.get(image.columns["idr_image"], none)
         more, others = of_wells.get(image.columns.get("idr_well", ""), none)
         told = columns_of([*pairs, *more], [*tags, *others])
-        columns = dict(image.columns) | {k: v for k, v in told.items() if k not in image.columns}
-        done.append(
-            FoundImage(image.source, image.name, image.plate, image.well, image.field, columns)
-        )
+        known = image.columns
+        columns = {f"key:{k}" if k in known else k: v for k, v in told.items()}
+        done.append(dataclasses.replace(image, columns={**known, **columns}))
     return done
+
+
+async def _with_channels(
+    api: IdrApi, images: Sequence[FoundImage], context: Context
+) -> list[FoundImage]:
+    """Add the names of the channels, which the IDR tells of one image at a time."""
+    found = list(images)
+    if len(found) > _MOST_ASKED:
+        context.warn(
+            f"the names of channels are not asked for, of {len(found)} images: list up to "
+            f"{_MOST_ASKED} at a time to have them as a column"
+        )
+        return found
+    queue = iter(list(enumerate(found)))
+
+    async def work() -> None:
+        for number, image in queue:
+            row = await api.object("image", image.columns["idr_image"])
+            channels = row.get("Pixels", {}).get("Channels") or ()
+            if names := joined_names([each.get("Name") for each in channels]):
+                found[number] = dataclasses.replace(
+                    image, columns={**image.columns, "channels": names}
+                )
+
+    in_flight = Limits.from_environment().in_flight
+    await together(work() for _ in range(min(in_flight, len(found))))
+    return found

@@ -59,6 +59,8 @@ class Site:
     limits : Limits, optional
         How many requests may be under way at once, and how fast; by default what the environment
         says.
+    slots : asyncio.Semaphore, optional
+        What several sites share that may not be asked more than that together.
 
     Attributes
     ----------
@@ -78,12 +80,13 @@ class Site:
         source: HttpSource | S3Source,
         retry: Retry | None = None,
         limits: Limits | None = None,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self.url = source.url if isinstance(source, HttpSource) else source.uri.rstrip("/")
         self._prefix = "" if isinstance(source, HttpSource) else source.key
         self._limits = limits or Limits.from_environment()
         self._retry = retry or Retry()
-        self._slots = asyncio.Semaphore(self.in_flight)
+        self._slots = slots or asyncio.Semaphore(self.in_flight)
         self._store = open_store(source)
         self._forbids_absent: bool | None = None
         self._server = server_of(_address_of(source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ _REMEDY = "Check that the URL is that of a valid OME-Zarr."
 
 @dataclass(frozen=True)
 class RemoteImage:
-    """One image of an OME-Zarr: its group below the root, and where it lies on a plate."""
+    """One image of an OME-Zarr: its group below the root, where it lies on a plate, and more.
+
+    `columns` has what its metadata tell, for the sample sheet, where that was asked for.
+    """
 
     path: str
     plate: str = ""
     well: str = ""
     field: str = ""
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Tree:
@@ -76,6 +81,25 @@ class Tree:
         expected = "multiscales, plate, well or bioformats2raw.layout"
         found = f"attributes {sorted(attributes)}"
         raise InputError(what, where=self.site.url, expected=expected, found=found, remedy=_REMEDY)
+
+    async def largest_level(self, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the NGFF attributes of an image, and the document of its largest level.
+
+        Both are empty where they are missing or not valid.
+
+        Raises
+        ------
+        RemoteError
+            If metadata cannot be read.
+        """
+        try:
+            group = await self._group(path, required=False)
+            level = group["multiscales"][0]["datasets"][0]["path"]
+            (level,) = _strings([level], self.site.address(path))
+            name = "zarr.json" if self.zarr_format == 3 else ".zarray"
+            return group, await self._optional(_join(path, level, name))
+        except (InputError, KeyError, TypeError, IndexError):
+            return {}, {}
 
     async def add_image(self, path: str) -> None:
         """Take in all levels of the image at `path`, its OME-XML, and its label images."""

@@ -161,7 +161,7 @@ def _rows(text: str, params: ListImagesParams, known: _Known, context: Context) 
             name=source.name,
             source=text,
         )
-        return rows_of_url(draft, source)
+        return rows_of_url(draft, source, context)
     if not isinstance(source, LocalSource):
         return rows_of_archive(source, Inquiry(params.pattern, params.recursive, context))
     if text.endswith(".tsv"):
@@ -254,7 +254,7 @@ def _rows_of_sheet(path: Path, known: _Known, context: Context) -> Iterator[Row]
         elif isinstance(source, LocalSource):
             yield from _rows_of_file(row, source.path, row.image_id, known, context)
         elif isinstance(source, HttpSource | S3Source):
-            yield from rows_of_url(row, source)
+            yield from rows_of_url(row, source, context)
         else:
             yield row
 

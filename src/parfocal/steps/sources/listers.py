@@ -17,9 +17,9 @@ def list_s3(source: S3Source, inquiry: Inquiry) -> list[FoundImage]:
     """Return the files and OME-Zarrs below a prefix; or what lies there itself."""
     from parfocal.images.candidates import is_image_name
     from parfocal.remote.bucket import list_keys
-    from parfocal.remote.fetch import list_remote_images
+    from parfocal.remote.listing import is_remote_zarr
 
-    if source.key and list_remote_images(source) is not None:
+    if source.key and is_remote_zarr(source):
         return [FoundImage(source.uri, source.name)]
     found, ignored = [], []
     for item in list_keys(source, recursive=inquiry.recursive):
@@ -39,11 +39,12 @@ def _is_file(source: S3Source) -> bool:
 
 def list_idr(source: IdrSource, inquiry: Inquiry) -> list[FoundImage]:
     """Return the images of a study, container or plate of the IDR."""
-    from parfocal.remote import idr
+    from parfocal.remote import idr, idr_places
 
     if source.kind == "zarr":
-        return [FoundImage(source.uri, source.name)]
-    return [image for image in idr.list_idr(source) if inquiry.wants(image.name)]
+        place = idr_places.find_zarr(source).url
+        return [FoundImage(source.uri, source.name, location=place)]
+    return [image for image in idr.list_idr(source, inquiry.context) if inquiry.wants(image.name)]
 
 
 def list_bia(source: BiaSource, inquiry: Inquiry) -> list[FoundImage]:
