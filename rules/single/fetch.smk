@@ -1,6 +1,7 @@
 # The originals of an image. Its path or URI is `config["sources"][image]`.
 # One job is one image; an OME-Zarr is declared by its zarr.json, which is written last. The
-# parameters of a step are `config["fetch_image"]`; docs/howto/compose-rules.md shows how to use it.
+# parameters of a step are `config["fetch_image"]`, the limits of transfers `config["transfer"]`;
+# docs/howto/compose-rules.md shows how to use them.
 import json
 
 
@@ -29,7 +30,9 @@ rule fetch_image:
             config.get("fetch_image", {}) | {"source": config["sources"][wc.image]},
             sort_keys=True,
         ),
+        # A function of threads, so that it is no reason to run a job again.
+        transfer=lambda wc, threads: config.get("transfer", []),
     shell:
-        'parfocal fetch-image --original "$(dirname {output.original:q})"'
+        'env {params.transfer:q} parfocal fetch-image --original "$(dirname {output.original:q})"'
         " --params {params.json:q} --threads {threads} --record {log.record:q}"
         " --replace > {log.text:q} 2>&1"

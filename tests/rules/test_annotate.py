@@ -93,3 +93,16 @@ def test_a_dry_run_refuses_what_annotations_would_fail_of(
     assert dry.returncode != 0
     assert told in dry.stdout + dry.stderr
     assert not run.results.exists()
+
+
+def test_a_folder_is_unlocked_where_there_is_nothing_to_log_in_with(tmp_path: Path) -> None:
+    run = Run(tmp_path, config=["annotate={enabled: true}"])
+    run.add_image("there", omero=TARGET)
+    logins = dict.fromkeys(("OMERO_SESSION", "OMERO_USER", "OMERO_PASSWORD"), "")
+    logins["OMERO_SESSIONDIR"] = str(tmp_path / "none")
+    lock = tmp_path / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/report.html\n", encoding="utf-8")
+    unlocked = run.snakemake("--unlock", **logins)
+    assert unlocked.returncode == 0, unlocked.stderr
+    assert not lock.exists()
