@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +155,26 @@ def connection(logged_in: str) -> Any:
     from parfocal.omero.connection import connect as connect_parfocal
 
     return connect_parfocal(parse_omero_server(logged_in))
+
+
+@pytest.fixture
+def start(logged_in: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a command of Parfocal's: ``start(name, *options, log=...)``; killed at the end.
+
+    What it logs goes into a file of that name, or of the command's.
+    """
+    with ExitStack() as stack:
+
+        def run(name: str, *options: str | Path, log: str | None = None) -> subprocess.Popen[bytes]:
+            told = stack.enter_context((tmp_path / f"{log or name}.log").open("wb"))
+            command = [sys.executable, "-m", "parfocal", name, *map(str, options)]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=told)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield run
 
 
 @pytest.fixture

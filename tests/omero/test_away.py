@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +31,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-@pytest.fixture
-def start(logged_in: str, tmp_path: Path) -> Iterator[Start]:
-    """Start a command of Parfocal's that logs to a file of its name."""
-    with ExitStack() as stack:
-
-        def run(name: str, *options: str | Path) -> subprocess.Popen[bytes]:
-            log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
-            command = [sys.executable, "-m", "parfocal", name, *map(str, options)]
-            process = stack.enter_context(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
-            )
-            stack.callback(process.kill)
-            return process
-
-        yield run
 
 
 @pytest.fixture
