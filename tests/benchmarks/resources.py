@@ -7,6 +7,8 @@
 
 they stay, are gone on with when broken off, and the model that comes with Parfocal is fitted to
 all of them.
+
+Each quarter of the cases, every fourth of them, is held out once, so that no quarter is chosen.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tests.benchmarks.resource_runs import cases, run_case
 
 from parfocal.engine.calibration import Observation, calibrate, observe
 from parfocal.engine.resource_model import predict, read_model
 from parfocal.models.resources import ResourceModel
 
-__all__ = ["compare", "make_runs", "measure_resources"]
+__all__ = ["compare", "hold_out", "make_runs", "measure_resources"]
+
+QUARTERS = 4
+
+Share = tuple[str, float]
+"""A step, and what it took as a share of what was predicted."""
 
 
 def make_runs(folder: Path) -> list[Path]:
@@ -38,34 +44,38 @@ def make_runs(folder: Path) -> list[Path]:
     return found
 
 
-def split(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return three quarters of the runs, and the last by chance, always the same."""
-    order = np.random.default_rng(0).permutation(len(runs))
-    held = set(order[: len(runs) // 4].tolist())
-    return (
-        [run for number, run in enumerate(runs) if number not in held],
-        [run for number, run in enumerate(runs) if number in held],
-    )
+def hold_out(runs: Sequence[Path], quarter: int, base: ResourceModel) -> list[Share]:
+    """Fit to the runs but every fourth, and return how those are predicted."""
+    model = calibrate([run for n, run in enumerate(runs) if n % QUARTERS != quarter], base)
+    held_out = [run for n, run in enumerate(runs) if n % QUARTERS == quarter]
+    return [share_of(model, one) for run in held_out for one in observe(run)]
 
 
-def compare(model: ResourceModel, observations: Sequence[Observation]) -> tuple[float, float]:
-    """Return the median relative error of memory, and the largest used over predicted."""
-    shares = []
-    for one in observations:
-        found = predict(model, one.step, one.size, one.threads, one.chosen, spread=one.spread)
-        shares.append(one.memory_mb / (found.memory_bytes / 1e6))
-    return statistics.median(abs(1 / share - 1) for share in shares), max(shares)
+def share_of(model: ResourceModel, one: Observation) -> Share:
+    """Return how much of what was predicted a run took."""
+    found = predict(model, one.work, spread=one.spread)
+    return one.work.step, one.memory_mb / (found.memory_bytes / 1e6)
+
+
+def compare(shares: Sequence[Share]) -> tuple[float, float]:
+    """Return the median relative error of what was predicted, and the largest used over it."""
+    used = [share for _, share in shares]
+    return statistics.median(abs(1 / share - 1) for share in used), max(used)
 
 
 def report(runs: Sequence[Path]) -> None:
-    """Fit to three quarters of the runs and print how the rest is predicted."""
-    fitted_to, held_out = split(runs)
-    model = calibrate(fitted_to, read_model())
-    unseen = [one for run in held_out for one in observe(run)]
-    for step in [*sorted({one.step for one in unseen}), "all steps"]:
-        own = [one for one in unseen if step in (one.step, "all steps")]
-        error, worst = compare(model, own)
-        what = f"Memory of `{step}`, {len(own)} runs held out of {len(runs)} images"
+    """Print how each quarter of the runs is predicted by the others, and all by step."""
+    base = read_model()
+    quarters = [hold_out(runs, quarter, base) for quarter in range(QUARTERS)]
+    together = [share for quarter in quarters for share in quarter]
+    rows = [(f"quarter {number}", quarter) for number, quarter in enumerate(quarters, 1)]
+    rows += [
+        (f"`{step}`, all quarters", [one for one in together if one[0] == step])
+        for step in sorted({step for step, _ in together})
+    ]
+    for name, shares in rows:
+        error, worst = compare(shares)
+        what = f"Memory, {name}: {len(shares)} runs held out of {len(runs)} images"
         value = f"{error:.0%} median error, at most {worst - 1:+.0%} beyond what was predicted"
         print(f"| {what} | {value} | < 25 %, at most +20 % |", flush=True)
 

@@ -3,49 +3,71 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from memory_images import save
+from memory_images import five, save
+from parfocal.analysis.windows import BOX_BYTES, PIXEL_BYTES
 from parfocal.cli.main import main
+from parfocal.core.blocks import region_shape
 from parfocal.core.publish import write_json
 from parfocal.engine.calibration import FEWEST, Observation, calibrate, fit_step, observe
-from parfocal.engine.resource_model import memory_features, predict, read_model, variants
+from parfocal.engine.resource_features import memory_features
+from parfocal.engine.resource_model import predict, read_model, sized
+from parfocal.engine.resource_work import Work, variants
 from parfocal.errors import ConfigurationError, InputError
+from parfocal.images.pyramid import halve
+from parfocal.images.writers.chain import Chain
+from parfocal.images.writers.layout import plan_levels
+from parfocal.images.writers.shards import LevelWriter
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Engine, Record
 from parfocal.models.resources import ImageSize
+from parfocal.models.zarr_options import ZarrOptions
 from parfocal.provenance.records import claim_attempt, write_record
 from parfocal.steps import load_step
 
-MEDIAN = ("filter.method=median",)
+
+def smoothing(sigma_px: float = 1, method: str = "gaussian") -> dict[str, Any]:
+    """Return parameters of filter-image."""
+    chosen = {"method": method, "sigma_px": sigma_px, "radius_px": sigma_px}
+    return {"filter": chosen, "mode": "auto"}
+
+
+def image(*shape: int, dtype: str = "uint16") -> ImageSize:
+    t, c, z, y, x = shape
+    return ImageSize(shape=(t, c, z, y, x), dtype=dtype)
 
 
 def observations(noise: float, seed: int = 0) -> Iterator[Observation]:
-    """Yield runs of a step that takes 100 MB, 8 MB a megapixel of its blocks, 24 for medians."""
+    """Yield runs of a step that takes 100 MB, and 2 or 5 for each MiB of blocks with halos."""
     rng = np.random.default_rng(seed)
     for number in range(60):
         side, threads = int(rng.integers(64, 4096)), int(rng.integers(1, 5))
-        size = ImageSize(shape=(1, 2, int(rng.integers(1, 9)), side, side), dtype="uint16")
-        chosen = MEDIAN if number % 2 else ("filter.method=gaussian",)
-        known = memory_features(size, threads, chosen)
-        memory = 100 + 8 * known["block"] + 16 * known.get(f"{MEDIAN[0]} block", 0)
+        size = image(1, 2, int(rng.integers(1, 9)), side, side)
+        method = "median" if number % 2 else "gaussian"
+        work = Work("filter-image", size, threads, smoothing(int(rng.integers(1, 20)), method))
+        memory = 100 + (5 if number % 2 else 2) * memory_features(work)[f"{method} outer"]
         factor = rng.uniform(1 - noise, 1 + noise)
-        yield Observation("filter-image", size, threads, chosen, memory * factor, 1 + side / 100)
+        yield Observation(work, memory * factor, 1 + side / 100)
 
 
 def test_a_fit_finds_what_is_there() -> None:
     fit = fit_step(list(observations(0)))
     assert fit.runs == 60
-    assert fit.variants == ("filter.method=gaussian", *MEDIAN)
-    assert all(value > 0 for value in fit.memory_mb.values())
-    step = read_model().model_copy(update={"steps": {"filter-image": fit}})
+    assert fit.variants == ("filter.method=gaussian", "filter.method=median")
+    assert fit.memory_mb["one"] == pytest.approx(110, rel=0.01)
+    assert fit.memory_mb["median outer"] == pytest.approx(5.5, rel=0.03)
+    model = read_model().model_copy(update={"steps": {"filter-image": fit}})
     for one in observations(0, seed=1):
-        found = predict(step, one.step, one.size, one.threads, one.chosen)
+        found = predict(model, one.work)
         assert found.memory_bytes / 1e6 == pytest.approx(1.1 * one.memory_mb, rel=0.03)
 
 
@@ -53,42 +75,131 @@ def test_a_fit_is_hardly_ever_too_low_and_not_far_too_high() -> None:
     fit = fit_step(list(observations(0.1)))
     model = read_model().model_copy(update={"steps": {"filter-image": fit}})
     unseen = list(observations(0.1, seed=1))
-    ratios = [
-        predict(model, one.step, one.size, one.threads, one.chosen).memory_bytes
-        / 1e6
-        / one.memory_mb
-        for one in unseen
-    ]
+    ratios = [predict(model, one.work).memory_bytes / 1e6 / one.memory_mb for one in unseen]
     assert min(ratios) > 0.8
     assert 1 < np.median(ratios) < 1.3
 
 
+def defaults(step: str) -> dict[str, Any]:
+    params: dict[str, Any] = load_step(step).params().model_dump(mode="json")
+    return params
+
+
+def memory(step: str, size: ImageSize, threads: int = 1, **told: Any) -> int:
+    """Return what the model that comes with Parfocal predicts, in bytes."""
+    work = Work(step, size, threads, defaults(step) | told)
+    return predict(read_model(), work).memory_bytes
+
+
 def test_larger_images_and_more_threads_never_take_less() -> None:
     model = read_model()
-    small, large = ((1, 1, 1, 256, 256), (2, 3, 8, 2048, 2048))
+    assert len(model.steps) == 10
+    small, large = image(1, 1, 1, 256, 256), image(2, 3, 8, 2048, 2048)
     for step in model.steps:
         each = [
-            predict(model, step, ImageSize(shape=shape, dtype="uint16"), threads, ())
-            for shape, threads in ((small, 1), (large, 1), (large, 8))
+            memory(step, size, threads) for size, threads in ((small, 1), (large, 1), (large, 8))
         ]
-        assert sorted(one.memory_bytes for one in each) == [one.memory_bytes for one in each]
+        assert sorted(each) == each
+    for step in ("convert-image", "filter-image", "segment-objects", "measure-objects"):
+        assert memory(step, large, 8) > 1.2 * memory(step, large, 1) > 1.2 * memory(step, small)
+
+
+def test_filters_that_reach_farther_take_more_memory() -> None:
+    size = image(1, 1, 40, 1024, 1024)
+    for method in ("gaussian", "median", "top_hat", "subtract_mean"):
+        near, far = (memory("filter-image", size, 2, **smoothing(px, method)) for px in (1, 25))
+        assert far > near
+    wide = {"method": "difference_of_gaussians", "narrow_px": 1}
+    near, far = (memory("filter-image", size, 2, filter=wide | {"wide_px": px}) for px in (2, 25))
+    assert far > near
+    local = {"method": "local", "offset": 1}
+    near, far = (
+        memory("segment-objects", size, 2, threshold=local | {"sigma_px": px}) for px in (5, 40)
+    )
+    assert far > near
+
+
+def test_lengths_in_micrometres_reach_as_far_as_the_pixels_tell() -> None:
+    def features(pixel_um: tuple[float, ...], params: dict[str, Any]) -> dict[str, float]:
+        size = image(1, 1, 64, 2048, 2048).model_copy(update={"pixel_um": pixel_um})
+        return memory_features(Work("filter-image", size, 1, params))
+
+    gaussian = {"filter": {"method": "gaussian", "sigma_px": 1.0, "sigma_um": 2.0}, "mode": "auto"}
+    assert features((0.5, 0.5, 0.5), gaussian) == features((0.5, 0.5, 0.5), smoothing(4))
+    thick = features((2.0, 0.5, 0.5), gaussian)["gaussian outer"]
+    # Four standard deviations: 16 pixels along Y and X, and 4 planes, around 512 x 512 x 8.
+    assert thick == pytest.approx((8 + 2 * 4) * (512 + 2 * 16) ** 2 * 4 / 2**20)
+    planar = features((2.0, 0.5, 0.5), gaussian | {"mode": "plane"})["gaussian outer"]
+    assert planar == pytest.approx((512 + 2 * 16) ** 2 * 4 / 2**20)
+    model = read_model()
+    unknown = sized(model, image(1, 1, 64, 2048, 2048))
+    assert unknown.pixel_um == model.assumed.pixel_um
+    assert unknown.pixel_um[2] is not None
+
+
+def test_tiles_count_and_regions_as_far_as_they_are_divided_whole() -> None:
+    size = image(1, 1, 1, 8192, 8192)
+    network = {"method": "onnx", "tile_px": None, "tile_planes": None}
+    small, large = (
+        memory("segment-objects", size, 2, model=network | {"tile_px": px}) for px in (256, 2048)
+    )
+    assert large > small
+
+    def features(size: ImageSize, **told: Any) -> dict[str, float]:
+        return memory_features(Work("segment-objects", size, 2, defaults("segment-objects") | told))
+
+    assert features(size, whole_mib=100)["whole"] == 100
+    plane, volume = image(3, 2, 1, 1024, 1024), image(1, 1, 8, 1024, 1024)
+    assert features(plane)["whole"] == PIXEL_BYTES + BOX_BYTES
+    assert features(volume)["whole"] == 8 * (PIXEL_BYTES + BOX_BYTES)
+    assert features(volume, mode="plane")["whole"] == PIXEL_BYTES + BOX_BYTES
+    assert "whole" not in features(plane, seeds={"method": "none"}, edge_fraction=None)
+    volumes = network | {"tile_planes": 16, "tile_px": 128}
+    # Two threads have a tile each.
+    assert features(volume, model=volumes)["tile"] == 2 * 16 * 128**2 * 4 / 2**20
+
+
+def test_larger_chunks_and_shards_and_halved_planes_count() -> None:
+    size, volume = image(1, 1, 1, 8192, 8192), image(1, 1, 32, 4096, 4096)
+    for option in ({"chunk_px": 2048}, {"shard_mib": 64, "chunk_px": 1024}):
+        assert memory("convert-image", size, 2, **option) > memory("convert-image", size, 2)
+    halved, kept = (memory("convert-image", volume, 2, halve_z=halve) for halve in (True, False))
+    assert halved > kept
+    work = Work("filter-image", volume, 2, smoothing())
+    small, large = (
+        predict(read_model(), replace(work, chunk_px=px)).memory_bytes for px in (64, 2048)
+    )
+    assert large > small
+
+
+def test_the_part_that_is_written_at_once_is_that_of_the_writer() -> None:
+    shape, options = (1, 1, 16, 2048, 2048), ZarrOptions(halve_z=True)
+    layouts = plan_levels(shape, 2, options, rgb=False)
+    told = {"halve_z": True}
+    found = memory_features(Work("convert-image", image(*shape), 1, told))["part"]
+    pixels = np.zeros(shape, np.uint16)
+    writers = tuple(
+        LevelWriter(Path(), layout, "TCZYX", bytes, version="0.5", sharded=True)
+        for layout in layouts
+    )
+    chain = Chain(five(pixels), writers, halve)
+    (first, *_) = chain.parts(next(iter(chain.blocks())))
+    assert found == math.prod(region_shape(first)) * 2 / 2**20
 
 
 def test_an_unknown_size_step_or_method_gets_the_generous_values() -> None:
     model = read_model()
-    assumed = predict(model, "filter-image", None, 1, MEDIAN)
-    assert assumed == predict(model, "filter-image", model.assumed, 1, MEDIAN)
-    size = ImageSize(shape=(1, 1, 1, 512, 512), dtype="bool")
-    known = predict(model, "filter-image", size, 1, MEDIAN)
-    for step, chosen in (("invent-image", ()), ("filter-image", ("filter.method=new",))):
-        assert predict(model, step, size, 1, chosen).memory_bytes > known.memory_bytes
+    assert sized(model, None) == model.assumed
+    size = image(1, 1, 1, 512, 512, dtype="bool")
+    known = predict(model, Work("filter-image", size, 1, smoothing(1, "median")))
+    for step, params in (("invent-image", {}), ("filter-image", smoothing(1, "new"))):
+        assert predict(model, Work(step, size, 1, params)).memory_bytes > known.memory_bytes
 
 
-def test_methods_are_found_in_parameters_and_in_records() -> None:
-    params = load_step("segment-objects").params()
+def test_methods_are_found_in_parameters() -> None:
     expected = ("seeds.method=combined", "threshold.method=li")
-    assert variants(params) == variants(params.model_dump(mode="json")) == expected
-    assert variants(load_step("project-image").params(method="std")) == ("method=std",)
+    assert variants(defaults("segment-objects")) == expected
+    assert variants(defaults("project-image") | {"method": "std"}) == ("method=std",)
 
 
 def leave_run(
@@ -131,9 +242,12 @@ def leave_run(
 
 def test_runs_are_observed_with_the_shapes_of_their_images(tmp_path) -> None:
     results = leave_run(tmp_path, 2)
-    found = sorted(observe(results), key=lambda one: one.size.shape)
-    assert [one.size.shape for one in found] == [(1, 1, 1, 16, 16), (1, 1, 1, 32, 32)]
-    assert {(one.memory_mb, one.time_s, one.threads) for one in found} == {(200, 2, 1)}
+    found = sorted(observe(results), key=lambda one: one.work.size.shape)
+    assert [one.work.size.shape for one in found] == [(1, 1, 1, 16, 16), (1, 1, 1, 32, 32)]
+    assert {(one.memory_mb, one.time_s, one.work.threads) for one in found} == {(200, 2, 1)}
+    assert [one.work.chunk_px for one in found] == [16, 32]
+    assert {one.work.halve_z for one in found} == {False}
+    assert "saturation_level" in found[0].work.params  # a default that the record does not tell
 
 
 @pytest.mark.parametrize(
@@ -143,6 +257,7 @@ def test_runs_are_observed_with_the_shapes_of_their_images(tmp_path) -> None:
         {"threads": None},
         {"peak_memory_bytes": None},
         {"details": {"compute": {"engine": "slurm"}}},
+        {"parameters": {"of_another_version": 1}},
     ],
 )
 def test_runs_that_tell_nothing_are_passed_over(tmp_path, change) -> None:
@@ -159,8 +274,7 @@ def test_the_command_writes_a_model_that_workflows_read(tmp_path, capsys) -> Non
     assert "assess-quality" in capsys.readouterr().out
     model = read_model(output)
     assert model.steps["assess-quality"].runs == FEWEST
-    size = ImageSize(shape=(1, 1, 1, 64, 64), dtype="uint16")
-    found = predict(model, "assess-quality", size, 1, ())
+    found = predict(model, Work("assess-quality", image(1, 1, 1, 64, 64)))
     assert found.memory_bytes == pytest.approx(220e6, rel=0.01)
     assert found.time_s == pytest.approx(2, rel=0.01)
     # What the job took besides, by the benchmark file.
@@ -174,14 +288,14 @@ def test_what_processes_take_besides_is_fitted_by_itself(tmp_path) -> None:
     spread = {"threads": 4, "peak_memory_bytes": 330_000_000}
     details = {"compute": {"engine": "processes", "workers": 4}}
     in_processes = leave_run(tmp_path / "processes", FEWEST, details=details, **spread)
-    assert {(one.threads, one.spread) for one in observe(in_processes)} == {(1, True)}
+    assert {(one.work.threads, one.spread) for one in observe(in_processes)} == {(1, True)}
     without = calibrate([in_threads], read_model())
     assert without.job.process_mb == read_model().job.process_mb
     model = calibrate([in_threads, in_processes], read_model())
     assert model.steps == without.steps
     assert model.job.process_mb == pytest.approx(110, abs=1)
-    size = ImageSize(shape=(1, 1, 1, 64, 64), dtype="uint16")
-    found = predict(model, "assess-quality", size, 1, (), spread=True)
+    work = Work("assess-quality", image(1, 1, 1, 64, 64))
+    found = predict(model, work, spread=True)
     assert found.memory_bytes == pytest.approx(330e6, rel=0.01)
 
 
@@ -191,7 +305,7 @@ def test_too_few_runs_are_refused(tmp_path) -> None:
         calibrate([results], read_model())
 
 
-@pytest.mark.parametrize("text", ["{}", "{", None])
+@pytest.mark.parametrize("text", ["{}", "{", '{"format": "parfocal-resource-model-1"}', None])
 def test_a_model_that_cannot_be_read_is_refused(tmp_path, text) -> None:
     path = tmp_path / "model.json"
     if text is not None:

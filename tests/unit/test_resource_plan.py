@@ -33,7 +33,7 @@ PARAMS = {STEP: load_step(STEP).params()}
 
 
 def model(slope: float = 1.0) -> ResourceModel:
-    fit = Fit(memory_mb={"one": 100, "root_image": slope}, time_s={"one": 1, "image": 2})
+    fit = Fit(memory_mb={"one": 100, "root": slope}, time_s={"one": 1, "image": 2})
     assumed = ImageSize(shape=(1, 1, 1, 1000, 1000), dtype="uint16")
     return ResourceModel(provenance="test", assumed=assumed, other=fit, job=JOB, steps={STEP: fit})
 
@@ -167,6 +167,21 @@ def test_each_of_several_processes_is_given_what_they_take_besides(tmp_path) -> 
     )
     assert several.memory_bytes - one.memory_bytes == model().job.process_mb * 1e6
     assert several.time_s == one.time_s
+
+
+def test_a_conversion_tells_the_chunks_of_the_steps_after_it(tmp_path) -> None:
+    rows = [write(tmp_path / "a.tif", 2048, 2048)]
+    fit = Fit(memory_mb={"block": 1}, time_s={})
+    known = model().model_copy(update={"steps": {"score-objects": fit}})
+    scores = {"score-objects": load_step("score-objects").params()}
+    convert = load_step("convert-image").params
+    found = []
+    for number, chunk_px in enumerate((512, 300)):
+        sheet = tmp_path / f"{number}.tsv"
+        steps = scores | {"convert-image": convert(chunk_px=chunk_px)}
+        planned = plan_resources(sheet, rows, tmp_path, steps, 1, known)
+        found.append(planned.sizes[0].steps["score-objects"].memory_bytes / 1e6)
+    assert found == pytest.approx([1024 * 1024 * 8 / 2**20, 300 * 2048 * 8 / 2**20])
 
 
 def test_sizes_are_not_read_again_while_sources_stay(tmp_path, monkeypatch) -> None:

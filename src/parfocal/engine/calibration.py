@@ -12,12 +12,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from parfocal.core.outcomes import read_outcome
-from parfocal.engine.resource_model import memory_features, predict, time_features, variants
+from parfocal.engine.image_sizes import size_of
+from parfocal.engine.resource_features import memory_features, time_features
+from parfocal.engine.resource_model import predict
+from parfocal.engine.resource_work import Work, variants
 from parfocal.errors import InputError
+from parfocal.models.record import Record
 from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
 from parfocal.provenance.records import iter_records
+from parfocal.steps import load_step
 
 __all__ = ["FEWEST", "Observation", "calibrate", "fit_step", "job_costs", "observe"]
 
@@ -38,24 +44,15 @@ class Observation:
 
     Parameters
     ----------
-    step : str
-        Name of the step.
-    size : ImageSize
-        The image, as it was converted.
-    threads : int
-        How many the step might use, or each of its processes.
-    chosen : tuple of str
-        Its methods; see `variants`.
+    work : Work
+        What was done to which image, as it was converted; its threads are those of a process.
     memory_mb, time_s : float
         Peak memory (10^6 bytes), that of the largest process, and wall time.
     spread : bool
         Whether it was worked on in processes.
     """
 
-    step: str
-    size: ImageSize
-    threads: int
-    chosen: tuple[str, ...]
+    work: Work
     memory_mb: float
     time_s: float
     spread: bool = False
@@ -65,7 +62,7 @@ def observe(results: Path) -> Iterator[Observation]:
     """Yield what the attempts that ended well took.
 
     Attempts on clusters are left out, since their blocks were worked on elsewhere, and images
-    that are not there any more.
+    that are not there any more; also attempts with parameters that there are no more.
 
     Parameters
     ----------
@@ -77,35 +74,54 @@ def observe(results: Path) -> Iterator[Observation]:
     InputError
         If a record cannot be read.
     """
-    sizes: dict[str, ImageSize | None] = {}
+    images: dict[str, _Image | None] = {}
     for record in iter_records(results):
-        if record.image_id not in sizes:
-            sizes[record.image_id] = _size(results / _IMAGE.format(record.image_id))
-        size = sizes[record.image_id]
+        if record.image_id not in images:
+            images[record.image_id] = _image(results / _IMAGE.format(record.image_id))
+        image = images[record.image_id]
         used = record.peak_memory_bytes
-        if size is None or used is None or record.ended is None or record.threads is None:
+        if image is None or used is None or record.ended is None or record.threads is None:
             continue
+        params = _params(record)
         engine = record.details.get("compute", {}).get("engine", "threads")
-        if record.status == "done" and engine in ("threads", "processes"):
-            yield Observation(
-                step=record.step,
-                size=size,
-                threads=record.threads if engine == "threads" else 1,
-                chosen=variants(record.parameters),
-                memory_mb=used / 1e6,
-                time_s=max((record.ended - record.started).total_seconds(), 0.001),
-                spread=engine == "processes",
-            )
+        if params is None or record.status != "done" or engine not in ("threads", "processes"):
+            continue
+        threads = record.threads if engine == "threads" else 1
+        yield Observation(
+            Work(record.step, image.size, threads, params, image.chunk_px, image.halve_z),
+            memory_mb=used / 1e6,
+            time_s=max((record.ended - record.started).total_seconds(), 0.001),
+            spread=engine == "processes",
+        )
 
 
-def _size(path: Path) -> ImageSize | None:
+@dataclass(frozen=True)
+class _Image:
+    """What is known of a converted image."""
+
+    size: ImageSize
+    chunk_px: int
+    halve_z: bool
+
+
+def _image(path: Path) -> _Image | None:
     from parfocal.images import open_image
 
     try:
         with open_image(path) as image:
-            return ImageSize(shape=image.metadata.shape5, dtype=image.metadata.dtype)
+            return _Image(size_of(image.metadata), max(image.block5[3:]), image.halves_z)
     except InputError:
         return None
+
+
+def _params(record: Record) -> dict[str, Any] | None:
+    """Return all parameters of an attempt, None where the step does not take them any more."""
+    try:
+        params = load_step(record.step).params.model_validate(record.parameters)
+    except (KeyError, ValidationError) as error:
+        logger.debug("An attempt at %s is left out: %s", record.step, error)
+        return None
+    return params.model_dump(mode="json")
 
 
 def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
@@ -131,7 +147,7 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
     observations = [one for folder in folders for one in observe(folder)]
     by_step: dict[str, list[Observation]] = {}
     for one in (one for one in observations if not one.spread):
-        by_step.setdefault(one.step, []).append(one)
+        by_step.setdefault(one.work.step, []).append(one)
     fits = {step: fit_step(found) for step, found in by_step.items() if len(found) >= FEWEST}
     if not fits:
         what = "There are too few runs to fit the resource model to"
@@ -158,11 +174,7 @@ def _process_mb(model: ResourceModel, spread: Sequence[Observation]) -> float:
     """Return what processes took besides what a step takes in one thread."""
     if len(spread) < FEWEST:
         return model.job.process_mb
-    beyond = [
-        one.memory_mb
-        - predict(model, one.step, one.size, one.threads, one.chosen).memory_bytes / 1e6
-        for one in spread
-    ]
+    beyond = [one.memory_mb - predict(model, one.work).memory_bytes / 1e6 for one in spread]
     return max(0.0, round(float(np.quantile(beyond, _MEMORY_QUANTILE)), 1))
 
 
@@ -173,14 +185,16 @@ def fit_step(observations: Sequence[Observation]) -> Fit:
     of a high quantile, not of the mean: of twenty runs one may take more memory than the fit, of
     ten one more time. A share is added to the memory, since lacking it costs an attempt.
     """
-    sized = [memory_features(one.size, one.threads, one.chosen) for one in observations]
-    timed = [time_features(one.size, one.chosen) for one in observations]
+    sized = [memory_features(one.work) for one in observations]
+    timed = [time_features(one.work) for one in observations]
     memory = np.array([one.memory_mb for one in observations])
     time_s = np.array([one.time_s for one in observations])
     return Fit(
         memory_mb=_fit(sized, memory, _MEMORY_QUANTILE, _MEMORY_MARGIN),
         time_s=_fit(timed, time_s, _TIME_QUANTILE, 1.0),
-        variants=tuple(sorted({method for one in observations for method in one.chosen})),
+        variants=tuple(
+            sorted({method for one in observations for method in variants(one.work.params)})
+        ),
         runs=len(observations),
     )
 

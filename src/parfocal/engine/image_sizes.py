@@ -13,7 +13,7 @@ from parfocal.models.resources import ImageSize
 from parfocal.models.sheet import Row
 from parfocal.models.source import LocalSource, parse_source
 
-__all__ = ["read_sizes", "source_states"]
+__all__ = ["read_sizes", "size_of", "source_states"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,14 @@ def read_sizes(rows: Iterable[Row], results: Path) -> dict[str, ImageSize]:
             if metadata is None and len(images) == 1:
                 metadata = next(iter(images.values()))
             if metadata is not None:
-                found[row.image_id] = ImageSize(shape=metadata.shape5, dtype=metadata.dtype)
+                found[row.image_id] = size_of(metadata)
     return found
+
+
+def size_of(metadata: ImageMetadata) -> ImageSize:
+    """Return the size of an image by its metadata."""
+    pixel_um = (metadata.z_um, metadata.y_um, metadata.x_um)
+    return ImageSize(shape=metadata.shape5, dtype=metadata.dtype, pixel_um=pixel_um)
 
 
 def _place(row: Row, results: Path) -> str | None:

@@ -17,6 +17,9 @@ class ImageSize(Model):
 
     shape: tuple[int, int, int, int, int] = Field(description="T, C, Z, Y, X.")
     dtype: str = Field(description="numpy name of the data type, such as uint16.")
+    pixel_um: tuple[float | None, float | None, float | None] = Field(
+        default=(None, None, None), description="Distances of pixels along Z, Y, X."
+    )
 
 
 class Fit(Model):
@@ -43,7 +46,7 @@ class JobCost(Model):
 class ResourceModel(Model):
     """What steps are expected to take."""
 
-    format: Literal["parfocal-resource-model-1"] = "parfocal-resource-model-1"
+    format: Literal["parfocal-resource-model-2"] = "parfocal-resource-model-2"
     provenance: str = Field(description="What it was fitted to, in words.")
     assumed: ImageSize = Field(description="The size of images whose size is not known.")
     other: Fit = Field(description="For steps and methods that it was not fitted to.")
