@@ -1,29 +1,43 @@
 """The test data of the tools for annotations: plans for images of the test server, and journals.
 
-`tests.galaxy.sources` runs that server at this address, with the images 1 and 2.
+`tests.galaxy.sources` runs that server at this address, with the images 1 to 4, of which those of
+`ANNOTATED` have what their plans say.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from crate_records import artifact, record
 from galaxy_run_samples import as_json
 from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, KeyValues
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.models.record import Engine
+from parfocal.omero.annotate.journal import Journal, Objects, Owned
+from parfocal.omero.annotate.making import said_by
 
-__all__ = ["ANNOTATION_FILES", "SERVER", "USED_FOR_ANNOTATIONS", "plan"]
+__all__ = ["ANNOTATED", "ANNOTATION_FILES", "SERVER", "USED_FOR_ANNOTATIONS", "journal", "plan"]
 
 SERVER = "omero+tcp://127.0.0.1:18764"
+ANNOTATED = (2, 3, 4)
+"""The images that are annotated on the server before the tests, in this order."""
+ALICE = 2
 ELSEWHERE = "omero://omero.example.org/image/7"
 _RECORDS = ("cells.fetch.record.json", "cells.quality.record.json")
 USED_FOR_ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
     "fetch_image": ("cells.tsv",),
     "plan_annotations": (*_RECORDS, "annotated.tsv"),
     "apply_annotations": (*_RECORDS, "plan.json", "journal.jsonl"),
+    "verify_annotations": (*_RECORDS, "cells.tsv", "plan.json", "plan-2.json", "journal-2.jsonl"),
+    "revert_annotations": (
+        *(f"plan-{image}.json" for image in ANNOTATED[1:]),
+        *(f"journal-{image}.jsonl" for image in ANNOTATED[1:]),
+        "journal.jsonl",
+    ),
 }
 
 
@@ -70,6 +84,38 @@ def row() -> bytes:
     return f"image_id\tname\tsource\tplate\twell\n{cells}".encode()
 
 
+def journal(image: int, path: Path) -> bytes:
+    """Return the journal of one of `ANNOTATED`, which is written to a path."""
+    (target,) = plan(image).targets
+    made: dict[str, Objects] = {}
+    begun = []
+    for entry, kind in zip(target.annotations, ("MapAnnotation", "CommentAnnotation"), strict=True):
+        number = 1 + 2 * ANNOTATED.index(image) + len(made)
+        token = f"{number:032}"
+        made[token] = {"ImageAnnotationLink": [number], kind: [number]}
+        begun.append(
+            Owned(
+                token=token,
+                target=target.target,
+                entry_id=entry.entry_id,
+                kind=entry.kind,
+                content=entry.content,
+                run_id=plan(image).run_id,
+                user_id=ALICE,
+                said=said_by(entry),
+            )
+        )
+    written = Journal(path)
+    written.begin(begun)
+    written.finish(made)
+    return path.read_bytes()
+
+
+def _journal(image: int) -> bytes:
+    with tempfile.TemporaryDirectory() as home:
+        return journal(image, Path(home) / "journal.jsonl")
+
+
 def journal_of_another_server() -> bytes:
     """Return a journal that tells of another server alone, in as many words as are looked at."""
     token = "0" * 32
@@ -88,4 +134,6 @@ ANNOTATION_FILES: Mapping[str, Callable[[], bytes]] = {
     "cells.quality.record.json": quality_record,
     "plan.json": partial(_plan, 1),
     "journal.jsonl": journal_of_another_server,
+    **{f"plan-{image}.json": partial(_plan, image) for image in ANNOTATED},
+    **{f"journal-{image}.jsonl": partial(_journal, image) for image in ANNOTATED},
 }

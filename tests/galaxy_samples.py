@@ -26,7 +26,8 @@ from parfocal.models.image import Channel, ImageMetadata
 
 __all__ = ["ODD_NAME", "sample_files", "zipped"]
 
-TOOLS = Path(__file__).parents[1] / "galaxy_tools"
+ROOT = Path(__file__).parents[1]
+TOOLS, WORKFLOWS = ROOT / "galaxy_tools", ROOT / "workflows"
 ODD_NAME = 'it\'s "GFP" & <more> $HOME `id`'
 USED = {
     "filter_image": ("cells.ome.zarr.zip", "notes.zip"),
@@ -39,6 +40,7 @@ USED = {
     **USED_FOR_PLATES,
     **USED_FOR_ANNOTATIONS,
 }
+USED_BY_WORKFLOWS = {"analyse_images": ("cells.ome.zarr.zip", "cells.tif", "samples.tsv")}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -78,6 +80,21 @@ def cells_zarr(folder: Path) -> Path:
     )
     write_ome_zarr(path, metadata, cells(), ZarrOptions(codec="none"))
     return path
+
+
+def cells_tiff() -> bytes:
+    """Return the image of `cells` as a TIFF of ImageJ."""
+    file = io.BytesIO()
+    described = {"axes": "CYX", "unit": "um"}
+    tifffile.imwrite(
+        file, cells().pixels[0, :, 0], imagej=True, resolution=(2.0, 2.0), metadata=described
+    )
+    return file.getvalue()
+
+
+def sheet() -> bytes:
+    """Return a sample sheet of two images of the workflow's test."""
+    return b"image_id\tname\tsource\ncells\tCells\tcells.tif\npacked\tCells\tcells.ome.zarr.zip\n"
 
 
 def stack_zarr(folder: Path) -> Path:
@@ -122,13 +139,15 @@ def _zipped_folder(make: Callable[[Path], Path]) -> bytes:
 
 
 def sample_files() -> dict[Path, bytes]:
-    """Return what lies in the folders ``test-data`` of the tools."""
+    """Return what lies in the folders ``test-data`` of the tools and workflows."""
     made = {
         "cells.ome.zarr.zip": _zipped_folder(cells_zarr),
+        "cells.tif": cells_tiff(),
         "flat.tif": flat_tiff(),
         "notes.txt": b"No image here.\n",
         "notes.zip": zipped({"notes/readme.txt": b"No image here.\n"}),
         "pixels.zarr.zip": _zipped_folder(pixels_zarr),
+        "samples.tsv": sheet(),
         "shaded.ome.zarr.zip": _zipped_folder(shaded_zarr),
         "stack.ome.zarr.zip": _zipped_folder(stack_zarr),
     }
@@ -138,8 +157,13 @@ def sample_files() -> dict[Path, bytes]:
     }
     files = {**OBJECT_FILES, **RUN_FILES, **CONVERSION_FILES, **PLATE_FILES, **ANNOTATION_FILES}
     made |= {name: make() for name, make in files.items()}
-    places = {TOOLS / tool / "test-data" / name: name for tool in USED for name in USED[tool]}
-    return {place: made[name] for place, name in places.items()}
+    users = ((TOOLS, USED), (WORKFLOWS, USED_BY_WORKFLOWS))
+    return {
+        folder / user / "test-data" / name: made[name]
+        for folder, used in users
+        for user in used
+        for name in used[user]
+    }
 
 
 if __name__ == "__main__":

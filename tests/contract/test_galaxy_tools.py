@@ -256,9 +256,14 @@ def test_macros_are_the_shared_ones(name: str) -> None:
     assert link.resolve() == TOOLS / "macros" / "macros.xml"
 
 
+def test_each_step_has_a_tool() -> None:
+    assert sorted(BY_FOLDER) == NAMES
+
+
 def test_test_data_are_fresh_and_tiny() -> None:
     made = sample_files()
     committed = {path for name in NAMES for path in (TOOLS / name / "test-data").glob("*")}
+    committed |= set((ROOT / "workflows").glob("*/test-data/*"))
     assert committed == set(made)
     for path, content in made.items():
         assert path.read_bytes() == content, "run: python tests/galaxy_samples.py"

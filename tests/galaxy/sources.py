@@ -7,31 +7,41 @@ runs them until it is interrupted, for those who run the tests of a tool by hand
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tifffile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from galaxy_annotation_samples import ANNOTATED, ANNOTATION_FILES, SERVER
 from omero_objects import upload_image
 from omero_process import OwnServer
+from parfocal.engine import run_step
+from parfocal.steps.apply_annotations import STEP as APPLY
 from webserver import serve
 
 __all__ = ["NEEDED_BY", "sources"]
 
-NEEDED_BY = ("fetch_image", "list_images")
+NEEDED_BY = ("fetch_image", "list_images", "apply_annotations")
+NEEDED_BY += ("verify_annotations", "revert_annotations")
 OMERO_PORT, WEB_PORT = 18764, 18765
-NAMES = ("cells", 'it\'s $(odd) "two"')
+NAMES = ("cells", 'it\'s $(odd) "two"', "three", "four")
 
 
 @contextmanager
 def sources() -> Iterator[None]:
-    """Serve an image on the web, and a dataset of two on an OMERO server where alice logs in."""
+    """Serve an image on the web, and some on an OMERO server where alice logs in.
+
+    Its dataset 1 holds the images 1 and 2; those of `ANNOTATED` are annotated.
+    """
     with tempfile.TemporaryDirectory() as home:
         web = Path(home) / "web"
         web.mkdir()
@@ -54,7 +64,7 @@ def _tiff() -> bytes:
 
 
 def _fill(server: OwnServer) -> None:
-    """Make the images 1 and 2 in the dataset 1, as the XML of the tools has them."""
+    """Make the images as the XML of the tools has them."""
     from omero.gateway import BlitzGateway
 
     password = server.password("alice")
@@ -64,11 +74,36 @@ def _fill(server: OwnServer) -> None:
     try:
         first = upload_image(gateway, NAMES[0])
         dataset = gateway.getObject("Image", first).getParent().getId()
-        second = upload_image(gateway, NAMES[1], parent=dataset)
-        if (dataset, first, second) != (1, 1, 2):
-            raise RuntimeError(f"dataset {dataset} with the images {first} and {second}")
+        others = [upload_image(gateway, NAMES[1], parent=dataset)]
+        others += [upload_image(gateway, name) for name in NAMES[2:]]
+        if (dataset, first, *others) != (1, 1, 2, 3, 4):
+            raise RuntimeError(f"dataset {dataset} with the images {first} and {others}")
     finally:
         gateway.close()
+    for image in ANNOTATED:
+        _annotate(image, password)
+
+
+def _annotate(image: int, password: str) -> None:
+    """Apply the plan of an image, whose journal then has to be that of the test data."""
+    tokens = [
+        json.loads(line)["begin"]["token"]
+        for line in ANNOTATION_FILES[f"journal-{image}.jsonl"]().splitlines()
+        if b'"begin"' in line
+    ]
+    login = {"OMERO_HOST": SERVER, "OMERO_USER": "alice", "OMERO_PASSWORD": password}
+    with (
+        tempfile.TemporaryDirectory() as home,
+        mock.patch.dict(os.environ, login),
+        mock.patch("parfocal.omero.annotate.apply.new_token", side_effect=tokens),
+    ):
+        results = Path(home)
+        (results / "plan.json").write_bytes(ANNOTATION_FILES[f"plan-{image}.json"]())
+        inputs = {"results": results, "plan": results / "plan.json"}
+        run_step(APPLY, inputs, {"receipt": results / "receipt.json"})
+        (journal,) = (results / "annotations").glob("*.jsonl")
+        if journal.read_bytes() != ANNOTATION_FILES[f"journal-{image}.jsonl"]():
+            raise RuntimeError(f"the journal of image {image} is {journal.read_text('utf-8')}")
 
 
 if __name__ == "__main__":
