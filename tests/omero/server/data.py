@@ -5,7 +5,8 @@ Asked for through the port of faults, `Control.seed(what, ...)`:
 ``import``
     files : paths, copied into the managed repository; series : list of images, each with ``npy``
     (path of an array, (T, C, Z, Y, X)) and, as wished, ``name``, ``channels`` (names),
-    ``emission_nm``, ``colors`` (RGBA), ``pixel_size_um`` (by axis); dataset : id, optional.
+    ``emission_nm``, ``colors`` (RGBA), ``pixel_size_um`` (by axis), ``levels`` (how many
+    resolutions the file holds); dataset : id, optional.
 ``plate``
     name, rows, columns, fields, shape ((T, C, Z, Y, X) of a field), runs (plate acquisitions),
     screen (name), gaps (wells left out, such as "B02").
@@ -59,6 +60,7 @@ class Series:
     emission_nm: list[float] = field(default_factory=list)
     colors: list[list[int]] = field(default_factory=list)
     pixel_size_um: dict[str, float] = field(default_factory=dict)
+    levels: int = 1
 
 
 class _Seeder:
@@ -107,6 +109,8 @@ class _Seeder:
         for index in range(array.shape[1]):
             self._channel(pixels, series, index)
         self._write(pixels, array, type_name)
+        if series.levels > 1:
+            self._server.pixel_files.keep_levels(pixels.id or 0, series.levels)
         return image
 
     def _channel(self, pixels: Entity, series: Series, index: int) -> None:

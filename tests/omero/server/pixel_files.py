@@ -263,8 +263,20 @@ class PixelFiles:
         """Return the pixels of an image: `shape` is (T, C, Z, Y, X)."""
         pyramid = needs_pyramid(shape[4], shape[3], type_name)
         kind = PyramidBuffer if pyramid else PixelBuffer
-        return kind(self.path(pixels_id), shape, type_name, self.disk)
+        buffer = kind(self.path(pixels_id), shape, type_name, self.disk)
+        if self._levels(pixels_id).exists():
+            buffer.levels = int(self._levels(pixels_id).read_text("ascii"))
+            buffer.level = buffer.levels - 1
+        return buffer
+
+    def keep_levels(self, pixels_id: int, levels: int) -> None:
+        """Note how many resolutions the file holds that an image was imported from."""
+        self._levels(pixels_id).write_text(str(levels), "ascii")
+
+    def _levels(self, pixels_id: int) -> Path:
+        return self.folder / f"{pixels_id}.levels"
 
     def remove(self, pixels_id: int) -> None:
         """Delete the pixels of an id where there are any."""
         self.path(pixels_id).unlink(missing_ok=True)
+        self._levels(pixels_id).unlink(missing_ok=True)
