@@ -24,7 +24,7 @@ from memory_images import MemoryImage, save
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import Channel, ImageMetadata
 
-__all__ = ["ODD_NAME", "sample_files", "zipped"]
+__all__ = ["ODD_NAME", "cells", "sample_files", "zipped"]
 
 ROOT = Path(__file__).parents[1]
 TOOLS, WORKFLOWS = ROOT / "galaxy_tools", ROOT / "workflows"

@@ -31,6 +31,7 @@ ADMIN = "admin@example.org"
 PROBES = Path(__file__).parent / "probes"
 OWN_TOOLS = ("data_source/upload.xml",)
 COLLECTION_TOOLS = ("filter_failed_collection.xml", "extract_dataset.xml", "build_list.xml")
+COLLECTION_TOOLS += ("harmonize_two_collections_list_1.0.0.xml",)
 SLURM_USER = "slurm@example.org"
 SLURM = {"job_partition": "short", "job_ncpus": 1, "job_time": "00:10:00", "job_--mem": "2000"}
 RULE = f"""\

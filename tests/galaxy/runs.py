@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 from tests.galaxy.configuration import tool_files
 from tests.galaxy.server import Galaxy, apart, running
 
-__all__ = ["Outcome", "lint", "run_tool_tests", "tool_id"]
+__all__ = ["Outcome", "lint", "lint_workflow", "run_tool_tests", "tool_id"]
 
 WAIT_S = 300
 """How long a test waits for a job."""
@@ -101,6 +101,14 @@ def lint(path: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         how = ["--fail_level", "warn", "--skip", ",".join(OFFLINE)]
         done = _apart("planemo", "planemo", "lint", *how, str(path), home=folder)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+def lint_workflow(path: Path) -> str:
+    """Return what planemo finds wrong with a workflow and its tests; nothing where all is right."""
+    with tempfile.TemporaryDirectory() as folder:
+        how = ["--fail_level", "warn", str(path)]
+        done = _apart("planemo", "planemo", "workflow_lint", *how, home=folder)
     return done.stdout + done.stderr if done.returncode else ""
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -22,11 +23,15 @@ import tifffile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from galaxy_annotation_samples import ANNOTATED, ANNOTATION_FILES, SERVER
-from omero_objects import upload_image
+from galaxy_samples import cells
+from omero_objects import dataset, save, upload_image
 from omero_process import OwnServer
 from parfocal.engine import run_step
 from parfocal.steps.apply_annotations import STEP as APPLY
 from webserver import serve
+
+if TYPE_CHECKING:
+    from omero.gateway import BlitzGateway
 
 __all__ = ["NEEDED_BY", "sources"]
 
@@ -34,13 +39,15 @@ NEEDED_BY = ("fetch_image", "list_images", "apply_annotations")
 NEEDED_BY += ("verify_annotations", "revert_annotations")
 OMERO_PORT, WEB_PORT = 18764, 18765
 NAMES = ("cells", 'it\'s $(odd) "two"', "three", "four")
+WITH_OBJECTS = ("five", "six")
 
 
 @contextmanager
 def sources() -> Iterator[None]:
     """Serve an image on the web, and some on an OMERO server where alice logs in.
 
-    Its dataset 1 holds the images 1 and 2; those of `ANNOTATED` are annotated.
+    Its dataset 1 holds the images 1 and 2; those of `ANNOTATED` are annotated. The images 5 and 6
+    in the dataset 4 are those with objects.
     """
     with tempfile.TemporaryDirectory() as home:
         web = Path(home) / "web"
@@ -73,15 +80,29 @@ def _fill(server: OwnServer) -> None:
         raise RuntimeError(f"alice cannot log in: {gateway.getLastError()}")
     try:
         first = upload_image(gateway, NAMES[0])
-        dataset = gateway.getObject("Image", first).getParent().getId()
-        others = [upload_image(gateway, NAMES[1], parent=dataset)]
+        parent = gateway.getObject("Image", first).getParent().getId()
+        others = [upload_image(gateway, NAMES[1], parent=parent)]
         others += [upload_image(gateway, name) for name in NAMES[2:]]
-        if (dataset, first, *others) != (1, 1, 2, 3, 4):
-            raise RuntimeError(f"dataset {dataset} with the images {first} and {others}")
+        others += [dataset_4 := _dataset(gateway)]
+        others += [_upload_cells(gateway, name, dataset_4) for name in WITH_OBJECTS]
+        if (parent, first, *others) != (1, 1, 2, 3, 4, 4, 5, 6):
+            raise RuntimeError(f"dataset {parent} with the images {first} and {others}")
     finally:
         gateway.close()
     for image in ANNOTATED:
         _annotate(image, password)
+
+
+def _dataset(gateway: BlitzGateway) -> int:
+    return int(save(gateway, dataset("with objects")).id.val)
+
+
+def _upload_cells(gateway: BlitzGateway, name: str, parent: int) -> int:
+    """Make an image of six discs in two channels."""
+    pixels = cells().pixels
+    within = gateway.getObject("Dataset", parent)
+    planes = (pixels[0, channel, 0] for channel in range(2))
+    return int(gateway.createImageFromNumpySeq(planes, name, 1, 2, 1, dataset=within).getId())
 
 
 def _annotate(image: int, password: str) -> None:
