@@ -50,7 +50,9 @@ def _record(name: str) -> bytes:
         )
     engine = Engine(name="galaxy", job_id=name)
     minute = list(FIELDS).index(name)
-    return as_json(record("convert-image", name, minute, outputs=(made,), engine=engine))
+    options = {"format": "ome.zarr"}
+    changes = {"outputs": (made,), "parameters": options, "engine": engine}
+    return as_json(record("convert-image", name, minute, **changes))
 
 
 def _sheet(plates: Mapping[str, str]) -> bytes:

@@ -92,6 +92,8 @@ def test_images_of_a_server_are_analysed_and_annotated(tmp_path: Path, history: 
     assert len(names) == 2
     assert [each.name for each in elements(history, done.collections["labels"])] == sorted(names)
     applied = json.loads(history.text(done.outputs["annotations_applied"]))["targets"]
+    crate = applied.pop(f"{SERVER}/dataset/4")
+    assert list(crate["ids"]) == ["DatasetAnnotationLink", "FileAnnotation"]
     assert set(applied) == {f"{SERVER}/image/5", f"{SERVER}/image/6"}
     for each in applied.values():
         kinds = {"MapAnnotation", "FileAnnotation", "Roi"}
