@@ -46,6 +46,10 @@ test-galaxy: dev-env ## Test the tools in a real Galaxy; TOOL=segment_objects te
 test-live: dev-env ## Ask the real IDR and BioImage Archive; needs a network, and no other target runs it
 	pytest -o python_files='live_*.py' tests/live
 
+.PHONY: test-models
+test-models: dev-env ## Run models by PyTorch, Cellpose and StarDist, from an environment or PYTHONPATH that has them
+	PARFOCAL_REQUIRE=models pytest tests/models
+
 .PHONY: check
 check: lint ## The quick tier: lint, types, unit and contract tests
 	pytest -n $(CORES) --dist loadfile tests/unit tests/contract

@@ -95,7 +95,8 @@ def _steps() -> str:
 
 def _section(step: Step) -> str:
     schema = step_schema(step)
-    exact = "exact: the same bytes always"
+    unless = step.exactness.unless and f", unless {step.exactness.unless}"
+    exact = f"exact: the same bytes always{unless}"
     if not step.exactness.is_exact:
         exact = f"numeric: equal within {step.exactness.tolerance:g}"
     lines = ["", f"## {step.name}", "", f"{step.summary}. Version {step.version}, {exact}.", ""]

@@ -23,6 +23,7 @@ _UNAVAILABLE = "PARFOCAL_SUITES_UNAVAILABLE"
 APART = {
     "galaxy": "not yet fast and sure enough for each run; run 'make test-galaxy'",
     "live": "asks archives on the internet; run 'make test-live'",
+    "models": "PyTorch, Cellpose and StarDist bring gigabytes; run 'make test-models'",
 }
 """Suites that run only where the command line names their folder, and why."""
 

@@ -59,9 +59,18 @@ class Port:
 
 @dataclass(frozen=True)
 class Exactness:
-    """Whether a step gives the same bytes always, or numbers within a tolerance."""
+    """Whether a step gives the same bytes always, or numbers within a tolerance.
+
+    Attributes
+    ----------
+    tolerance : float
+        By which part of their size numbers may differ.
+    unless : str
+        In which case, which the record tells, an exact step is not.
+    """
 
     tolerance: float = 0.0
+    unless: str = ""
 
     @property
     def is_exact(self) -> bool:
@@ -69,9 +78,15 @@ class Exactness:
         return self.tolerance == 0.0
 
 
-def exact() -> Exactness:
-    """Return the exactness of a step that gives the same bytes always."""
-    return Exactness()
+def exact(unless: str = "") -> Exactness:
+    """Return the exactness of a step that gives the same bytes always, `unless` the record tells.
+
+    Parameters
+    ----------
+    unless : str
+        In which case it does not, for the reader of its page.
+    """
+    return Exactness(unless=unless)
 
 
 def numeric(tolerance: float) -> Exactness:

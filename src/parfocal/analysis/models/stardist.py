@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from parfocal.analysis.models.predictor import Signature, choose_device
 from parfocal.analysis.models.recipe import recipe_by_name
 from parfocal.analysis.models.weights import check_path
-from parfocal.errors import InputError
+from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.model_options import StardistModel
 
 __all__ = ["load_stardist"]
@@ -54,7 +54,7 @@ def load_stardist(options: StardistModel) -> _StardistPredictor:
     InputError
         If it is missing, or no model of StarDist.
     ConfigurationError
-        If the device is not there.
+        If the device is not there, or TensorFlow was used before on several threads.
     """
     path = check_path(options)
     try:
@@ -71,8 +71,13 @@ def load_stardist(options: StardistModel) -> _StardistPredictor:
 
     threading = tf.config.threading
     if threading.get_intra_op_parallelism_threads() != 1:  # can be set once only
-        threading.set_intra_op_parallelism_threads(1)
-        threading.set_inter_op_parallelism_threads(1)
+        try:
+            threading.set_intra_op_parallelism_threads(1)
+            threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            what = "TensorFlow was used in this process before, on several threads"
+            remedy = "Set tf.config.threading to 1 thread first, or use the parfocal command."
+            raise ConfigurationError(what, where="model", remedy=remedy) from error
     device = choose_device(options.device, gpu=bool(tf.config.list_physical_devices("GPU")))
     kind = stardist.models.StarDist2D if dimensions == 2 else stardist.models.StarDist3D
     try:
