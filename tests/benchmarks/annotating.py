@@ -76,14 +76,27 @@ def _measure_rois(folder: Path, uri: str, server: OwnServer) -> None:
     for latency_s in LATENCIES_S:
         away = f", each call {latency_s * 1000:.0f} ms away"
         control.delay("IUpdate", "*", latency_s, times=2 * ROIS)
+        busy_s = _processor_s(server)
         seconds, peak_mb = _run(desk, "apply")
+        busy_s = _processor_s(server) - busy_s
+        own_s = _newest_record(desk, "apply")["cpu_s"]
+        busy_one_s = _processor_s(server)
         one_s = _save_one_by_one(server, image) / ROIS_ONE_BY_ONE
+        busy_one_s = (_processor_s(server) - busy_one_s) / ROIS_ONE_BY_ONE
         control.reset()
         times = one_s * ROIS / seconds
-        _show(f"{ROIS:,} ROIs{away}", f"{seconds:.0f} s, {peak_mb:.0f} MB", "")
+        told = f"{seconds:.0f} s, {peak_mb:.0f} MB; processor {own_s:.0f} s, server {busy_s:.0f} s"
+        _show(f"{ROIS:,} ROIs{away}", told, "")
         what = f"One call a ROI ({ROIS_ONE_BY_ONE} of them){away}"
-        _show(what, f"{one_s * 1000:.1f} ms each: {times:.0f} x as long", ">= 20 x")
+        told = f"{one_s * 1000:.1f} ms each, server {busy_one_s * 1000:.1f} ms of processor"
+        _show(what, f"{told}: {times:.0f} x as long", ">= 20 x")
         _run(desk, "revert")
+
+
+def _processor_s(server: OwnServer) -> float:
+    """Return how long processors have worked for the server so far."""
+    values = Path(f"/proc/{server.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _save_one_by_one(server: OwnServer, image: int) -> float:
@@ -174,10 +187,16 @@ def _run(desk: Desk, what: str) -> tuple[float, float]:
     command = [sys.executable, "-m", "parfocal", step, "--results", str(desk.folder)]
     command += ["--plan", str(desk.plan), f"--{outputs[what]}", str(output), "--replace"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    newest = max((desk.folder / "records" / step.replace("-", "_")).glob("*/*.json"))
-    record = json.loads(newest.read_text("utf-8"))
+    record = _newest_record(desk, what)
     started, ended = (datetime.fromisoformat(record[key]) for key in ("started", "ended"))
     return (ended - started).total_seconds(), record["peak_memory_bytes"] / 1e6
+
+
+def _newest_record(desk: Desk, what: str) -> dict[str, Any]:
+    """Return what the last process left of its step."""
+    newest = max((desk.folder / "records" / f"{what}_annotations").glob("*/*.json"))
+    record: dict[str, Any] = json.loads(newest.read_text("utf-8"))
+    return record
 
 
 def _show(what: str, value: str, aim: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from parfocal.models.annotation_entries import Rois
@@ -60,21 +60,31 @@ def write_rois(
     RemoteError, InputError
         If the server fails or refuses.
     """
+    messages = ((part, _rois(entry, part, image_id, token)) for part in _parts(drawn))
+    return connection.once(partial(_save_all, messages=messages))
+
+
+def _save_all(gateway: BlitzGateway, messages: Iterable[tuple[list[Drawn], list[Any]]]) -> RoiIds:
+    """Save messages one after the other; while the server works on one, the next is made."""
     found = RoiIds()
-    for part in _parts(drawn):
-        rois = _rois(entry, part, image_id, token)
-        ids = connection.once(partial(_save, rois=rois))
-        found.by_object |= {
-            (each.t, each.label): number for each, number in zip(part, ids, strict=True)
-        }
+    service = gateway.getUpdateService()
+    under_way: list[tuple[list[Drawn], Any]] = []
+
+    def end() -> None:
+        while under_way:
+            part, call = under_way.pop()
+            ids = service.end_saveAndReturnIds(call)
+            keys = [(each.t, each.label) for each in part]
+            found.by_object.update(zip(keys, map(int, ids), strict=True))
+
+    try:
+        for part, rois in messages:
+            end()
+            call = service.begin_saveAndReturnIds(rois, _ctx=gateway.SERVICE_OPTS)
+            under_way.append((part, call))
+    finally:
+        end()  # also after an error: what is undone next must not meet a call that is at work
     return found
-
-
-def _save(gateway: BlitzGateway, rois: list[Any]) -> list[int]:
-    return [
-        int(each)
-        for each in gateway.getUpdateService().saveAndReturnIds(rois, gateway.SERVICE_OPTS)
-    ]
 
 
 def _parts(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
@@ -99,48 +109,59 @@ def _rois(entry: Rois, part: list[Drawn], image_id: int, token: str) -> list[Any
     import omero
     from omero.rtypes import rstring
 
-    image = omero.model.ImageI(image_id, False)  # one for all of a message
-    mark = rstring(mark_of(token))
-    return [_roi(entry, each, image, mark) for each in part]
+    image = omero.model.ImageI(image_id, False)
+    once = _Once(rstring(mark_of(token)))
+    return [_roi(entry, each, image, once) for each in part]
 
 
-def _roi(entry: Rois, drawn: Drawn, image: Any, mark: Any) -> Any:
+class _Once:
+    """Values that stand in a message once, however many shapes have them."""
+
+    def __init__(self, mark: Any) -> None:
+        from omero.rtypes import rdouble, rint
+
+        self.mark = mark
+        self.real = cache(rdouble)
+        self.whole = cache(rint)
+
+
+def _roi(entry: Rois, drawn: Drawn, image: Any, once: _Once) -> Any:
     import omero
-    from omero.rtypes import rint, rstring
+    from omero.rtypes import rstring
 
     roi = omero.model.RoiI()
     roi.image = image
-    roi.name, roi.description = rstring(f"{entry.name} {drawn.label}"), mark
+    roi.name, roi.description = rstring(f"{entry.name} {drawn.label}"), once.mark
+    text = rstring(str(drawn.label))
     for each in drawn.shapes:
-        shape = _mask(each) if hasattr(each, "bits") else _polygon(each)
-        shape.textValue = rstring(str(drawn.label))
+        shape = _mask(each, once) if hasattr(each, "bits") else _polygon(each, once)
+        shape.textValue = text
         if not entry.all_planes:
-            shape.theZ = rint(each.z)
+            shape.theZ = once.whole(each.z)
         if not entry.all_times:
-            shape.theT = rint(drawn.t)
+            shape.theT = once.whole(drawn.t)
         roi.addShape(shape)
     return roi
 
 
-def _mask(plane: Any) -> Any:
+def _mask(plane: Any, once: _Once) -> Any:
     import omero
-    from omero.rtypes import rdouble, rint
 
     mask = omero.model.MaskI()
-    mask.x, mask.y = rdouble(plane.x), rdouble(plane.y)
-    mask.width, mask.height = rdouble(plane.width), rdouble(plane.height)
+    mask.x, mask.y = once.real(plane.x), once.real(plane.y)
+    mask.width, mask.height = once.real(plane.width), once.real(plane.height)
     mask.bytes = plane.bits
-    mask.fillColor = rint(_signed(_FILL))
+    mask.fillColor = once.whole(_signed(_FILL))
     return mask
 
 
-def _polygon(plane: Any) -> Any:
+def _polygon(plane: Any, once: _Once) -> Any:
     import omero
-    from omero.rtypes import rint, rstring
+    from omero.rtypes import rstring
 
     polygon = omero.model.PolygonI()
     polygon.points = rstring(points_text(plane.points))
-    polygon.strokeColor = rint(_signed(_STROKE))
+    polygon.strokeColor = once.whole(_signed(_STROKE))
     return polygon
 
 
