@@ -142,7 +142,7 @@ def test_how_often_jobs_were_cancelled_is_kept_within_a_run(path, slurm, monkeyp
         assert told.cancellations == expected
 
 
-RUNNING = "JobId=7 JobState=RUNNING"
+RUNNING = "JobId=7 JobState=RUNNING Restarts=1"
 RESPONDS_NOT = "State=DOWN*+NOT_RESPONDING Reason=Not responding [slurm@2026-11-22T00:00:00]"
 
 
@@ -161,9 +161,8 @@ def test_why_slurm_started_a_job_once_more_is_told_and_kept(
     path, slurm, monkeypatch, caplog, node, sacct, told, stopped
 ) -> None:
     slurm(scontrol=f"{RUNNING} NodeName=n3 {node}", sacct=sacct)
-    job = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1", "SLURMD_NODENAME": "n4"}
-    for name, text in job.items():
-        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURMD_NODENAME", "n4")
     end = {"ended": datetime.now(UTC), "exit_code": 143, "cause": "killed"} if stopped else {}
     leave(path, job_id="7", node="n3", attempts=3, **end)
     with Trial(path, Allotment(1, 3)) as trial:
@@ -173,9 +172,20 @@ def test_why_slurm_started_a_job_once_more_is_told_and_kept(
     after = last_attempt(path)
     for attempt in (during, after):
         assert attempt is not None
-        assert (attempt.before, attempt.restarts, attempt.node) == (trial.broken_off, 1, "n4")
+        assert (attempt.before, attempt.node) == (trial.broken_off, "n4")
     assert after is not None
     assert (after.exit_code, after.cause) == (0, None)
+
+
+def test_who_was_killed_in_a_job_that_was_started_once_was_killed(path, slurm, monkeypatch) -> None:
+    slurm(scontrol="JobId=7 JobState=RUNNING Restarts=0 State=DOWN", sacct="")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    leave(path, job_id="7", node="n3")
+    with Trial(path, Allotment(1, 3)) as trial:
+        assert trial.broken_off == f"process {GONE['pid']} was killed"
+    leave(path, job_id="7", exit_code=0, ended=datetime.now(UTC), settled=True)
+    with Trial(path, Allotment(1, 3)) as trial:
+        assert not trial.broken_off
 
 
 def test_what_broke_an_attempt_off_is_kept_with_the_next_one_of_the_run(path, monkeypatch) -> None:

@@ -72,13 +72,15 @@ class Opened:
 
 
 @contextmanager
-def connect(cluster: Any, **options: Any) -> Iterator[Client]:
+def connect(cluster: Any, by: str | None = None, **options: Any) -> Iterator[Client]:
     """Connect to a cluster, given as such or by its address.
 
     Parameters
     ----------
     cluster : object
         What `distributed.Client` takes first.
+    by : str, optional
+        Who hands out the work there, for messages.
     **options
         What else it takes.
 
@@ -94,7 +96,7 @@ def connect(cluster: Any, **options: Any) -> Iterator[Client]:
     except OSError as error:
         what = "The cluster does not answer"
         remedy = "See whether it runs, then run again."
-        raise RemoteError(what, where=cluster, found=error, remedy=remedy) from error
+        raise RemoteError(what, where=by or cluster, found=error, remedy=remedy) from error
     with client:
         yield client
 

@@ -112,6 +112,8 @@ class DaskScheduler:
             try:
                 self._client.register_plugin(work, name=work.name)
             except OSError as error:
+                if self._client.status != "running":
+                    raise self._lost(error) from error
                 if not tries_left:
                     what = "The work cannot be brought to the workers"
                     raise RemoteError(
@@ -153,9 +155,13 @@ class DaskScheduler:
             raise WorkerDiedError(what, where=last, remedy=remedy) from error
         if error is not None:
             raise error
+        found = f"work {future.status}"
+        raise self._lost(found)
+
+    def _lost(self, found: object) -> RemoteError:
         what = "The process that hands out the work was killed or lost"
         remedy = "See its messages for why, most often that memory ran out; then run again."
-        raise RemoteError(what, where=self._by, found=f"work {future.status}", remedy=remedy)
+        return RemoteError(what, where=self._by, found=found, remedy=remedy)
 
     def _try(self, future: Future) -> Done | None:
         """Return what a task returned, None where it has not yet or has failed."""

@@ -55,7 +55,7 @@ def job_state(job_id: str) -> tuple[str, int | None] | None:
     return (shown[1], None) if shown else None
 
 
-def restart_cause(job_id: str, node: str | None) -> tuple[str, str]:
+def restart_cause(job_id: str, node: str | None) -> tuple[str, str] | None:
     """Ask Slurm why it started a job once more.
 
     The accounting keeps how each start ended; without one the state of the node tells it, as
@@ -70,20 +70,20 @@ def restart_cause(job_id: str, node: str | None) -> tuple[str, str]:
 
     Returns
     -------
-    state : str
-        ``NODE_FAIL`` or whatever else Slurm says of the start before; ``REQUEUED`` where it does
-        not say.
-    words : str
-        The same in words.
+    tuple of (str, str), or None
+        What Slurm says of the start before, such as ``NODE_FAIL``, or ``REQUEUED`` where it does
+        not say; and the same in words. None where it did not start the job once more.
     """
-    fields = ("--duplicates", "--noheader", "--parsable2", "--format=State")
-    starts = _ask("sacct", "-j", job_id, "-X", *fields).split("\n")
+    if not re.search(r"\bRestarts=[1-9]", _ask("scontrol", "--oneliner", "show", "job", job_id)):
+        return None
     shown = _ask("scontrol", "--oneliner", "show", "node", node) if node else ""
     state = re.search(r"\bState=(\S+)", shown)
     if state and any(word in state[1] for word in _LOST):
         reason = re.search(r"\bReason=(.*?)(?: \[|$)", shown)
         why = f" ({reason[1]})" if reason else ""
         return "NODE_FAIL", f"Slurm says {state[1].replace('*', '')} of node {node}{why}"
+    fields = ("--duplicates", "--noheader", "--parsable2", "--format=State")
+    starts = _ask("sacct", "-j", job_id, "-X", *fields).split("\n")
     ended = re.match(r"\w+", starts[-2]) if len(starts) > 1 else None
     name = ended[0] if ended else "REQUEUED"
     where = f" on node {node}" if node else ""

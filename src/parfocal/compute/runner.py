@@ -42,6 +42,9 @@ WORKING, OVER = "working-", "over-"
 """What a worker writes, with its number, when it begins and when it will use nothing more."""
 
 MEET_WITHIN_S = 120.0
+REACH_WITHIN_S = 60.0
+"""How long a worker looks for the task that hands out, which has told its address."""
+
 POLL_S = 0.5
 
 
@@ -89,10 +92,10 @@ def open_runner(config: SlurmRunner) -> Iterator[Opened]:
     _, tasks = _rank()
     folder = _folder(config)
     address = _await_scheduler(folder)
-    with connect(address, security=read_keys(folder)) as client:
+    by = f"task {HANDS_OUT} of job {_job()}"
+    with connect(address, by, security=read_keys(folder)) as client:
         check = NoWorkers(client)
         workers = (tasks - 2) * _threads()
-        by = f"task {HANDS_OUT} of job {_job()}"
         details = {"tasks": tasks}
         yield Opened(client, workers, folder / "scratch", check=check, by=by, details=details)
 
@@ -200,7 +203,7 @@ def _worker_options(config: SlurmRunner, folder: Path) -> dict[str, Any]:
         "nthreads": _threads(),
         "memory_limit": 0,  # Slurm bounds it
         "local_directory": str(folder / "scratch"),
-        "death_timeout": MEET_WITHIN_S,
+        "death_timeout": REACH_WITHIN_S,
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
     }

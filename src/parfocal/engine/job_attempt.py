@@ -104,7 +104,6 @@ class Trial:
             time_min=given.time_min,
             process=this_process(),
             job_id=engine_from_environment().job_id,
-            restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
             node=os.environ.get("SLURMD_NODENAME"),
             started=datetime.now(UTC),
         )
@@ -199,22 +198,23 @@ class Trial:
 
 
 def _follows(before: JobAttempt, attempt: JobAttempt) -> bool:
-    """Tell whether an attempt is the next of its run, or the scheduler started its job anew."""
+    """Tell whether an attempt is the next of its run, or of its job."""
     next_of_run = before.run == attempt.run and before.attempt + 1 == attempt.attempt
-    return next_of_run or _is_restart(before, attempt)
+    return next_of_run or (before.cause is not None and _same_job(before, attempt))
 
 
-def _is_restart(before: JobAttempt, attempt: JobAttempt) -> bool:
-    same = attempt.job_id is not None and before.job_id == attempt.job_id
-    return same and before.restarts < attempt.restarts
+def _same_job(before: JobAttempt, attempt: JobAttempt) -> bool:
+    return attempt.job_id is not None and before.job_id == attempt.job_id
 
 
 def _settled_by(attempt: JobAttempt, before: JobAttempt | None) -> JobAttempt | None:
-    """Return the last attempt, with its cause where the scheduler started its job anew."""
-    if before is None or not _is_restart(before, attempt):
+    """Return the last attempt, with its cause where the scheduler started its job once more."""
+    if before is None or before.settled or not _same_job(before, attempt):
         return before
-    name, words = restart_cause(before.job_id or "", before.node)
-    ending = {"cause": _CAUSES.get(name, "killed"), "message": words, "settled": True}
+    told = restart_cause(before.job_id or "", before.node)
+    if told is None:
+        return _settle_alone(before)
+    ending = {"cause": _CAUSES.get(told[0], "killed"), "message": told[1], "settled": True}
     return before.model_copy(update=ending)
 
 

@@ -34,12 +34,9 @@ class JobAttempt(Model):
     time_min: int | None = Field(default=None, ge=1, description="Time that it was given.")
     process: dict[str, Any] = Field(description="Which process of which machine it is.")
     job_id: str | None = Field(default=None, description="The scheduler's job.")
-    restarts: int = Field(
-        default=0, ge=0, description="How often the scheduler had started the job once more."
-    )
     node: str | None = Field(default=None, description="The scheduler's name of the node.")
     before: str = Field(
-        default="", description="What broke off the attempt or the start before, in the same run."
+        default="", description="What broke off the attempt, or the start of the job, before it."
     )
     started: datetime
     ended: datetime | None = None
