@@ -255,6 +255,20 @@ def test_a_file_of_many_pieces_is_compared_to_its_end(
             desk.verify()
 
 
+def test_what_targets_share_comes_once(target, tmp_path, alice, logged_in, faults) -> None:
+    desk = Desk(tmp_path / "results")
+    for uri in (target, *(f"{logged_in}/image/{upload_image(alice)}" for _ in range(2))):
+        desk.targets[uri] = [desk.attachment(uri, "shared.txt", b"shared")]
+    desk.apply()
+    last = faults.last()
+    assert desk.verify()["verdict"] == "verified"
+    assert len(faults.journal("RawFileStore", "read", since=last)) == 1
+    query = "select max(a.file.id) from FileAnnotation a where a.file.name = 'shared.txt'"
+    alice.deleteObjects("OriginalFile", projection(alice, query), wait=True)
+    with pytest.raises(VerificationError, match="in 3 places"):
+        desk.verify()
+
+
 def test_what_the_journal_has_besides_the_plan_is_told(
     desk: Desk, target: str, alice, logged_in
 ) -> None:

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from parfocal.models.annotation_entries import (
     Tag,
 )
 from parfocal.models.annotation_plan import AnnotationPlan, Target
-from parfocal.omero.annotate.attached import pack_folder, sha1_of
 from parfocal.omero.annotate.deletion import existing
 from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.materials import Drawn, Materials
@@ -34,8 +32,8 @@ from parfocal.omero.annotate.state import gathered, plain_value
 from parfocal.omero.annotate.tables import columns_at, open_table, table_parts
 from parfocal.omero.annotate.targets import Place, find_places, link_name
 from parfocal.omero.annotate.texts import tag_links
+from parfocal.omero.annotate.verify_files import FileCheck
 from parfocal.omero.connection import Connection
-from parfocal.omero.files import first_difference
 from parfocal.omero.images import read_image
 from parfocal.omero.pixels import OmeroPixels
 from parfocal.omero.queries import find_all, in_parts, project
@@ -46,9 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["verify_plan"]
 
 _ROIS = "select r from Roi r left outer join fetch r.shapes where r.id in (:ids)"
-_FILES = (
-    "select f.id, f.name, f.size, f.hash from FileAnnotation a join a.file f where a.id in (:ids)"
-)
+_TABLE = "select a.file.id from FileAnnotation a where a.id in (:ids)"
 _ANNOTATION = "select a from {} a where a.id in (:ids)"
 _STRIP_PIXELS = 1 << 22
 _TEXTS = {
@@ -81,11 +77,12 @@ def verify_plan(
     """
     places = find_places(connection, [target.target for target in plan.targets])
     links = _links(connection, journal, places)
+    files = FileCheck(connection, materials, context.scratch)
     found: list[str] = []
     for number, target in enumerate(plan.targets, 1):
         mine = journal.of(target.target)
         owned = {each.entry_id: each for each in mine if each.finished}
-        check = _Check(connection, materials, places[target.target], owned, links, context.scratch)
+        check = _Check(connection, materials, places[target.target], owned, links, files)
         check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
         for entry in target.annotations:
             where = f"{target.target}, {entry.title}"
@@ -133,14 +130,14 @@ class _Check:
         place: Place,
         owned: dict[str, Owned],
         links: Mapping[str, set[int]],
-        scratch: Path,
+        files: FileCheck,
     ) -> None:
         self._connection = connection
         self._materials = materials
         self._place = place
         self._owned = owned
         self._links = links
-        self._scratch = scratch
+        self._files = files
         self.rois: list[Rois] = []
         self._ways: dict[type, Callable[[Any, Owned], Iterator[str]]] = {
             **dict.fromkeys(_TEXTS, self._text),
@@ -189,27 +186,12 @@ class _Check:
             yield "it is no longer on the object"
 
     def _file(self, entry: FileAttachment, owned: Owned) -> Iterator[str]:
-        path = self._materials.path(entry.file)
-        if entry.packed:
-            packed = self._scratch / f"{owned.token}.zip"
-            pack_folder(path, packed)
-            path = packed
-        expected = (entry.name, path.stat().st_size, sha1_of(path))
-        ids = owned.objects.get("FileAnnotation", ())
-        rows = self._connection.call(partial(project, query=_FILES, ids=ids))
-        if not rows:
-            yield "it is gone from the server"
-        elif rows[0][1:] != expected:
-            yield f"it is {rows[0][1:]} on the server, and {expected} here"
-        else:
-            number, _, size, _ = rows[0]
-            at = first_difference(self._connection, int(number), path, size)
-            if at is not None:
-                yield f"its bytes on the server differ from those here, from byte {at} on"
+        if told := self._files.difference(entry, owned.objects.get("FileAnnotation", ())):
+            yield told
 
     def _table(self, entry: Table, owned: Owned) -> Iterator[str]:
         ids = owned.objects.get("FileAnnotation", ())
-        rows = self._connection.call(partial(project, query=_FILES, ids=ids))
+        rows = self._connection.call(partial(project, query=_TABLE, ids=ids))
         if not rows:
             yield "it is gone from the server"
             return
