@@ -162,6 +162,9 @@ def test_ome_zarrs_of_a_bucket(web, tmp_path, monkeypatch):
     assert [row.name for row in rows] == ["a.zarr", "b.zarr", "c.tif"]
     assert [cells(row) for row in rows] == [V2, V3, [""] * 7]
     assert cells(run(tmp_path, "s3://bucket/d/a.zarr")[0][0]) == V2
+    (bucket / "d/a.zarr").rename(bucket / "d/without a suffix")
+    (row,) = run(tmp_path, "s3://bucket/d/without a suffix")[0]
+    assert (row.name, cells(row)) == ("without a suffix", V2)
     assert context.warnings == []
 
 

@@ -31,7 +31,7 @@ class FoundImage:
     columns : mapping of str to str
         What else is known, such as key-value pairs: columns of the sheet by their names.
     location : str
-        URL of what `source` names, where that is no URL itself and the listing found it out.
+        URL of its OME-Zarr, where the listing found it out and the source does not tell.
     """
 
     source: str

@@ -165,7 +165,8 @@ def _found(accession: str, entry: Mapping[str, Any], link: str) -> FoundImage:
         if _is_md5(key):
             columns["md5"] = value
     source = BiaSource(accession, path)
-    return FoundImage(source.uri, source.name, columns=columns, location=_url(link, path))
+    location = _url(link, path) if path.endswith(".zarr") else ""
+    return FoundImage(source.uri, source.name, columns=columns, location=location)
 
 
 def _is_md5(key: str) -> bool:

@@ -20,7 +20,7 @@ def list_s3(source: S3Source, inquiry: Inquiry) -> list[FoundImage]:
     from parfocal.remote.listing import is_remote_zarr
 
     if source.key and is_remote_zarr(source):
-        return [FoundImage(source.uri, source.name)]
+        return [FoundImage(source.uri, source.name, location=source.uri)]
     found, ignored = [], []
     for item in list_keys(source, recursive=inquiry.recursive):
         name = item.key.rpartition("/")[2]

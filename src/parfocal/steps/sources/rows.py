@@ -59,9 +59,8 @@ def rows_of_archive(source: Source, inquiry: Inquiry) -> Iterator[Row]:
 def _place_of_zarr(image: FoundImage) -> HttpSource | S3Source | None:
     """Return where the OME-Zarr of an image lies; None where it is something else."""
     place = parse_source(image.location or image.source)
-    if isinstance(place, HttpSource | S3Source) and place.uri.endswith(".zarr"):
-        return place
-    return None
+    is_zarr = image.location or image.source.endswith(".zarr")
+    return place if is_zarr and isinstance(place, HttpSource | S3Source) else None
 
 
 def rows_of_url(draft: Row, source: HttpSource | S3Source, context: Context) -> Iterator[Row]:
