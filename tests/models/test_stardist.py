@@ -45,7 +45,15 @@ def test_labels_have_the_size_of_the_tile_and_are_always_the_same(tmp_path, dime
 
 
 def test_a_folder_without_weights_is_told(tmp_path):
+    """StarDist itself would run with random ones."""
     path = saved(tmp_path, 2)
     (path / WEIGHTS).unlink()
+    with pytest.raises(InputError, match="holds no weights"):
+        open_model(StardistModel(path=str(path)), 1).predictor()
+
+
+def test_weights_of_something_else_are_told(tmp_path):
+    path = saved(tmp_path, 2)
+    (path / WEIGHTS).write_bytes(b"nonsense")
     with pytest.raises(InputError, match="StarDist cannot load the model"):
         open_model(StardistModel(path=str(path)), 1).predictor()

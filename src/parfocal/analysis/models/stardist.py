@@ -20,6 +20,8 @@ from parfocal.models.model_options import StardistModel
 
 __all__ = ["load_stardist"]
 
+_WEIGHTS = (".h5", ".hdf5")
+
 
 @dataclass(frozen=True)
 class _StardistPredictor:
@@ -66,6 +68,15 @@ def load_stardist(options: StardistModel) -> _StardistPredictor:
         raise InputError(
             what, where=path, expected=expected, remedy=options.weights_from
         ) from error
+    if not any(one.suffix in _WEIGHTS for one in path.iterdir()):
+        # With none StarDist would take random ones.
+        what = "The folder holds no weights"
+        raise InputError(
+            what,
+            where=path,
+            expected=f"a file {' or '.join(_WEIGHTS)}",
+            remedy=options.weights_from,
+        )
     import stardist.models
     import tensorflow as tf
 
