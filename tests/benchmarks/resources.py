@@ -65,7 +65,7 @@ def compare(shares: Sequence[Share]) -> tuple[float, float]:
 
 def report(runs: Sequence[Path]) -> None:
     """Print how each quarter of the runs is predicted by the others, and all by step."""
-    base = read_model()
+    base = read_model().model_copy(update={"steps": {}})  # which may be fitted to the same runs
     quarters = [hold_out(runs, quarter, base) for quarter in range(QUARTERS)]
     together = [share for quarter in quarters for share in quarter]
     rows = [(f"quarter {number}", quarter) for number, quarter in enumerate(quarters, 1)]

@@ -29,7 +29,7 @@ from parfocal.images.writers.layout import plan_levels
 from parfocal.images.writers.shards import LevelWriter
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Engine, Record
-from parfocal.models.resources import ImageSize
+from parfocal.models.resources import Fit, ImageSize
 from parfocal.models.zarr_options import ZarrOptions
 from parfocal.provenance.records import claim_attempt, write_record
 from parfocal.steps import load_step
@@ -54,7 +54,11 @@ def observations(noise: float, seed: int = 0) -> Iterator[Observation]:
         size = image(1, 2, int(rng.integers(1, 9)), side, side)
         method = "median" if number % 2 else "gaussian"
         work = Work("filter-image", size, threads, smoothing(int(rng.integers(1, 20)), method))
-        memory = 100 + (5 if number % 2 else 2) * memory_features(work)[f"{method} outer"]
+        memory = (
+            100
+            + (5 if number % 2 else 2)
+            * memory_features(work)["median outer" if number % 2 else "mean outer"]
+        )
         factor = rng.uniform(1 - noise, 1 + noise)
         yield Observation(work, memory * factor, 1 + side / 100)
 
@@ -78,6 +82,25 @@ def test_a_fit_is_hardly_ever_too_low_and_not_far_too_high() -> None:
     ratios = [predict(model, one.work).memory_bytes / 1e6 / one.memory_mb for one in unseen]
     assert min(ratios) > 0.8
     assert 1 < np.median(ratios) < 1.3
+
+
+def test_methods_that_did_not_run_keep_what_is_known_of_them() -> None:
+    before = Fit(
+        memory_mb={"one": 90, "mean outer": 3.3, "median outer": 9, "held": 2.2},
+        time_s={"one": 1, "filter.method=median": 4, "filter.method=median image": 5},
+        variants=("filter.method=median",),
+    )
+    size = image(1, 1, 8, 1024, 1024)
+    work = Work("filter-image", size, 2, smoothing(3))
+    known = memory_features(work)
+    held = 3 * known["mean outer"] + 2 * known["held"]
+    fit = fit_step([Observation(work, 200 + held, 2.0)] * FEWEST, before)
+    # One image tells nothing but the constant: all else is as it was.
+    expected = {"mean outer": 3.3, "median outer": 9, "held": 2.2}
+    assert {name: fit.memory_mb[name] for name in expected} == pytest.approx(expected)
+    assert fit.memory_mb["one"] == pytest.approx(220)
+    assert fit.time_s["filter.method=median"] == 4
+    assert fit.variants == ("filter.method=gaussian", "filter.method=median")
 
 
 def defaults(step: str) -> dict[str, Any]:
@@ -126,11 +149,12 @@ def test_lengths_in_micrometres_reach_as_far_as_the_pixels_tell() -> None:
 
     gaussian = {"filter": {"method": "gaussian", "sigma_px": 1.0, "sigma_um": 2.0}, "mode": "auto"}
     assert features((0.5, 0.5, 0.5), gaussian) == features((0.5, 0.5, 0.5), smoothing(4))
-    thick = features((2.0, 0.5, 0.5), gaussian)["gaussian outer"]
+    thick = features((2.0, 0.5, 0.5), gaussian)["mean outer"]
     # Four standard deviations: 16 pixels along Y and X, and 4 planes, around 512 x 512 x 8.
-    assert thick == pytest.approx((8 + 2 * 4) * (512 + 2 * 16) ** 2 * 4 / 2**20)
-    planar = features((2.0, 0.5, 0.5), gaussian | {"mode": "plane"})["gaussian outer"]
-    assert planar == pytest.approx((512 + 2 * 16) ** 2 * 4 / 2**20)
+    # Each pixel is there as it is, and as float32.
+    assert thick == pytest.approx((8 + 2 * 4) * (512 + 2 * 16) ** 2 * (2 + 4) / 2**20)
+    planar = features((2.0, 0.5, 0.5), gaussian | {"mode": "plane"})["mean outer"]
+    assert planar == pytest.approx((512 + 2 * 16) ** 2 * (2 + 4) / 2**20)
     model = read_model()
     unknown = sized(model, image(1, 1, 64, 2048, 2048))
     assert unknown.pixel_um == model.assumed.pixel_um

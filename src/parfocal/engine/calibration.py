@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from parfocal.core.outcomes import read_outcome
 from parfocal.engine.image_sizes import size_of
-from parfocal.engine.resource_features import memory_features, time_features
+from parfocal.engine.resource_features import UNHELD, memory_features, time_features
 from parfocal.engine.resource_model import predict
 from parfocal.engine.resource_work import Work, variants
 from parfocal.errors import InputError
@@ -36,6 +36,8 @@ _IMAGE = "images/{}/image.ome.zarr"
 _MEMORY_QUANTILE, _TIME_QUANTILE = 0.95, 0.9
 _MEMORY_MARGIN = 1.1
 _PRICE = 0.01
+_NOTHING = 1e-9
+"""Below this a coefficient is 0, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,11 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
     by_step: dict[str, list[Observation]] = {}
     for one in (one for one in observations if not one.spread):
         by_step.setdefault(one.work.step, []).append(one)
-    fits = {step: fit_step(found) for step, found in by_step.items() if len(found) >= FEWEST}
+    fits = {
+        step: fit_step(found, base.steps.get(step))
+        for step, found in by_step.items()
+        if len(found) >= FEWEST
+    }
     if not fits:
         what = "There are too few runs to fit the resource model to"
         found = ", ".join(f"{step} {len(runs)}" for step, runs in by_step.items()) or "none"
@@ -178,34 +184,64 @@ def _process_mb(model: ResourceModel, spread: Sequence[Observation]) -> float:
     return max(0.0, round(float(np.quantile(beyond, _MEMORY_QUANTILE)), 1))
 
 
-def fit_step(observations: Sequence[Observation]) -> Fit:
+def fit_step(observations: Sequence[Observation], base: Fit | None = None) -> Fit:
     """Fit memory and time of one step.
 
     Coefficients are not negative, so that nothing larger is expected to take less. They are those
     of a high quantile, not of the mean: of twenty runs one may take more memory than the fit, of
     ten one more time. A share is added to the memory, since lacking it costs an attempt.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        What the step took.
+    base : Fit, optional
+        What holds as far as the runs do not tell. Without one, what a step holds is expected to
+        be in memory once.
     """
     sized = [memory_features(one.work) for one in observations]
     timed = [time_features(one.work) for one in observations]
     memory = np.array([one.memory_mb for one in observations])
     time_s = np.array([one.time_s for one in observations])
+    chosen = {method for one in observations for method in variants(one.work.params)}
+    if base is None:
+        base = Fit(memory_mb={}, time_s={})
+        expected = dict.fromkeys({name for one in sized for name in one} - UNHELD, 1.0)
+    else:
+        expected = {name: value / _MEMORY_MARGIN for name, value in base.memory_mb.items()}
+    memory_mb = _fit(sized, memory, _MEMORY_QUANTILE, expected)
     return Fit(
-        memory_mb=_fit(sized, memory, _MEMORY_QUANTILE, _MEMORY_MARGIN),
-        time_s=_fit(timed, time_s, _TIME_QUANTILE, 1.0),
-        variants=tuple(
-            sorted({method for one in observations for method in variants(one.work.params)})
-        ),
+        memory_mb=_join(base.memory_mb, sized, memory_mb, _MEMORY_MARGIN),
+        time_s=_join(base.time_s, timed, _fit(timed, time_s, _TIME_QUANTILE, {}), 1.0),
+        variants=tuple(sorted(chosen | set(base.variants))),
         runs=len(observations),
     )
 
 
+def _join(
+    before: Mapping[str, float],
+    known: Sequence[dict[str, float]],
+    fitted: Mapping[str, float],
+    margin: float,
+) -> dict[str, float]:
+    """Return what was fitted, and the coefficients of other methods than ran as they were."""
+    ran = {name for one in known for name in one}
+    kept = {name: value for name, value in before.items() if name not in ran}
+    found = kept | {name: float(f"{value * margin:.6g}") for name, value in fitted.items()}
+    return dict(sorted(found.items()))
+
+
 def _fit(
-    known: Sequence[dict[str, float]], used: NDArray[np.float64], quantile: float, margin: float
+    known: Sequence[dict[str, float]],
+    used: NDArray[np.float64],
+    quantile: float,
+    expected: Mapping[str, float],
 ) -> dict[str, float]:
     """Return the coefficients of a linear regression to a quantile of the relative errors.
 
-    It is a linear program in the coefficients and in what each run took beyond and below the
-    fit; coefficients other than that of 1 have a small price, lest they fit what is chance.
+    It is a linear program in how far coefficients are above and below what is expected of them,
+    and in what each run took beyond and below the fit. Coefficients other than that of 1 have
+    a small price for being other than expected, lest they fit what is chance.
 
     Source: R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46 (1978), 33-50.
     """
@@ -213,16 +249,22 @@ def _fit(
 
     names = sorted({name for one in known for name in one})
     matrix = np.array([[one.get(name, 0.0) for name in names] for one in known]) / used[:, None]
+    before = np.array([expected.get(name, 0.0) for name in names])
     runs = len(used)
     price = [0.0 if name == "one" else _PRICE for name in names] * matrix.sum(axis=0)
-    cost = np.concatenate([price, np.full(runs, quantile), np.full(runs, 1 - quantile)])
-    equal = np.hstack([matrix, np.eye(runs), -np.eye(runs)])
-    found = linprog(cost, A_eq=equal, b_eq=np.ones(runs), bounds=(0, None), method="highs").x
-    return {
-        name: float(f"{value * margin:.6g}")
-        for name, value in zip(names, found, strict=False)
-        if value > 0
-    }
+    cost = [price, price, np.full(runs, quantile), np.full(runs, 1 - quantile)]
+    equal = np.hstack([matrix, -matrix, np.eye(runs), -np.eye(runs)])
+    most = [*[None] * len(names), *before, *[None] * 2 * runs]
+    changes = linprog(
+        np.concatenate(cost),
+        A_eq=equal,
+        b_eq=1 - matrix @ before,
+        bounds=[(0, bound) for bound in most],
+        method="highs",
+    ).x
+    above, below = changes[: len(names)], changes[len(names) : 2 * len(names)]
+    found = zip(names, before + above - below, strict=True)
+    return {name: float(value) for name, value in found if value > _NOTHING}
 
 
 def job_costs(folders: Iterable[Path], base: JobCost) -> JobCost:

@@ -17,7 +17,10 @@ from parfocal.engine.resource_work import Work, variants
 if TYPE_CHECKING:
     from parfocal.core.blocks import Shape
 
-__all__ = ["memory_features", "time_features"]
+__all__ = ["UNHELD", "memory_features", "time_features"]
+
+UNHELD = frozenset(["one", "root", "solid", "mean", "whole"])
+"""Features that are not what a step holds for certain."""
 
 _MIB = 2**20
 _SINGLE, _DOUBLE = 4, 8
@@ -26,6 +29,10 @@ _SINGLE, _DOUBLE = 4, 8
 _OPTIONS = ("chunk_px", "shard_mib", "halve_z")
 _PROOF_BYTES = 32 * _MIB
 """How much of an image is compared with its source at once."""
+
+_MEANS = ("gaussian", "difference_of_gaussians", "subtract_mean")
+_FIELDS = {"max": "extreme", "min": "extreme", "sum": "sum", "mean": "sum"}
+"""Filters and projections that hold the same."""
 
 Features = dict[str, float]
 Sides = tuple[int, int, int]
@@ -64,7 +71,7 @@ def _mib(count: float, pixels: float, item: int) -> float:
 
 def _any(work: Work) -> Features:
     """``block``: two million pixels a thread, as float32."""
-    block = _thick(work, work.block5)
+    block = _thick(work, work.block5, planar=False)
     return {"block": _mib(work.count(block), math.prod(block), _SINGLE)}
 
 
@@ -86,27 +93,29 @@ def _filter(work: Work) -> Features:
     """``held``: what is read around a part, ``kept``: of what was read before.
 
     ``part`` is what is written, ``float part`` where it is floats, which are hardly compressed;
-    and for each method ``outer`` a block with its halo.
+    and by the method ``outer`` a block with its halo. ``mean`` is 1 where OpenCV is loaded.
     """
     from parfocal.analysis.filters import HELD_BYTES
 
     chosen = work.params["filter"]
     method = chosen["method"]
     halo = _halo(work, chosen)
-    block = _thick(work, work.block5)
+    block = _thick(work, work.block5, planar=not halo[0])
     item = max(_SINGLE, work.item) if method == "difference_of_gaussians" else work.item
     part = _part(item, work.size.shape, _output(work), block[0])
     count = work.count(part)
     held = min(math.prod(_around(part, halo, work)), HELD_BYTES // work.item)
-    means = method in ("gaussian", "difference_of_gaussians", "subtract_mean")
+    means = method in _MEANS
+    outer = math.prod(_around(block, halo, work))
+    own = 2 * work.item if work.floats else work.item  # floats are copied to be looked through
+    working = work.working if means else work.item
     floats = work.floats or method == "difference_of_gaussians"
     return {
+        "mean": float(means),
         "float part" if floats else "part": _mib(count, math.prod(part), item),
         "held": _mib(count, held, work.item),
         "kept": min(96.0, work.image_mib),
-        f"{method} outer": _mib(
-            count, math.prod(_around(block, halo, work)), work.working if means else work.item
-        ),
+        "mean outer" if means else f"{method} outer": _mib(count, outer, own + working),
     }
 
 
@@ -138,7 +147,7 @@ def _objects(work: Work, block5: Shape) -> Features:
     from parfocal.analysis.windows import BOX_BYTES, PIXEL_BYTES
 
     params, threshold = work.params, work.params["threshold"]
-    block = _thick(work, block5)
+    block = _thick(work, block5, planar=work.planar)
     reach = [work.sides(params, "smoothing")]
     if threshold["method"] == "local" and params.get("model") is None:
         reach.append(work.sides(threshold, "sigma"))
@@ -146,7 +155,7 @@ def _objects(work: Work, block5: Shape) -> Features:
     outer = math.prod(_around(block, (z, y, x), work))
     part = _part(_SINGLE, work.size.shape, _output(work))
     floats = work.floats or params.get("model") is not None
-    item = _DOUBLE if floats or work.item >= _SINGLE else _SINGLE
+    item = work.item + (3 * _DOUBLE if floats or work.item >= _SINGLE else 2 * _SINGLE)
     found = {
         "block": _mib(work.count(block, channels=1), math.prod(block), _SINGLE),
         "outer": _mib(work.count(block, channels=1), outer, item),
@@ -199,15 +208,18 @@ def _assess(work: Work) -> Features:
 
 
 def _project(work: Work) -> Features:
-    """``tile``: planes that are read at once; for each method ``field``: their sums."""
+    """``tile``: planes that are read at once; by the method ``field``: what they come to."""
     t, c, _, y, x = work.size.shape
+    method = work.params["method"]
+    floats = work.floats or method == "std" or work.params.get("as_float", False)
+    item = _DOUBLE if method == "sum" else max(_SINGLE, work.item) if floats else work.item
     depth, rows, columns = _stack_tile(work)
-    part = _part(work.item, (t, c, 1, y, x), _output(work))
+    part = _part(item, (t, c, 1, y, x), _output(work))
     count = min(work.threads, t * c * -(-y // part[1]) * -(-x // part[2]))
     return {
         "tile": _mib(count, depth * rows * columns, work.item),
-        "part": _mib(count, math.prod(part), work.item),
-        f"{work.params['method']} field": _mib(count, rows * columns, _DOUBLE),
+        "float part" if floats else "part": _mib(count, math.prod(part), item),
+        f"{_FIELDS.get(method, method)} field": _mib(count, rows * columns, _DOUBLE),
     }
 
 
@@ -218,7 +230,7 @@ def _correct(work: Work) -> Features:
     t, c, z, y, x = work.size.shape
     depth, rows, columns = _stack_tile(work)
     part = _part(work.item, work.size.shape, _output(work))
-    _, high, wide = _thick(work, work.block5)
+    _, high, wide = _thick(work, work.block5, planar=False)
     strip = plan_thick(work.size.shape, work.size.shape, planar=True)[3:]
     fields = min(work.threads, c * -(-y // rows) * -(-x // columns))
     found = {
@@ -229,7 +241,7 @@ def _correct(work: Work) -> Features:
     }
     if work.params["illumination"].get("percentile") is not None:
         sorted_px = min(t * z * rows * columns, 64 * _MIB // work.item)
-        found["ranked"] = _mib(fields, sorted_px, work.item)
+        found["ranked"] = _mib(fields, sorted_px, 2 * work.item)  # the planes, and their stack
     return found
 
 
@@ -249,11 +261,11 @@ def _stack_tile(work: Work) -> Sides:
     return z, y, x
 
 
-def _thick(work: Work, block5: Shape) -> Sides:
+def _thick(work: Work, block5: Shape, *, planar: bool) -> Sides:
     """Return the block for work that looks around pixels."""
     from parfocal.analysis.thick_blocks import plan_thick
 
-    z, y, x = plan_thick(block5, work.size.shape, planar=work.planar)[2:]
+    z, y, x = plan_thick(block5, work.size.shape, planar=planar)[2:]
     return z, y, x
 
 
