@@ -265,6 +265,13 @@ def test_a_process_that_is_gone_was_killed_and_one_that_lives_is_waited_for(path
     assert (living.cause, living.settled) == (None, False)
 
 
+def test_a_job_that_was_thought_lost_leaves_the_file_of_the_next_one_alone(path) -> None:
+    with Trial(path, Allotment(1, 3)):
+        leave(path, started=datetime.now(UTC), job_id="8", before="it was so")
+        newer = path.read_bytes()
+    assert path.read_bytes() == newer
+
+
 def test_a_damaged_file_counts_for_nothing(path, caplog) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"attempt": "first"}))

@@ -186,7 +186,11 @@ class Trial:
             "settled": self._told is not None or cause != "killed",
         }
         self._attempt = self._attempt.model_copy(update=ended)
-        self._write()
+        last = _read(self._path)
+        if last is None or last.started <= self._attempt.started:
+            self._write()
+        else:  # this job was thought lost, and another one has begun
+            logger.info("The attempt that began last is that of job %s", last.job_id)
 
     def _write(self) -> None:
         try:
@@ -231,18 +235,24 @@ def last_attempt(path: Path) -> JobAttempt | None:
     JobAttempt or None
         None where there was none, or its file cannot be read.
     """
-    try:
-        last = JobAttempt.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        logger.warning("The file of an attempt cannot be read, and counts for nothing: %s", error)
+    last = _read(path)
+    if last is None:
         return None
     settled = last if last.settled else _settle(last)
     if settled.settled and not last.settled:
         with suppress(OSError):
             write_json(path, settled.model_dump(mode="json"))
     return settled
+
+
+def _read(path: Path) -> JobAttempt | None:
+    try:
+        return JobAttempt.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        logger.warning("The file of an attempt cannot be read, and counts for nothing: %s", error)
+        return None
 
 
 def _settle(last: JobAttempt) -> JobAttempt:
