@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 UP_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 30
+FIRST_PORT, FRAGILE = 17001, 3
 CGROUPS = Path("/sys/fs/cgroup")
 
 SLURM_CONF = """\
@@ -61,9 +62,11 @@ TreeWidth=65533
 JobRequeue=1
 DefMemPerCPU=500
 EnforcePartLimits=ALL
-NodeName={nodes} NodeHostname=slurmtest NodeAddr=127.0.0.1 Port=17001-{last_port} \
-CPUs={cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={cpus} ThreadsPerCore=1 \
-RealMemory={memory_mb} State=UNKNOWN
+NodeName=DEFAULT Boards=1 SocketsPerBoard=1 ThreadsPerCore=1 RealMemory={memory_mb} State=UNKNOWN
+NodeName={firm} NodeHostname=slurmtest NodeAddr=127.0.0.1 Port={first_firm}-{last_firm} \
+CPUs={cores} CoresPerSocket={cores}
+NodeName={fragile} NodeHostname=slurmtest NodeAddr=127.0.0.1 Port={first_fragile}-{last_fragile} \
+CPUs=4 CoresPerSocket=4
 PartitionName=long Nodes={firm} Default=YES MaxTime=1-00:00:00 DefaultTime=01:00:00 State=UP
 PartitionName=short Nodes={firm} MaxTime=01:00:00 DefaultTime=00:10:00 State=UP
 PartitionName=fragile Nodes={fragile} MaxTime=1-00:00:00 State=UP
@@ -117,12 +120,14 @@ def remove_cgroups() -> None:
 class Cluster:
     """A running cluster.
 
-    The last three of its nodes are a partition ``fragile``, for tests that kill nodes.
+    The last three of its nodes are a partition ``fragile``, for tests that kill nodes: each has
+    room for a job of four cores, so that two such tests do not meet. With many `cores` the others
+    take more jobs than this machine could do at once, and none waits for one that stands still.
     """
 
     folder: Path
     count: int = 5
-    cpus: int = 4
+    cores: int = 4
     memory_mb: int = 8000
     _outer: subprocess.Popen[bytes] | None = None
     _inner: int = 0
@@ -166,14 +171,16 @@ class Cluster:
 
     def _write_configuration(self) -> None:
         limits = self.limits_memory
-        nodes = f"{self._tag}n[1-{self.count}]"
+        last_firm = FIRST_PORT + self.count - FRAGILE - 1
         values = {
             "folder": self.folder,
-            "nodes": nodes,
-            "firm": ",".join(self.nodes[:-3]),
-            "fragile": ",".join(self.nodes[-3:]),
-            "last_port": 17000 + self.count,
-            "cpus": self.cpus,
+            "firm": ",".join(self.nodes[:-FRAGILE]),
+            "fragile": ",".join(self.nodes[-FRAGILE:]),
+            "first_firm": FIRST_PORT,
+            "last_firm": last_firm,
+            "first_fragile": last_firm + 1,
+            "last_fragile": last_firm + FRAGILE,
+            "cores": self.cores,
             "memory_mb": self.memory_mb,
             "tracking": "cgroup" if limits else "linuxproc",
             "task": "cgroup" if limits else "none",

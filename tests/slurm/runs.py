@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -25,7 +26,9 @@ RUN_TIMEOUT_S = 560
 # The profile is for clusters on which jobs take minutes.
 SOON = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 SOON += ("--latency-wait", "20", "--cores", "4")
-SEGMENT = "segment_objects"
+IMAGES = "abcdef"
+CONVERT, SEGMENT, MEASURE = "convert_image", "segment_objects", "measure_objects"
+BROKEN = (CONVERT, SEGMENT, MEASURE)
 
 
 def write_discs(path: Path, seed: int, edge_px: int) -> None:
@@ -48,6 +51,13 @@ class SlurmRun(Run):
     options: list[str] = field(default_factory=list)
     place: str = "results"
     """Where the results lie for those outside of the cluster."""
+    step: str = SEGMENT
+    """The step that is broken."""
+
+    @property
+    def target(self) -> str:
+        """The outcome of the step."""
+        return f"results/outcomes/{self.step}/0.json"
 
     @property
     def results(self) -> Path:
@@ -111,6 +121,7 @@ class SlurmRun(Run):
         logs = [self.log, *self.folder.glob("slurm_logs/**/*.log")]
         logs += sorted(self.results.glob("logs/**/*.log"))
         logs += sorted(self.results.glob("attempts/**/*.json"))
+        logs += sorted(self.results.glob(f"records/{self.step}/*/*.json"))
         return "\n".join(_text(path) for path in logs)
 
     def jobs(self) -> dict[str, str]:
@@ -124,18 +135,18 @@ class SlurmRun(Run):
         (pid,) = processes("--profile", "--snakefile", cwd=self.folder)[-1:]
         return pid
 
-    def worker(self, step: str = "segment-objects") -> int | None:
+    def worker(self) -> int | None:
         """Return the process that works on images in a job of this run, None when there is none."""
-        found = processes(step, "--outcome", cwd=self.folder)
+        found = processes(self.step.replace("_", "-"), "--outcome", cwd=self.folder)
         workers = [pid for pid in found if _parent(pid) in found]
         return workers[0] if workers else None
 
-    def catch_worker(self, step: str = SEGMENT) -> int:
+    def catch_worker(self) -> int:
         """Wait until a worker has begun to write an image, and return its process, stopped."""
         caught: list[int] = []
 
         def catch() -> bool:
-            pid = self.worker(step.replace("_", "-")) if self.partials() else None
+            pid = self.worker() if self.partials() else None
             if pid is None:
                 return False
             with suppress(ProcessLookupError):
@@ -143,7 +154,7 @@ class SlurmRun(Run):
                 caught.append(pid)
             return bool(caught)
 
-        wait_until(catch, f"a worker of {step} that writes", 300)
+        wait_until(catch, f"a worker of {self.step} that writes", 300)
         return caught[0]
 
     def partials(self) -> list[Path]:
@@ -155,13 +166,22 @@ class SlurmRun(Run):
         names = ("*.partial", ".*.lease*", "*.tmp", "*.dead")
         return [path for name in names for path in self.results.glob(f"**/{name}")]
 
-    def wrong(self, expected: dict[str, str]) -> list[str]:
-        """Return the label images that look finished and are not those of an undisturbed run."""
-        found = []
-        for path in self.results.glob("images/*/labels/nuclei.ome.zarr"):
-            name = f"{SEGMENT}/{path.parts[-3]}/labels"
-            if digest_path(path) != expected[name]:
-                found.append(name)
+    def done(self) -> dict[str, int]:
+        """Return how often each image was done, as the records of the step tell."""
+        found: dict[str, int] = {}
+        for path in self.results.glob(f"records/{self.step}/*/*.json"):
+            text = path.read_text(encoding="utf-8")  # empty where the next thing was a kill
+            if text and json.loads(text)["status"] == "done":
+                found[path.parent.name] = found.get(path.parent.name, 0) + 1
+        return found
+
+    def outputs(self) -> dict[str, tuple[str, str]]:
+        """Return path and digest of all outputs by ``step/image/role``, as the records tell."""
+        found: dict[str, tuple[str, str]] = {}
+        for path in sorted(self.results.glob("records/*/*/*.json")):
+            place = path.parent.relative_to(self.results / "records").as_posix()
+            for output in json.loads(path.read_bytes())["outputs"]:
+                found[f"{place}/{output['role']}"] = (output["uri"], output["digest"])
         return found
 
 
@@ -170,14 +190,28 @@ class Undisturbed:
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         self.converted = SlurmRun(folder, cluster=cluster)
-        for image_id in ("a", "b", "c", "d", "e", "f"):
+        for image_id in IMAGES:
             self.converted.add_discs(image_id)
+        self.converted.write_sheet()
+        self.untouched = self.converted.copy_to(folder.with_name("untouched"))
         done = self.converted.snakemake("--until", "convert_image")
         assert done.returncode == 0, done.stderr
         whole = self.converted.copy_to(folder.with_name("whole"))
         done = whole.snakemake()
         assert done.returncode == 0, done.stderr
         self.digests = whole.digests()
+        self._outputs = whole.outputs()
+
+    def copy_to(self, folder: Path, step: str, **changes: object) -> SlurmRun:
+        """Return a run in another folder in which a step is to be broken."""
+        before = self.untouched if step == CONVERT else self.converted
+        return before.copy_to(folder, step=step, **changes)
+
+    def wrong(self, run: SlurmRun) -> list[str]:
+        """Return the outputs of a run that look finished and are not those of this one."""
+        there = [name for name, (uri, _) in self._outputs.items() if (run.results / uri).exists()]
+        found = {n: (run.results / self._outputs[n][0]) for n in there if n.startswith(BROKEN)}
+        return [n for n, path in found.items() if digest_path(path) != self._outputs[n][1]]
 
 
 def finish(process: subprocess.Popen[str]) -> int:

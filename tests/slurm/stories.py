@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurm.cluster import wait_until
-from slurm.runs import SEGMENT, SlurmRun, Undisturbed, finish, slowed
+from slurm.runs import CONVERT, IMAGES, MEASURE, SEGMENT, SlurmRun, Undisturbed, finish, slowed
 
-TARGET = "results/outcomes/segment_objects/0.json"
-MEASURED = "results/outcomes/measure_objects/0.json"
+MEASURED = f"results/outcomes/{MEASURE}/0.json"
 STORY_TIMEOUT_S = 590
 
 
@@ -44,15 +43,15 @@ Story = Callable[[SlurmRun, Undisturbed], Ended]
 
 def begin(run: SlurmRun, **more: str) -> tuple[object, int]:
     """Start a run, and stop its worker in the middle of an image."""
-    process = run.begin(TARGET, **more)
+    process = run.begin(run.target, **more)
     return process, run.catch_worker()
 
 
 def ended(run: SlurmRun, first_code: int, wrong: list[str], seen: str = "") -> Ended:
     """Run again where not all images are done: the workflow would end red, and name them."""
     told, last_code = seen + run.told, first_code
-    if set(run.outcomes(SEGMENT).values()) != {"done"}:
-        last_code = run.on_slurm(TARGET)
+    if set(run.outcomes(run.step).values()) != {"done"}:
+        last_code = run.on_slurm(run.target)
     return Ended(run, first_code, last_code, wrong, told, run.jobs())
 
 
@@ -77,9 +76,9 @@ def snakemake_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     with slowed(worker):
         os.kill(run.snakemake_pid(), signal.SIGKILL)
         first_code = finish(process)
-        wrong = run.wrong(undisturbed.digests)
+        wrong = undisturbed.wrong(run)
         assert run.on_slurm("--unlock") == 0, run.told
-        second = run.begin(TARGET)
+        second = run.begin(run.target)
         wait_until(lambda: list(run.jobs().values()).count("RUNNING") == 2, "the second job", 300)
         wait_for_the_other(run)
     last_code = finish(second)
@@ -92,7 +91,7 @@ def worker_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     process, worker = begin(run)
     os.kill(worker, signal.SIGKILL)
     first_code = finish(process)
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 def job_cancelled(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -100,7 +99,7 @@ def job_cancelled(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     process, _ = begin(run)
     run.slurm.output("scancel", *run.jobs())
     first_code = finish(process)
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 def out_of_time(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -109,13 +108,13 @@ def out_of_time(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     (job,) = run.jobs()
     run.slurm.output("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     first_code = finish(process)
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 def out_of_memory(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     """Give a job less memory than it needs; the next attempt has twice as much."""
-    first_code = finish(run.begin(TARGET))
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    first_code = finish(run.begin(run.target))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 def never_enough(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -124,10 +123,10 @@ def never_enough(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     done = run.snakemake("--until", "convert_image")
     assert done.returncode == 0, done.stderr
     code = finish(run.begin(MEASURED))
-    others = dict.fromkeys("abcdef", "done")
+    others = dict.fromkeys(IMAGES, "done")
     assert run.outcomes(SEGMENT) == others | {"huge": "failed"}, run.told
-    assert run.outcomes("measure_objects") == others | {"huge": "skipped"}, run.told
-    return Ended(run, code, code, run.wrong(undisturbed.digests), run.told, run.jobs())
+    assert run.outcomes(MEASURE) == others | {"huge": "skipped"}, run.told
+    return Ended(run, code, code, undisturbed.wrong(run), run.told, run.jobs())
 
 
 def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -140,7 +139,7 @@ def daemon_killed(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
         wait_until(lambda: run.slurm.node_of(job) not in ("", node), "another node", 240)
         seen = wait_for_the_other(run)
     first_code = finish(process)
-    return ended(run, first_code, run.wrong(undisturbed.digests), seen)
+    return ended(run, first_code, undisturbed.wrong(run), seen)
 
 
 def node_lost(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -148,7 +147,7 @@ def node_lost(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     process, _ = begin(run)
     (job,) = run.jobs()
     run.slurm.pull_the_plug(run.slurm.node_of(job))
-    wrong = run.wrong(undisturbed.digests)
+    wrong = undisturbed.wrong(run)
     return ended(run, finish(process), wrong)
 
 
@@ -157,8 +156,8 @@ def scratch_full(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     scratch = run.folder / "scratch"
     scratch.mkdir()
     run.slurm.output("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", scratch)
-    first_code = finish(run.begin(TARGET, PARFOCAL_SCRATCH=str(scratch)))
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    first_code = finish(run.begin(run.target, PARFOCAL_SCRATCH=str(scratch)))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 def folder_gone(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
@@ -180,7 +179,7 @@ def folder_gone(run: SlurmRun, undisturbed: Undisturbed) -> Ended:
     mounted.rmdir()
     run.results.rename(mounted)
     run.place = mounted.name
-    return ended(run, first_code, run.wrong(undisturbed.digests))
+    return ended(run, first_code, undisturbed.wrong(run))
 
 
 FRAGILE = ("--set-resources", "segment_objects:slurm_partition=fragile")
@@ -191,18 +190,19 @@ LITTLE = ("--set-resources", "segment_objects:mem_mb=250*attempt")
 SAME = ("--set-resources", "segment_objects:mem_mb=700", "--retries", "2")
 """Enough for all images but one, in all attempts."""
 
-STORIES: dict[str, tuple[Story, tuple[str, ...]]] = {
-    "node_lost": (node_lost, FRAGILE),
-    "daemon_killed": (daemon_killed, FRAGILE),
-    "out_of_time": (out_of_time, ()),
-    "out_of_memory": (out_of_memory, LITTLE),
-    "never_enough": (never_enough, SAME),
-    "snakemake_killed": (snakemake_killed, ()),
-    "worker_killed": (worker_killed, ()),
-    "job_cancelled": (job_cancelled, ()),
-    "scratch_full": (scratch_full, ()),
-    "folder_gone": (folder_gone, ()),
+STORIES: dict[str, tuple[Story, str, tuple[str, ...]]] = {
+    "node_lost": (node_lost, SEGMENT, FRAGILE),
+    "daemon_killed": (daemon_killed, SEGMENT, FRAGILE),
+    "out_of_time": (out_of_time, SEGMENT, ()),
+    "out_of_memory": (out_of_memory, SEGMENT, LITTLE),
+    "never_enough": (never_enough, SEGMENT, SAME),
+    "snakemake_killed": (snakemake_killed, SEGMENT, ()),
+    "worker_killed": (worker_killed, CONVERT, ()),
+    "job_cancelled": (job_cancelled, MEASURE, ()),
+    "scratch_full": (scratch_full, SEGMENT, ()),
+    "folder_gone": (folder_gone, SEGMENT, ()),
 }
+"""What happens, to which step, with which options of Snakemake."""
 
 
 class Stories:
@@ -212,8 +212,8 @@ class Stories:
         self._pool = ThreadPoolExecutor(len(names))
         self._futures: dict[str, Future[Ended]] = {}
         for name in names:
-            story, options = STORIES[name]
-            run = undisturbed.converted.copy_to(folder / name, options=list(options))
+            story, step, options = STORIES[name]
+            run = undisturbed.copy_to(folder / name, step, options=list(options))
             self._futures[name] = self._pool.submit(story, run, undisturbed)
 
     def __getitem__(self, name: str) -> Ended:

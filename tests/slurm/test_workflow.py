@@ -39,4 +39,4 @@ def test_a_queue_that_takes_no_jobs_is_told_and_nothing_is_lost(
     assert not run.jobs()
     run.options = []
     assert run.on_slurm("results/outcomes/segment_objects/0.json") == 0, run.told
-    assert not run.wrong(undisturbed.digests)
+    assert not undisturbed.wrong(run)
