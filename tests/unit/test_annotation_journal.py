@@ -24,10 +24,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_begun_and_made_is_read_again(path: Path) -> None:
-    first = begun("a", tag="done 🧫", tag_set="set", links=(3,), tags=(1, 2), sets=(9,))
+    known = {"links": (3,), "tags": (1, 2), "sets": (9,), "datasets": (4, 2)}
+    first = begun("a", tag="done 🧫", tag_set="set", **known)
     journal = Journal(path)
-    journal.begin([first, begun("b")])
-    journal.finish({"b": {"Roi": [5, 6, 7, 1]}}, {"b": "digest"})
+    journal.begin([first, begun("b", said="digest")])
+    journal.finish({"b": {"Roi": [5, 6, 7, 1]}})
     again = Journal(path)
     assert again.all() == journal.all()
     one, other = again.of(TARGET)
@@ -49,7 +50,7 @@ def test_ids_keep_their_order(tmp_path_factory: pytest.TempPathFactory, ids: lis
     path = tmp_path_factory.mktemp("journal") / "server.jsonl"
     journal = Journal(path)
     journal.begin([begun("a")])
-    journal.finish({"a": {"Roi": ids}}, {})
+    journal.finish({"a": {"Roi": ids}})
     assert Journal(path).all()[0].objects == {"Roi": ids}
 
 
