@@ -28,6 +28,8 @@ def upload_entry(
 ) -> int:
     """Upload the file of an entry, a folder as one zip file, and return its id.
 
+    A run crate may be one zip file already: that is uploaded as it is.
+
     Raises
     ------
     RemoteError, InputError
@@ -35,7 +37,7 @@ def upload_entry(
     StorageError
         If there is no room to pack a folder.
     """
-    if entry.packed:
+    if entry.packed and path.is_dir():
         packed = scratch / f"{token}.zip"
         pack_folder(path, packed)
         path = packed

@@ -70,7 +70,7 @@ class FileCheck:
     def _compare(self, entry: FileAttachment, number: int, found: tuple[object, ...]) -> str | None:
         path = self._materials.path(entry.file)
         packed = self._scratch / f"{entry.content}.zip"
-        if entry.packed:
+        if entry.packed and path.is_dir():
             pack_folder(path, packed)
             path = packed
         try:
