@@ -6,6 +6,7 @@ there, a Zarr without multiscales.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,22 @@ BAD: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
         "Pack its folder again with an ordinary zip program.",
     ),
 }
+
+
+def test_what_a_verification_found_can_be_read_where_it_failed(history: History) -> None:
+    data = ROOT / "galaxy_tools/verify_image/test-data"
+    image = history.upload(data / "spoilt.ome.zarr.zip", "ome_zarr.zip")
+    certificate = history.upload(data / "certificate.json", "json")
+    inputs = {"image": image, "certificate": certificate}
+    job = history.run(
+        "parfocal_verify_image",
+        {name: {"src": "hda", "id": dataset} for name, dataset in inputs.items()},
+    )
+    assert (job.state, job.exit_code) == ("error", 4)
+    found = json.loads(history.text(job.outputs["verification"]))
+    assert found["verdict"] == "different"
+    assert found["differences"]
+    assert json.loads(history.text(job.outputs["record"]))["status"] == "failed"
 
 
 @pytest.mark.parametrize("bad", BAD)
