@@ -27,6 +27,9 @@ _SINGLE, _DOUBLE = 4, 8
 """Bytes of float32 and float64, in which most steps calculate."""
 
 _OPTIONS = ("chunk_px", "shard_mib", "halve_z")
+_COPIES, _LIMBS = 6, 9
+"""How often floats are there that may lack a value, and numbers that are summed up exactly."""
+
 _PROOF_BYTES = 32 * _MIB
 """How much of an image is compared with its source at once."""
 
@@ -224,7 +227,10 @@ def _project(work: Work) -> Features:
 
 
 def _correct(work: Work) -> Features:
-    """``strip``: of the profile, ``block``: of the image, both as float64; ``ranked``: sorted."""
+    """``profile``: what it is made of, ``block``: of the image as float64; ``part``: as written.
+
+    First planes are summed or sorted, then sums are taken of strips of the profile.
+    """
     from parfocal.analysis.thick_blocks import plan_thick
 
     t, c, z, y, x = work.size.shape
@@ -233,16 +239,16 @@ def _correct(work: Work) -> Features:
     _, high, wide = _thick(work, work.block5, planar=False)
     strip = plan_thick(work.size.shape, work.size.shape, planar=True)[3:]
     fields = min(work.threads, c * -(-y // rows) * -(-x // columns))
-    found = {
-        "strip": _mib(work.count((z, *strip), 1, 1), math.prod(strip), _DOUBLE),
-        "block": _mib(work.count(part), part[0] * min(high, part[1]) * min(wide, part[2]), _DOUBLE),
-        "part": _mib(work.count(part), math.prod(part), work.item),
-        "float tile" if work.floats else "tile": _mib(fields, depth * rows * columns, work.item),
-    }
+    planes = _mib(fields, depth * rows * columns, work.item * (_COPIES if work.floats else 1))
     if work.params["illumination"].get("percentile") is not None:
         sorted_px = min(t * z * rows * columns, 64 * _MIB // work.item)
-        found["ranked"] = _mib(fields, sorted_px, 2 * work.item)  # the planes, and their stack
-    return found
+        planes += _mib(fields, sorted_px, 2 * work.item)  # the planes, and their stack
+    strips = _mib(work.count((z, *strip), 1, 1), math.prod(strip), _LIMBS * _DOUBLE)
+    return {
+        "profile": max(planes, strips),  # one after the other
+        "block": _mib(work.count(part), part[0] * min(high, part[1]) * min(wide, part[2]), _DOUBLE),
+        "part": _mib(work.count(part), math.prod(part), work.item),
+    }
 
 
 def _score(work: Work) -> Features:
