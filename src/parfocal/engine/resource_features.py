@@ -27,8 +27,8 @@ _SINGLE, _DOUBLE = 4, 8
 """Bytes of float32 and float64, in which most steps calculate."""
 
 _OPTIONS = ("chunk_px", "shard_mib", "halve_z")
-_COPIES, _LIMBS = 6, 9
-"""How often floats are there that may lack a value, and numbers that are summed up exactly."""
+_COPIES, _LIMBS, _LABELS = 6, 9, 5
+"""How often floats are there that may lack a value, numbers that are summed up exactly, labels."""
 
 _PROOF_BYTES = 32 * _MIB
 """How much of an image is compared with its source at once."""
@@ -142,7 +142,7 @@ def _segment(work: Work) -> Features:
 
 
 def _objects(work: Work, block5: Shape) -> Features:
-    """``outer``: a block with its halo; ``kept``: chunks; ``part``: of the labels, as written.
+    """``worked``: a block with its halo, then a part of the labels; ``kept``: chunks.
 
     ``whole`` is the largest connected region that there may be, as far as it is divided whole.
     """
@@ -155,16 +155,13 @@ def _objects(work: Work, block5: Shape) -> Features:
     if threshold["method"] == "local" and params.get("model") is None:
         reach.append(work.sides(threshold, "sigma"))
     z, y, x = (max(radius_of(side) for side in sides) for sides in zip(*reach, strict=True))
-    outer = math.prod(_around(block, (z, y, x), work))
     part = _part(_SINGLE, work.size.shape, _output(work))
+    written = _mib(work.count(part, channels=1), math.prod(part), _LABELS * _SINGLE)
     floats = work.floats or params.get("model") is not None
     item = work.item + (3 * _DOUBLE if floats or work.item >= _SINGLE else 2 * _SINGLE)
-    found = {
-        "block": _mib(work.count(block, channels=1), math.prod(block), _SINGLE),
-        "outer": _mib(work.count(block, channels=1), outer, item),
-        "kept": min(64.0, work.image_mib),
-        "part": _mib(work.count(part, channels=1), math.prod(part), _SINGLE),
-    }
+    outer = math.prod(_around(block, (z, y, x), work))
+    smoothed = _mib(work.count(block, channels=1), outer, item)
+    found = {"worked": max(smoothed, written), "kept": min(64.0, work.image_mib)}
     if params["seeds"]["method"] != "none" or params.get("edge_fraction") is not None:
         depth = 1 if work.planar else work.size.shape[2]
         most = _mib(depth, math.prod(work.size.shape[3:]), PIXEL_BYTES + BOX_BYTES)
