@@ -91,6 +91,14 @@ class History:
         content: bytes = self.api.datasets.download_dataset(dataset)
         return content.decode()
 
+    def page(self, dataset: str) -> str:
+        """Return an HTML page, which a download would pack."""
+        shown = self.api.make_get_request(
+            f"{self.api.url}/datasets/{dataset}/display", params={"raw": "true"}
+        )
+        shown.raise_for_status()
+        return str(shown.text)
+
     def files(self, dataset: str) -> Path:
         """Return the folder of a dataset that is one, such as an OME-Zarr."""
         path = Path(self._admin.datasets.show_dataset(dataset)["file_name"])

@@ -59,7 +59,11 @@ def run_workflow(history: History, path: Path, inputs: Mapping[str, Any]) -> Inv
     document = {"class": "GalaxyWorkflow", "yaml_content": text}
     imported = api.make_post_request(f"{api.url}/workflows", payload={"workflow": document})
     begun = api.workflows.invoke_workflow(
-        imported["id"], inputs=dict(inputs), inputs_by="name", history_id=history.id
+        imported["id"],
+        inputs=dict(inputs),
+        inputs_by="name",
+        history_id=history.id,
+        allow_tool_state_corrections=True,  # parameters that it leaves out have their defaults
     )
     deadline = time.monotonic() + RUN_TIMEOUT_S
     while True:
