@@ -1,51 +1,23 @@
 """CZI files written with libCZI, read back, and compared with what was written."""
 
-import re
-import struct
-import threading
-from pathlib import Path
+from __future__ import annotations
 
-import imagecodecs
+import re
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pylibCZIrw import czi
 
+from czi_files import change, compress_jpeg_xr, entry, image_of, mosaic, noise, read, write_czi
 from parfocal.core.blocks import iter_blocks, whole
 from parfocal.errors import InputError
 from parfocal.images.opening import list_images, open_image, other_files
 from parfocal.images.readers.czi.tiles import Box, area
 
-SHARED = Path(__file__).parents[3] / "shared/data"
 DTYPES = ("uint8", "uint16", "float32")
-
-
-def noise(shape, dtype="uint16", seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(1, 250, shape).astype(dtype)
-
-
-def write_czi(path, planes, *, metadata=None, compression=None):
-    """Write tiles: a list of (pixels, location, plane, scene); return the path."""
-    with czi.create_czi(str(path), compression_options=compression) as writer:
-        for pixels, location, plane, scene in planes:
-            stored = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels[..., ::-1]
-            writer.write(stored, location=location, plane=plane, scene=scene)
-        if metadata is not None:
-            writer.write_metadata(**metadata)
-    return path
-
-
-def image_of(tczyx):
-    """Return an image (T, C, Z, Y, X) as tiles of one scene."""
-    sizes = tczyx.shape[:3]
-    return [(tczyx[t, c, z], (0, 0), {"T": t, "C": c, "Z": z}, 0) for t, c, z in np.ndindex(*sizes)]
-
-
-def read(path, series="0"):
-    with open_image(path, series) as image:
-        return image.read(whole(image.shape5))
 
 
 @settings(
@@ -85,23 +57,6 @@ def test_colour_comes_as_red_green_blue(tmp_path, dtype):
             image.read((slice(0, 1), slice(2, 3), slice(0, 1), slice(3, 9), slice(1, 5)))[0, 0, 0],
             pixels[3:9, 1:5, 2],
         )
-
-
-def mosaic(path, *, overlap=4, hole=False):
-    """Write 2 x 3 tiles at negative places in each of 2 channels; return what they make up."""
-    step_y, step_x, origin = 20 - overlap, 30 - overlap, (-100, -37)
-    whole_image = np.zeros((2, step_y + 20, 2 * step_x + 30), np.uint16)
-    tiles = []
-    for c in range(2):
-        for number, (i, j) in enumerate(np.ndindex(2, 3)):
-            if hole and (i, j) == (0, 1):
-                continue
-            pixels = noise((20, 30), np.uint16, seed=10 * c + number)
-            y, x = i * step_y, j * step_x
-            whole_image[c, y : y + 20, x : x + 30] = pixels
-            tiles.append((pixels, (origin[0] + x, origin[1] + y), {"C": c}, 0))
-    write_czi(path, tiles)
-    return whole_image
 
 
 @pytest.mark.parametrize(("overlap", "hole"), [(0, False), (0, True), (4, False), (-3, False)])
@@ -222,17 +177,6 @@ def test_colour_beside_grey_is_refused(tmp_path):
         list_images(path)
 
 
-def entry(dimension, start, size, stored):
-    """Return the entry of a dimension of a tile: name, start, size, start in um, stored size."""
-    return struct.pack("<4siifi", dimension.encode(), start, size, 0.0, stored)
-
-
-def change(path, old, new):
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new))
-
-
 def test_tiles_of_a_pyramid_are_not_pixels_of_the_image(tmp_path):
     full, small = noise((20, 30), np.uint16, 1), noise((10, 40), np.uint16, 2)
     far = noise((20, 30), np.uint16, 3)
@@ -276,21 +220,6 @@ def test_threads_read_what_one_reads(tmp_path):
             one.join()
     assert not failed
     np.testing.assert_array_equal(out, np.broadcast_to(expected, out.shape))
-
-
-def compress_jpeg_xr(path, pixels):
-    """Make the one uncompressed tile of a file, `pixels`, a tile of JPEG XR, padded with zeros."""
-    content = path.read_bytes()
-    coded = imagecodecs.jpegxr_encode(pixels, level=1.0)
-    assert content.count(pixels.tobytes()) == 1
-    assert len(coded) < pixels.nbytes
-    content = content.replace(pixels.tobytes(), coded.ljust(pixels.nbytes, b"\0"))
-    # Source: Zeiss, ZISRAW (CZI) file format, DirectoryEntryDV: the compression lies at 18.
-    for found in list(re.finditer(b"DV.\0\0\0", content)):
-        at = found.start() + 18
-        assert content[at : at + 4] == bytes(4)
-        content = content[:at] + struct.pack("<i", 4) + content[at + 4 :]
-    path.write_bytes(content)
 
 
 def test_jpeg_xr_is_decoded_and_told_to_be_possibly_lossy(tmp_path):
@@ -360,57 +289,3 @@ def test_the_area_of_boxes_counts_each_pixel_once(boxes):
     for x, y, w, h in boxes:
         drawn[y + 10 : y + 10 + h, x + 10 : x + 10 + w] = True
     assert area(boxes) == drawn.sum()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_bio_formats_agrees_on_all_axes(tmp_path, assert_same_as_bio_formats, dtype):
-    scale = {"scale_x": 1e-7, "scale_y": 2e-7, "scale_z": 3e-7, "channel_names": {0: "a", 1: "b"}}
-    pixels = noise((2, 3, 2, 20, 30), dtype)
-    path = write_czi(tmp_path / "a.czi", image_of(pixels), metadata=scale, compression="zstd1:")
-    assert_same_as_bio_formats(path)
-
-
-@pytest.mark.parametrize(("overlap", "hole"), [(0, True), (4, False), (-3, False)])
-def test_bio_formats_agrees_on_mosaics(tmp_path, assert_same_as_bio_formats, overlap, hole):
-    mosaic(tmp_path / "mosaic.czi", overlap=overlap, hole=hole)
-    assert_same_as_bio_formats(tmp_path / "mosaic.czi")
-
-
-def test_bio_formats_agrees_on_colour_scenes_and_missing_planes(
-    tmp_path, assert_same_as_bio_formats
-):
-    colour = noise((12, 17, 3), np.uint16)
-    scenes = [(noise((20, 30), np.uint16, n), (n * 40, -n), {}, n) for n in (0, 1)]
-    stopped = image_of(noise((2, 1, 2, 8, 9), np.uint8))[:-1]
-    for name, tiles in (("rgb", [(colour, (0, 0), {}, 0)]), ("scenes", scenes), ("stop", stopped)):
-        assert_same_as_bio_formats(write_czi(tmp_path / f"{name}.czi", tiles))
-
-
-def test_bio_formats_decodes_the_same_jpeg_xr(tmp_path, assert_same_as_bio_formats):
-    pixels = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
-    path = write_czi(tmp_path / "jxr.czi", [(pixels, (0, 0), {}, 0)])
-    compress_jpeg_xr(path, pixels)
-    assert_same_as_bio_formats(path)
-
-
-def test_where_bio_formats_differs_and_why(tmp_path, assert_same_as_bio_formats):
-    # It gives all scenes the size of the last tile; here they are of different sizes.
-    scenes = [(noise((20, 30), np.uint16), (0, 0), {}, 0), (noise((11, 9)), (40, 0), {}, 1)]
-    path = write_czi(tmp_path / "scenes.czi", scenes)
-    assert_same_as_bio_formats(path, explained={"shape"})
-    # It makes channels of different types images of their own.
-    tiles = [(noise((8, 9), np.uint8), (0, 0), {"C": 0}, 0), (noise((8, 9)), (0, 0), {"C": 1}, 0)]
-    path = write_czi(tmp_path / "types.czi", tiles)
-    assert_same_as_bio_formats(path, explained={"count", "shape", "dtype", "channels"})
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here")
-def test_a_file_that_others_wrote(assert_same_as_bio_formats):
-    assert_same_as_bio_formats(SHARED / "written.czi")
-
-
-def test_a_file_without_scenes_is_one_image(tmp_path, assert_same_as_bio_formats):
-    expected = mosaic(tmp_path / "mosaic.czi")
-    change(tmp_path / "mosaic.czi", b"S\0\0\0", b"B\0\0\0")
-    np.testing.assert_array_equal(read(tmp_path / "mosaic.czi")[0, :, 0], expected)
-    assert_same_as_bio_formats(tmp_path / "mosaic.czi")
