@@ -222,3 +222,12 @@ def test_masks_and_polygons_follow_each_other(desk: Desk, target: str, root) -> 
     assert len(rois) == len(objects_of(labels))
     assert any("20,10" in roi[3] for roi in rois)
     desk.verify()
+
+
+def test_pairs_keep_their_order_and_repeated_keys(desk: Desk, target: str, alice) -> None:
+    pairs = (("b", "1"), ("a", "2"), ("b", "3"))
+    desk.folder.mkdir()
+    desk.targets[target] = [KeyValues.planned(target, namespace=RUN_NAMESPACE, pairs=pairs)]
+    desk.apply()
+    (found,) = alice.getObject("Image", number_of(target)).listAnnotations(ns=RUN_NAMESPACE)
+    assert found.getValue() == list(pairs)

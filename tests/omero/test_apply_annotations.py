@@ -32,7 +32,6 @@ from parfocal.models.annotation_entries import (
     FILE_NAMESPACE,
     RUN_NAMESPACE,
     Comment,
-    KeyValues,
     Tag,
 )
 
@@ -393,12 +392,3 @@ def test_a_dataset_that_is_named_gets_the_label_image(tmp_path, target, alice, l
         "n" * 255
     ]
     desk.verify()
-
-
-def test_pairs_keep_their_order_and_repeated_keys(tmp_path: Path, target: str, alice) -> None:
-    pairs = (("b", "1"), ("a", "2"), ("b", "3"))
-    desk = Desk(tmp_path)
-    desk.targets[target] = [KeyValues.planned(target, namespace=RUN_NAMESPACE, pairs=pairs)]
-    desk.apply()
-    (found,) = annotations(alice, target, RUN_NAMESPACE)
-    assert found.getValue() == list(pairs)
