@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.galaxy.history import ENDED, History
+import requests
+from tests.galaxy.history import ENDED, REQUEST_TIMEOUT_S, History
 
 __all__ = ["Invocation", "logged_in", "run_workflow"]
 
@@ -85,7 +86,7 @@ def run_workflow(history: History, path: Path, inputs: Mapping[str, Any]) -> Inv
 
 @contextmanager
 def logged_in(history: History, tools: Mapping[str, str], **login: str) -> Iterator[None]:
-    """Keep a login of the user to OMERO, as the forms of tools have it, while this lasts.
+    """Keep a login of the user to OMERO, chosen in the forms of tools, while this lasts.
 
     Parameters
     ----------
@@ -104,13 +105,27 @@ def logged_in(history: History, tools: Mapping[str, str], **login: str) -> Itera
         "variables": [each for each in values if each["name"] != "password"],
         "secrets": [each for each in values if each["name"] == "password"],
     }
-    for tool, version in tools.items():
-        service = {"name": "omero", "version": "1.0", "group": group}
-        source = {"source_type": "tool", "source_id": tool, "source_version": version}
-        api.make_post_request(url, payload={**source, "service_credential": service})
     try:
+        for tool, version in tools.items():
+            service = {"name": "omero", "version": "1.0", "group": group}
+            source = {"source_type": "tool", "source_id": tool, "source_version": version}
+            made = api.make_post_request(url, payload={**source, "service_credential": service})
+            (known,) = _of_tools(history, url, [tool])
+            chosen = {"user_credentials_id": known["id"], "current_group_id": made["id"]}
+            # Not by bioblend, which takes an answer without content for an error.
+            answer = requests.put(
+                url,
+                json={**source, "service_credentials": [chosen]},
+                headers={"x-api-key": str(api.key)},
+                timeout=REQUEST_TIMEOUT_S,
+            )
+            answer.raise_for_status()
         yield
     finally:
-        for each in api.make_get_request(url).json():
-            if each["source_id"] in tools:
-                api.make_delete_request(f"{url}/{each['id']}")
+        for each in _of_tools(history, url, tools):
+            api.make_delete_request(f"{url}/{each['id']}")
+
+
+def _of_tools(history: History, url: str, tools: Collection[str]) -> list[dict[str, Any]]:
+    every = history.api.make_get_request(url).json()
+    return [each for each in every if each["source_id"] in tools]

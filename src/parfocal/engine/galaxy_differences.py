@@ -53,6 +53,9 @@ _RENAMED = {"assemble-plate": {"plate": "assembled"}}
 """For each step the outputs that have another name in its tool, since a parameter has theirs."""
 _ROWS_NEEDED = ("assemble-plate",)
 """The steps that need a sample sheet, since no record tells what they go by."""
+_RUN_FILES = ("apply-annotations", "verify-annotations")
+"""The steps that attach what was made after the plan: run crate and report have inputs of their own,
+since a workflow of Galaxy drops single datasets that go where collections do."""
 _JOURNAL_ALONE = ("revert-annotations",)
 """The steps that need nothing of the results folder but the journal."""
 
@@ -69,6 +72,8 @@ def data_inputs(step: Step) -> dict[str, bool]:
         given |= {"records": True, "data": False, "sheet": step.name in _ROWS_NEEDED}
     if step.name in JOURNALS:
         given["journal"] = JOURNALS[step.name]
+    if step.name in _RUN_FILES:
+        given |= {"crate": False, "report": False}
     if step.name in _ROWS:
         given["row"] = False
     return given
