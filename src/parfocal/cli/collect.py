@@ -7,7 +7,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from parfocal.cli.galaxy_names import told_by_names
 from parfocal.errors import InputError, OutputExistsError
 
 __all__ = ["collect"]
@@ -61,6 +60,7 @@ def collect(argv: Sequence[str]) -> int:
 
 
 def _collect_listed(options: Namespace) -> None:
+    from parfocal.cli.galaxy_names import told_by_names
     from parfocal.engine.collecting import collect_results
     from parfocal.models.sheet import read_sheet, write_sheet
     from parfocal.steps import STEPS
