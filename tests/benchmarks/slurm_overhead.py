@@ -15,7 +15,7 @@ from parfocal.models.sheet import Row, batch_of, write_sheet
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 500
-SAMPLES = (10, 30)
+SAMPLES = (5, 15)
 BATCH_SIZE = 64
 TIMEOUT_S = 3600
 
