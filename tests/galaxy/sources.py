@@ -6,11 +6,13 @@ runs them until it is interrupted, for those who run the tests of a tool by hand
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,7 @@ __all__ = ["NEEDED_BY", "sources"]
 NEEDED_BY = ("fetch_image", "list_images", "apply_annotations")
 NEEDED_BY += ("verify_annotations", "revert_annotations")
 OMERO_PORT, WEB_PORT = 18764, 18765
+WAIT_S = 1200
 NAMES = ("cells", 'it\'s $(odd) "two"', "three", "four")
 WITH_OBJECTS = ("five", "six")
 
@@ -49,7 +52,7 @@ def sources() -> Iterator[None]:
     Its dataset 1 holds the images 1 and 2; those of `ANNOTATED` are annotated. The images 5 and 6
     in the dataset 4 are those with objects.
     """
-    with tempfile.TemporaryDirectory() as home:
+    with _alone(), tempfile.TemporaryDirectory() as home:
         web = Path(home) / "web"
         web.mkdir()
         (web / "cells.tif").write_bytes(_tiff())
@@ -62,6 +65,28 @@ def sources() -> Iterator[None]:
                 yield
         finally:
             omero.stop()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process of this machine has the ports.
+
+    Raises
+    ------
+    TimeoutError
+        One has them for too long.
+    """
+    deadline = time.monotonic() + WAIT_S
+    with (Path(tempfile.gettempdir()) / "parfocal-galaxy-sources.lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the ports {OMERO_PORT}, {WEB_PORT} are in use") from None
+                time.sleep(1)
+        yield
 
 
 def _tiff() -> bytes:
