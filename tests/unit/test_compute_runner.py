@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from parfocal.compute import presence, runner
-from parfocal.compute.presence import Presence, gone, read_presence
-from parfocal.compute.runner import END_FILE, OVER, STEP_FILE, WORKING
-from parfocal.core.processes import DEAD_AFTER_S, this_process
+from parfocal.compute import runner, tasks
+from parfocal.compute.tasks import END_FILE, GIVE_UP_S, OVER, STEP_FILE, WORKING, Tasks
+from parfocal.core import processes
+from parfocal.core.processes import this_process
 from parfocal.core.publish import write_json
 
 BOUND_S = 20.0
@@ -29,72 +30,41 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
 
 
-def leave(path: Path, *, age_s: float = 0.0, **changes: object) -> None:
-    """Leave the file of a process like this one, with changes, touched a while ago."""
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes of other machines be lost after a moment without a heartbeat."""
+    monkeypatch.setattr(processes, "DEAD_AFTER_S", 0.2)
+
+
+def leave(path: Path, **changes: object) -> None:
+    """Leave the file of a process like this one, with changes, touched an hour ago."""
     write_json(path, this_process() | changes)
-    os.utime(path, (time.time() - age_s,) * 2)
+    os.utime(path, (time.time() - 3600,) * 2)
 
 
-@pytest.mark.parametrize(
-    ("changes", "age_s", "expected"),
-    [
-        ({}, 1e6, False),  # seen from here to live
-        (KILLED, 0, True),
-        (FAR, DEAD_AFTER_S - 20, False),
-        (FAR, DEAD_AFTER_S + 5, True),
-    ],
-)
-def test_who_is_gone_is_told_by_process_or_heartbeat(
-    tmp_path: Path, changes: dict[str, str], age_s: float, expected: bool
+def test_workers_have_ended_in_order_by_a_kill_or_with_their_node(
+    tmp_path: Path, hasty: None
 ) -> None:
-    leave(tmp_path / "x", age_s=age_s, **changes)
-    assert gone(tmp_path / "x") is expected
-
-
-def test_who_has_not_come_is_not_gone(tmp_path: Path) -> None:
-    assert not gone(tmp_path / "x")
-    (tmp_path / "x").write_text("{half")
-    assert not gone(tmp_path / "x")
-    assert not gone(tmp_path / "no folder" / "x")
-
-
-def test_a_living_process_touches_its_file_until_its_part_is_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(presence, "HEARTBEAT_S", 0.01)
-    path = tmp_path / "x"
-    with Presence(path):
-        assert read_presence(path) == this_process()
-        os.utime(path, (0, 0))
-        deadline = time.monotonic() + BOUND_S
-        while path.stat().st_mtime == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    os.utime(path, (0, 0))
-    time.sleep(0.05)
-    assert path.stat().st_mtime == 0
-
-
-def test_workers_have_ended_in_order_by_a_kill_or_with_their_node(tmp_path: Path) -> None:
-    assert runner._ended(tmp_path) == 0
+    seen = Tasks(tmp_path)
+    assert seen.ended() == 0
     leave(tmp_path / f"{WORKING}2")
-    leave(tmp_path / f"{WORKING}3", age_s=DEAD_AFTER_S - 20, **FAR)
-    assert runner._ended(tmp_path) == 0
+    leave(tmp_path / f"{WORKING}3", **FAR)
+    assert (seen.ended(), seen.living()) == (0, 2)
     (tmp_path / f"{OVER}2").touch()
-    assert runner._ended(tmp_path) == 1
+    assert seen.ended() == 1
     leave(tmp_path / f"{WORKING}2", **KILLED)  # counts once
     leave(tmp_path / f"{WORKING}4", **KILLED)
-    assert runner._ended(tmp_path) == 2
-    leave(tmp_path / f"{WORKING}3", age_s=DEAD_AFTER_S + 5, **FAR)
-    assert runner._ended(tmp_path) == 3
+    assert (seen.ended(), seen.living()) == (2, 1)
+    time.sleep(0.3)  # longer than a node without a heartbeat counts as alive
+    assert (seen.ended(), seen.living()) == (3, 0)
     (tmp_path / f"{OVER}10").touch()  # one that came when all was done
-    assert runner._ended(tmp_path) == 4
+    assert seen.ended() == 4
 
 
 def until_over(folder: Path, *workers: str) -> None:
     """Wait as the task that hands out does, with these workers connected."""
     scheduler = SimpleNamespace(workers=dict.fromkeys(workers))
-    asyncio.run(asyncio.wait_for(runner._until_over(scheduler, folder), BOUND_S))
+    asyncio.run(asyncio.wait_for(runner._until_over(scheduler, Tasks(folder)), BOUND_S))
 
 
 def test_all_is_over_when_the_step_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -104,11 +74,12 @@ def test_all_is_over_when_the_step_is(tmp_path: Path, caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
-@pytest.mark.parametrize(("changes", "age_s"), [(KILLED, 0), (FAR, DEAD_AFTER_S + 5)])
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("changes", [KILLED, FAR])
 def test_all_is_over_when_the_step_was_killed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, str], age_s: float
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, str]
 ) -> None:
-    leave(tmp_path / STEP_FILE, age_s=age_s, **changes)
+    leave(tmp_path / STEP_FILE, **changes)
     until_over(tmp_path)
     assert (tmp_path / END_FILE).exists()
     told = f"Task 1 of job 7, the step itself, was killed or lost (process {os.getpid()} on "
@@ -118,7 +89,8 @@ def test_all_is_over_when_the_step_was_killed(
 def test_a_step_that_never_comes_is_given_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "MEET_WITHIN_S", 0.1)
+    monkeypatch.setattr(tasks, "MEET_WITHIN_S", 0.1)
+    (tmp_path / runner.ADDRESS_FILE).touch()
     until_over(tmp_path)
     assert (tmp_path / END_FILE).exists()
     assert "has not come" in caplog.text
@@ -126,11 +98,74 @@ def test_a_step_that_never_comes_is_given_up(
 
 @pytest.mark.parametrize("changes", [{}, FAR])
 def test_a_step_that_lives_is_waited_for(tmp_path: Path, changes: dict[str, str]) -> None:
-    leave(tmp_path / STEP_FILE, age_s=DEAD_AFTER_S - 20, **changes)
+    leave(tmp_path / STEP_FILE, **changes)
+    assert_waits(Tasks(tmp_path), 0.3)
+    assert not (tmp_path / END_FILE).exists()
+
+
+def assert_waits(seen: Tasks, seconds: float) -> None:
     scheduler = SimpleNamespace(workers={})
     with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(runner._until_over(scheduler, tmp_path), 0.3))
-    assert not (tmp_path / END_FILE).exists()
+        asyncio.run(asyncio.wait_for(runner._until_over(scheduler, seen), seconds))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_run_outlives_an_outage_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "MEET_WITHIN_S", 0.1)
+    folder, away = tmp_path / "folder", tmp_path / "away"
+    folder.mkdir()
+    leave(folder / STEP_FILE, **FAR)
+    seen = Tasks(folder)
+    assert not seen.lost_step()
+    folder.rename(away)
+    assert_waits(seen, 0.5)  # longer than both limits
+    away.rename(folder)
+    assert_waits(seen, 0.1)
+    os.utime(folder / STEP_FILE)  # the next heartbeat
+    assert_waits(seen, 0.1)
+    assert not (folder / END_FILE).exists()
+    assert not caplog.records
+    (folder / END_FILE).touch()
+    asyncio.run(asyncio.wait_for(runner._until_over(SimpleNamespace(workers={}), seen), BOUND_S))
+
+
+def test_a_folder_that_does_not_come_back_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert GIVE_UP_S >= 5 * processes.DEAD_AFTER_S
+    monkeypatch.setattr(tasks, "GIVE_UP_S", 0.1)
+    until_over(tmp_path / "gone")
+    assert "has been out of reach" in caplog.text
+
+
+def test_work_is_handed_out_while_the_folder_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, looking = threading.Event(), threading.Event()
+    is_over = Tasks.is_over
+
+    def hang(seen: Tasks) -> bool:
+        looking.set()
+        assert answers.wait(BOUND_S)
+        return is_over(seen)
+
+    monkeypatch.setattr(Tasks, "is_over", hang)
+    (tmp_path / END_FILE).touch()
+
+    async def hand_out() -> None:
+        waiting = asyncio.ensure_future(
+            runner._until_over(SimpleNamespace(workers={}), Tasks(tmp_path))
+        )
+        while not looking.is_set():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        answers.set()
+        await asyncio.wait_for(waiting, BOUND_S)
+
+    asyncio.run(asyncio.wait_for(hand_out(), 2 * BOUND_S))
 
 
 def test_workers_that_have_begun_hear_of_the_end(
@@ -142,7 +177,7 @@ def test_workers_that_have_begun_hear_of_the_end(
     scheduler = SimpleNamespace(workers={})
 
     async def met() -> list[int]:
-        waiting = asyncio.ensure_future(runner._until_over(scheduler, tmp_path))
+        waiting = asyncio.ensure_future(runner._until_over(scheduler, Tasks(tmp_path)))
         await asyncio.sleep(0.1)
         before = waiting.done()
         scheduler.workers["tls://2"] = None
@@ -165,6 +200,6 @@ def test_the_folder_is_kept_until_no_worker_uses_it(
         (tmp_path / f"{OVER}{1 + len(slept)}").touch()
 
     monkeypatch.setattr(runner.time, "sleep", sleep)
-    runner._await_workers(tmp_path)
+    runner._await_workers(Tasks(tmp_path))
     assert len(slept) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{OVER}2", f"{OVER}3"]

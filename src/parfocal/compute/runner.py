@@ -7,7 +7,6 @@ step does, or is killed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -26,9 +25,19 @@ from parfocal.compute.cluster import (
     import_jobqueue,
     silence_logs,
 )
-from parfocal.compute.presence import Presence, gone, read_presence
+from parfocal.compute.presence import Presence, read_presence
 from parfocal.compute.run_folder import RunFolder, check_shared_folder
 from parfocal.compute.slurm_queue import cancel_jobs
+from parfocal.compute.tasks import (
+    END_FILE,
+    MEET_WITHIN_S,
+    OVER,
+    STEP,
+    STEP_FILE,
+    WORKING,
+    Tasks,
+    touch,
+)
 from parfocal.errors import ConfigurationError, RemoteError
 from parfocal.models.compute import SlurmRunner
 
@@ -36,12 +45,9 @@ __all__ = ["open_runner", "part_of_runner"]
 
 logger = logging.getLogger(__name__)
 
-HANDS_OUT, STEP = 0, 1
-ADDRESS_FILE, STEP_FILE, END_FILE = "scheduler.json", "step.json", "end"
-WORKING, OVER = "working-", "over-"
-"""What a worker writes, with its number, when it begins and when it will use nothing more."""
+HANDS_OUT = 0
+ADDRESS_FILE = "scheduler.json"
 
-MEET_WITHIN_S = 120.0
 REACH_WITHIN_S = 60.0
 """How long a worker looks for the task that hands out, which has told its address."""
 
@@ -75,7 +81,7 @@ def part_of_runner(config: SlurmRunner) -> Iterator[bool]:
         try:
             yield True
         finally:
-            _touch(folder / END_FILE)
+            touch(folder / END_FILE)
 
 
 @contextmanager
@@ -141,11 +147,6 @@ def _await_scheduler(folder: Path) -> str:
     raise RemoteError(what, where=folder, remedy=remedy)
 
 
-def _touch(path: Path) -> None:
-    with contextlib.suppress(OSError):  # whoever waits for it sees that this process has ended
-        path.touch()
-
-
 def _hand_out(config: SlurmRunner, path: Path) -> None:
     """Be the scheduler until the step is over, then remove the folder."""
     from parfocal.compute.keys import make_keys
@@ -158,26 +159,19 @@ def _hand_out(config: SlurmRunner, path: Path) -> None:
             "security": make_keys(folder.path),
             "interface": config.interface,
         }
-        _take_role(folder.path, {"scheduler_options": options})
-        _await_workers(folder.path)
+        tasks = Tasks(folder.path)
+        _take_role(tasks, {"scheduler_options": options})
+        _await_workers(tasks)
     finally:
         folder.remove()
 
 
-def _await_workers(folder: Path) -> None:
+def _await_workers(tasks: Tasks) -> None:
     """Wait until no worker uses the folder any more, those that come late included."""
     wanted = _rank()[1] - 2
     deadline = time.monotonic() + MEET_WITHIN_S
-    while _ended(folder) < wanted and time.monotonic() < deadline:
+    while tasks.ended() < wanted and time.monotonic() < deadline:
         time.sleep(POLL_S)
-
-
-def _ended(folder: Path) -> int:
-    """Return how many workers have ended, in order or otherwise."""
-    over = {path.name.removeprefix(OVER) for path in folder.glob(f"{OVER}*")}
-    begun = {path.name.removeprefix(WORKING): path for path in folder.glob(f"{WORKING}*")}
-    lost = {number for number, path in begun.items() if gone(path)}
-    return len(over | lost)
 
 
 def _work(config: SlurmRunner, folder: Path) -> None:
@@ -188,9 +182,9 @@ def _work(config: SlurmRunner, folder: Path) -> None:
         try:
             # One that comes when all is done would wait for a scheduler that is gone.
             if not (folder / END_FILE).exists():
-                _take_role(folder, {"worker_options": _worker_options(config, folder)})
+                _take_role(Tasks(folder), {"worker_options": _worker_options(config, folder)})
         finally:
-            _touch(folder / f"{OVER}{number}")
+            touch(folder / f"{OVER}{number}")
 
 
 def _worker_options(config: SlurmRunner, folder: Path) -> dict[str, Any]:
@@ -209,7 +203,7 @@ def _worker_options(config: SlurmRunner, folder: Path) -> dict[str, Any]:
     }
 
 
-def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
+def _take_role(tasks: Tasks, options: Mapping[str, Any]) -> None:
     """Be scheduler or worker, as the number of the task says, until that is over."""
     import_jobqueue()
     from dask_jobqueue.slurm import SLURMRunner
@@ -218,13 +212,13 @@ def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
         """Ends with the step."""
 
         async def on_scheduler_start(self, scheduler: Any) -> None:
-            await _until_over(scheduler, folder)
+            await _until_over(scheduler, tasks)
             await scheduler.close()
 
     silence_logs()
     # It sends itself SIGINT when its role is over.
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    file = str(folder / ADDRESS_FILE).replace("{", "{{").replace("}", "}}")
+    file = str(tasks.folder / ADDRESS_FILE).replace("{", "{{").replace("}", "}}")
     try:
         Runner(scheduler_file=file, **options)
     except SystemExit as error:
@@ -232,34 +226,24 @@ def _take_role(folder: Path, options: Mapping[str, Any]) -> None:
             raise
 
 
-async def _until_over(scheduler: Any, folder: Path) -> None:
-    """Wait until the step has ended, was killed, or does not come."""
-    end, began_s = folder / END_FILE, time.monotonic()
-    while not end.exists():
+async def _until_over(scheduler: Any, tasks: Tasks) -> None:
+    """Wait until the step has ended, was killed, or does not come.
+
+    Looks are made by a thread: the loop that hands out goes on while the folder does not answer.
+    """
+    while not await asyncio.to_thread(tasks.is_over):
         await asyncio.sleep(POLL_S)
-        if lost := _lost_step(folder, time.monotonic() - began_s):
+        if lost := await asyncio.to_thread(tasks.lost_step):
             logger.error("%s: the others end", lost)
-            _touch(end)
+            await asyncio.to_thread(tasks.end)
             break
-    await _until_met(scheduler, folder)
+    await _until_met(scheduler, tasks)
 
 
-def _lost_step(folder: Path, waited_s: float) -> str:
-    """Return what has become of the task of the step, nothing where all is well."""
-    path = folder / STEP_FILE
-    task = f"Task {STEP} of job {_job()}, the step itself,"
-    if gone(path):
-        process = read_presence(path)
-        return f"{task} was killed or lost (process {process['pid']} on {process['host']})"
-    late = waited_s > MEET_WITHIN_S and not path.exists()
-    return f"{task} has not come within {MEET_WITHIN_S:.0f} s" if late else ""
-
-
-async def _until_met(scheduler: Any, folder: Path) -> None:
+async def _until_met(scheduler: Any, tasks: Tasks) -> None:
     """Wait until the workers that have begun are connected, so that they hear of the end."""
     deadline = time.monotonic() + MEET_WITHIN_S
     while time.monotonic() < deadline:
-        begun = len(list(folder.glob(f"{WORKING}*")))
-        if len(scheduler.workers) >= begun - _ended(folder):
+        if len(scheduler.workers) >= await asyncio.to_thread(tasks.living):
             return
         await asyncio.sleep(POLL_S)
