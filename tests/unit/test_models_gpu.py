@@ -9,7 +9,6 @@ from memory_images import save
 from model_runs import discs, run_step
 from onnx_networks import blur
 from parfocal.errors import ConfigurationError
-from parfocal.steps.segment_objects import STEP
 
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -45,11 +44,7 @@ def model_of(folder, weight, **options):
 
 @pytest.mark.parametrize(
     ("device", "providers", "told"),
-    [
-        ("cuda", [GPU, CPU], ("cuda", "numeric")),
-        ("auto", [GPU, CPU], ("cuda", "numeric")),
-        ("cpu", [CPU], ("cpu", "exact")),
-    ],
+    [("cuda", [GPU, CPU], "cuda"), ("auto", [GPU, CPU], "cuda"), ("cpu", [CPU], "cpu")],
 )
 def test_the_session_gets_the_provider_and_the_record_the_device(
     tmp_path, asked, device, providers, told
@@ -58,8 +53,7 @@ def test_the_session_gets_the_provider_and_the_record_the_device(
     model = model_of(tmp_path, {"cuda": 0.91, "auto": 0.92, "cpu": 0.93}[device], device=device)
     context, _ = run_step(tmp_path, image, model=model)
     assert asked == [providers]
-    details = context.details["model"]
-    assert (details["device"], details["exactness"]) == told
+    assert context.details["model"]["device"] == told
 
 
 def test_a_gpu_that_is_listed_and_then_not_used_is_told(tmp_path, asked, monkeypatch):
@@ -69,8 +63,3 @@ def test_a_gpu_that_is_listed_and_then_not_used_is_told(tmp_path, asked, monkeyp
         run_step(tmp_path, image, model=model_of(tmp_path, 0.94, device="cuda"))
     context, _ = run_step(tmp_path, image, model=model_of(tmp_path, 0.95))
     assert context.details["model"]["device"] == "cpu"  # where auto fell back to
-
-
-def test_the_step_says_in_which_case_it_is_not_exact():
-    assert STEP.exactness.is_exact
-    assert "GPU" in STEP.exactness.unless

@@ -54,7 +54,7 @@ def test_objects_are_those_of_the_library_for_any_tiles(tmp_path, monkeypatch, c
         assert labels.max() == context.details["objects"] == count
         np.testing.assert_array_equal(labels[0, 0, 0] > 0, expected > 0)
         assert context.details["model"]["runtime"].startswith(library)
-        assert context.details["model"]["exactness"] == "exact"
+        assert context.details["model"]["exactness"] == "numeric"
 
 
 @pytest.mark.parametrize("size", [(1, 8, 9), (1, 1, 9), (1, 8, 1), (4, 8, 9), (4, 1, 9)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -141,7 +139,7 @@ def test_the_record_tells_the_model_and_the_key_its_bytes(tmp_path):
     assert told["digest"] == digest_path(path)
     assert told["runtime"].startswith("onnxruntime 1.")
     assert (told["tile"], told["halo"]) == ([1, 64, 64], [0, 4, 4])
-    assert (told["device"], told["exactness"]) == ("cpu", "exact")
+    assert (told["device"], told["exactness"]) == ("cpu", "numeric")
     params = SegmentObjectsParams.model_validate({"model": model})
     before = STEP.state(params, None)
     blur(path, weights=(0.9,))
@@ -150,16 +148,17 @@ def test_the_record_tells_the_model_and_the_key_its_bytes(tmp_path):
     assert "missing" in STEP.state(params, None)
 
 
-def test_a_result_is_called_exact_only_where_no_gpu_can_have_made_it(tmp_path):
-    path = str(blur(tmp_path / "model.onnx"))
-    chosen = prepared(OnnxModel(path=path, device="cpu"), discs(40, 40), scheduler=Pickled())
-    assert chosen.details["exactness"] == "exact"
-    found = prepared(OnnxModel(path=path), discs(40, 40), scheduler=Pickled())
-    on_cpu = replace(found, signature=replace(found.signature, device="cpu"))
-    assert on_cpu.details["exactness"] == "numeric"  # workers elsewhere look for GPUs themselves
-    assert replace(on_cpu, local=True).details["exactness"] == "exact"
-    on_gpu = replace(found, signature=replace(found.signature, device="cuda"), local=True)
-    assert on_gpu.details["exactness"] == "numeric"
+def test_only_what_a_model_made_is_not_called_exact(tmp_path):
+    assert STEP.exactness.is_exact
+    assert "a learned model is used" in STEP.exactness.unless
+    saved = save(tmp_path / "image.ome.zarr", discs(40, 40), "YX")
+    model = {"method": "onnx", "path": str(blur(tmp_path / "model.onnx")), "halo_px": 4}
+    for scheduler, device in ((Threads(1), "cpu"), (Pickled(), "auto")):
+        chosen = OnnxModel.model_validate(model | {"device": device})
+        fitted = prepared(chosen, discs(40, 40), scheduler=scheduler)
+        assert fitted.details["exactness"] == "numeric"
+    context, _ = run_step(tmp_path, saved)
+    assert "model" not in context.details
 
 
 def test_parameters_without_effect_are_warned_of(tmp_path):

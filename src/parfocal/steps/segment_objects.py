@@ -249,7 +249,7 @@ STEP = Step(
         ),
     ),
     run=run,
-    exactness=exact(unless="a learned model runs on a GPU, which the record tells"),
+    exactness=exact(unless="a learned model is used, which the record tells"),
     state=_state,
     check=_check,
 )

@@ -67,8 +67,6 @@ class Prepared:
         How the image is divided.
     view : View
         What it sees of the image.
-    local : bool
-        Whether it runs in this process, on the device that the signature names.
     warnings : list of str
         What the user must know.
     """
@@ -77,7 +75,6 @@ class Prepared:
     signature: Signature
     tiles: Tiles
     view: View
-    local: bool
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -92,12 +89,6 @@ class Prepared:
         return options.threshold if isinstance(options, NetworkModel) else 0.5
 
     @property
-    def exact(self) -> bool:
-        """Whether it runs on CPUs for certain; with ``auto`` workers elsewhere may find GPUs."""
-        certain = self.local or self.handle.options.device == "cpu"
-        return certain and self.signature.device == "cpu"
-
-    @property
     def details(self) -> dict[str, Any]:
         """What the record tells of the model."""
         options, signature = self.handle.options, self.signature
@@ -107,7 +98,7 @@ class Prepared:
             "name": Path(options.path).name,
             "runtime": signature.runtime,
             "device": signature.device,
-            "exactness": "exact" if self.exact else "numeric",
+            "exactness": "numeric",  # libraries round by the machine
             "tile": list(self.tiles.tile),
             "halo": list(self.tiles.halo),
             "channels": list(self.view.channels),
@@ -228,7 +219,7 @@ def prepare(
     if signature.labels and affine.not_finite:
         warnings.append(f"{affine.not_finite} pixels are NaN or infinite: the model sees them as 0")
     view = View(source, channels, affine)
-    return Prepared(handle, signature, tiles, view, scheduler.local, warnings)
+    return Prepared(handle, signature, tiles, view, warnings)
 
 
 def _check_channels(signature: Signature, channels: tuple[int, ...]) -> None:
