@@ -91,8 +91,8 @@ class History:
         content: bytes = self.api.datasets.download_dataset(dataset)
         return content.decode()
 
-    def page(self, dataset: str) -> str:
-        """Return an HTML page, which a download would pack."""
+    def shown(self, dataset: str) -> str:
+        """Return what a user sees of a dataset: a page that is not packed, or one in red."""
         shown = self.api.make_get_request(
             f"{self.api.url}/datasets/{dataset}/display", params={"raw": "true"}
         )

@@ -81,10 +81,10 @@ def test_what_a_verification_found_can_be_read_where_it_failed(history: History)
         {name: {"src": "hda", "id": dataset} for name, dataset in inputs.items()},
     )
     assert (job.state, job.exit_code) == ("error", 4)
-    found = json.loads(history.text(job.outputs["verification"]))
+    found = json.loads(history.shown(job.outputs["verification"]))
     assert found["verdict"] == "different"
     assert found["differences"]
-    assert json.loads(history.text(job.outputs["record"]))["status"] == "failed"
+    assert json.loads(history.shown(job.outputs["record"]))["status"] == "failed"
 
 
 @pytest.mark.parametrize("bad", BAD)

@@ -68,7 +68,7 @@ def test_images_are_analysed_and_one_that_fails_stops_no_other(
     assert set(done.states) == {"ok", "error"}
     for each in elements(history, done.collections["objects"]):
         assert len(history.text(each.id).splitlines()) == 7
-    report = history.page(done.outputs["report"])
+    report = history.shown(done.outputs["report"])
     assert "There is no record of convert-image for this image" in report
     crate = crate_of(history, done.outputs["run_crate"], tmp_path)
     assert "wfrun/provenance/0.5" in crate
