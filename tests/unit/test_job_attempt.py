@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from parfocal.core.processes import this_process
 from parfocal.core.publish import write_json
+from parfocal.engine import job_attempt
 from parfocal.engine.job_attempt import RUN_VARIABLE, Allotment, Trial, last_attempt
 from parfocal.errors import ConfigurationError, RepeatedFailureError
 from parfocal.models.job_attempt import JobAttempt
@@ -265,11 +267,41 @@ def test_a_process_that_is_gone_was_killed_and_one_that_lives_is_waited_for(path
     assert (living.cause, living.settled) == (None, False)
 
 
-def test_a_job_that_was_thought_lost_leaves_the_file_of_the_next_one_alone(path) -> None:
-    with Trial(path, Allotment(1, 3)):
-        leave(path, started=datetime.now(UTC), job_id="8", before="it was so")
-        newer = path.read_bytes()
+@pytest.fixture
+def be(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that makes this another process, in a job, whose clock is ahead."""
+
+    def become(process: dict[str, object], job_id: str | None, ahead_s: float) -> None:
+        now = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(seconds=ahead_s))
+        monkeypatch.setattr(job_attempt, "datetime", now)
+        monkeypatch.setattr(job_attempt, "this_process", lambda: process)
+        if job_id is None:
+            monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        else:
+            monkeypatch.setenv("SLURM_JOB_ID", job_id)
+
+    return become
+
+
+@pytest.mark.parametrize("ahead_s", [-120, 0, 120])
+@pytest.mark.parametrize("job_ids", [("7", "8"), ("7", "7"), (None, None)])
+def test_a_job_that_was_thought_lost_leaves_the_file_of_the_next_one_alone(
+    path, slurm, be, ahead_s, job_ids
+) -> None:
+    slurm(scontrol="", sacct="")
+    first, second = job_ids
+    be(GONE, first, ahead_s)
+    orphan = Trial(path, Allotment(1, 3)).__enter__()
+    be(this_process(), second, 0)
+    successor = Trial(path, Allotment(1, 3)).__enter__()
+    newer = path.read_bytes()
+    orphan.__exit__(None, None, None)
     assert path.read_bytes() == newer
+    successor.lacks("memory")
+    successor.__exit__(MemoryError, MemoryError("too much"), None)
+    told = last_attempt(path)
+    assert told is not None
+    assert (told.cause, told.job_id, told.process) == ("memory", second, this_process())
 
 
 def test_a_damaged_file_counts_for_nothing(path, caplog) -> None:

@@ -187,9 +187,9 @@ class Trial:
         }
         self._attempt = self._attempt.model_copy(update=ended)
         last = _read(self._path)
-        if last is None or last.started <= self._attempt.started:
+        if last is None or _same_process(last, self._attempt):
             self._write()
-        else:  # this job was thought lost, and another one has begun
+        else:  # this job was thought lost, and another one has begun; clocks need not agree
             logger.info("The attempt that began last is that of job %s", last.job_id)
 
     def _write(self) -> None:
@@ -205,6 +205,10 @@ def _follows(before: JobAttempt, attempt: JobAttempt) -> bool:
     """Tell whether an attempt is the next of its run, or of its job."""
     next_of_run = before.run == attempt.run and before.attempt + 1 == attempt.attempt
     return next_of_run or (before.cause is not None and _same_job(before, attempt))
+
+
+def _same_process(last: JobAttempt, attempt: JobAttempt) -> bool:
+    return (last.process, last.job_id) == (attempt.process, attempt.job_id)
 
 
 def _same_job(before: JobAttempt, attempt: JobAttempt) -> bool:
