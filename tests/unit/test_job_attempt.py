@@ -61,12 +61,15 @@ def test_an_attempt_tells_what_it_was_given_and_that_it_ended_well(path) -> None
 
 
 def test_an_error_fails_the_following_attempts_at_once_and_alike(path) -> None:
-    with pytest.raises(ConfigurationError), Trial(path, Allotment(1, 3)):
+    with pytest.raises(ConfigurationError), Trial(path, Allotment(1, 3, 800, 20)):
         raise ConfigurationError("The outcome is not that of this batch")
     for attempt in (2, 3):
         with pytest.raises(RepeatedFailureError, match="not that of this batch") as caught:
-            Trial(path, Allotment(attempt, 3)).__enter__()
+            Trial(path, Allotment(attempt, 3, 400, 10)).__enter__()
         assert caught.value.exit_code == ConfigurationError.exit_code
+    last = last_attempt(path)
+    assert last is not None
+    assert (last.attempt, last.memory_mib, last.time_min) == (3, 800, 20)  # for the next run
 
 
 def test_the_next_run_tries_again_whatever_failed(path, monkeypatch) -> None:

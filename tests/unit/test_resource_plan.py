@@ -74,6 +74,15 @@ def test_only_what_lacked_is_doubled(cause, memory, minutes) -> None:
     assert allot([image(500, 60)], JOB, last, 2) == (memory, minutes)
 
 
+@pytest.mark.parametrize("cause", ["error", "cancelled"])
+def test_an_attempt_that_ends_at_once_waits_for_no_room(cause) -> None:
+    last = attempt(cause=cause, memory_mib=3200, time_min=60, exit_code=1)
+    assert allot([image(500, 60)], JOB, last, 2) == (LEAST_MIB, 10)
+    assert allot([image(500, 60)], JOB, last, 1) == (3200, 60)
+    old = last.model_copy(update={"run": "run-0"})  # this run tries it, whatever ended the other
+    assert allot([image(500, 60)], JOB, old, 2) == (3200, 60)
+
+
 def test_what_was_raised_once_stays_so() -> None:
     given = allot([image(500, 60)], JOB, None, 1)
     for number, cause in enumerate(("memory", "time", "memory"), 1):

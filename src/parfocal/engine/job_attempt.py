@@ -131,6 +131,9 @@ class Trial:
         if before is None or not follows:
             return self
         if before.cause is not None and before.cause not in AGAIN:
+            # This one was given next to nothing; the next run begins with what the last one had.
+            had = {"memory_mib": before.memory_mib, "time_min": before.time_min}
+            self._attempt = self._attempt.model_copy(update=had)
             self._end(before.exit_code or 1, before.cause, before.message)
             what = "The attempt before this one failed, and another would too"
             raise RepeatedFailureError(

@@ -16,7 +16,7 @@ from parfocal.engine.job_attempt import RUN_VARIABLE
 from parfocal.engine.resource_model import predict, sized
 from parfocal.engine.resource_work import Work
 from parfocal.models.base import Parameters
-from parfocal.models.job_attempt import JobAttempt
+from parfocal.models.job_attempt import AGAIN, JobAttempt
 from parfocal.models.record import Prediction
 from parfocal.models.resources import ImageSize, JobCost, ResourceModel, Resources, SizeResources
 from parfocal.models.sheet import Row
@@ -167,7 +167,8 @@ def allot(
     Memory is that of the largest image, time that of all, and both what a job takes besides.
     After an attempt that did not end well it is at least what that had; memory or time, whichever
     it lacked, is doubled, unless the run makes no other attempt at what lacked it. Where the last
-    attempt left no word, both grow with the attempts.
+    attempt left no word, both grow with the attempts. An attempt that ends at once, since the one
+    before it failed for a reason that stays, is given what a job takes without images.
 
     Parameters
     ----------
@@ -182,11 +183,12 @@ def allot(
     processes : int
         How many processes of the job work on an image.
     """
-    each = list(predictions)
+    at_once = _ends_at_once(last, attempt)
+    each = [] if at_once else list(predictions)
     most = max((one.memory_bytes for one in each), default=0)
     memory = max(LEAST_MIB, (most * processes + job.memory_mb * 1e6) / 2**20)
     minutes = (TIME_MARGIN * sum(one.time_s for one in each) + job.time_s) / 60
-    if last is not None and last.cause is not None:
+    if last is not None and last.cause is not None and not at_once:
         given, had = last.memory_mib or memory, last.time_min or minutes
         left_out = last.leaves_out(os.environ.get(RUN_VARIABLE), attempt)
         # What ended with exit code 0 was a last one: the next run begins with what it had.
@@ -196,6 +198,11 @@ def allot(
     elif attempt > 1 and not _is_of_this_run(last, attempt):
         memory, minutes = memory * attempt, minutes * attempt
     return _round_up(memory, _STEP_MIB), _round_up(minutes, _STEP_MIN)
+
+
+def _ends_at_once(last: JobAttempt | None, attempt: int) -> bool:
+    failed = last is not None and last.cause is not None and last.cause not in AGAIN
+    return failed and attempt > 1 and _is_of_this_run(last, attempt)
 
 
 def _is_of_this_run(last: JobAttempt | None, attempt: int) -> bool:
