@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from memory_images import MemoryImage, five
+from model_fakes import install_torch, save_script
 from onnx_networks import blur
 from parfocal.analysis.models.loading import open_model
 from parfocal.analysis.models.segment import ModelRun, prepare
@@ -84,12 +85,16 @@ VERSIONS = {
 }
 
 
-def package(folder, version="0.5", *, archive=False, **changes):
+def package(folder, version="0.5", *, kind="onnx", archive=False, **changes):
     """Write a package, and return its path; `changes` are of its description."""
     folder.mkdir()
-    content = blur(folder / "weights.onnx", logits=True).read_bytes()
-    entry = {"source": "weights.onnx", "sha256": sha256(content).hexdigest()}
-    described = VERSIONS[version] | {"weights": {"onnx": entry}} | changes
+    path = folder / f"weights.{kind}"
+    if kind == "onnx":
+        blur(path, logits=True)
+    else:
+        save_script(path, "blur", logits=True)
+    entry = {"source": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
+    described = VERSIONS[version] | {"weights": {kind: entry}} | changes
     name = "rdf.yaml" if version == "0.4" else "bioimageio.yaml"
     (folder / name).write_text(yaml.safe_dump(described))
     if not archive:
@@ -123,8 +128,14 @@ def probability(fitted):
 
 @pytest.mark.parametrize("archive", [False, True], ids=["folder", "zip"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_package_does_what_its_network_does_with_its_processing(tmp_path, version, archive):
-    path = package(tmp_path / "model", version, archive=archive)
+@pytest.mark.parametrize(
+    ("kind", "runtime"), [("onnx", "onnxruntime 1."), ("torchscript", "torch 2.0")]
+)
+def test_a_package_does_what_its_network_does_with_its_processing(
+    tmp_path, monkeypatch, kind, runtime, version, archive
+):
+    install_torch(monkeypatch)
+    path = package(tmp_path / "model", version, kind=kind, archive=archive)
     fitted = prepared(BioimageioModel(path=str(path)), x_um=0.5)
     assert fitted.tiles.halo == (0, 8, 8)
     assert fitted.tiles.tile == (1, 80, 80)
@@ -133,6 +144,7 @@ def test_a_package_does_what_its_network_does_with_its_processing(tmp_path, vers
     expected = probability(prepared(OnnxModel(path=str(plain), halo_px=8)))
     np.testing.assert_allclose(probability(fitted), expected, rtol=0, atol=1e-6)
     assert fitted.details["digest"].startswith("sha256:" if archive else "tree-sha256:")
+    assert fitted.details["runtime"].startswith(runtime)
 
 
 def test_the_user_may_overrule_the_package(tmp_path):

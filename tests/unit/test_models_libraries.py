@@ -99,7 +99,7 @@ def test_stardist_is_asked_by_its_axes(tmp_path, monkeypatch, calls, capsys, dim
     tile = np.random.default_rng(0).random((1, 4 if dimensions == 3 else 1, 8, 9), np.float32)
     np.testing.assert_array_equal(predictor.predict(tile) > 0, tile > 0.5)
     asked = {"prob_thresh": None, "nms_thresh": 0.3, "show_tile_progress": False}
-    assert calls == [asked | {"axes": axes}]
+    assert calls == [asked | {"axes": axes, "device": "/CPU:0"}]
 
 
 @pytest.mark.parametrize(

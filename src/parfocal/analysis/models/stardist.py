@@ -21,6 +21,7 @@ from parfocal.models.model_options import StardistModel
 __all__ = ["load_stardist"]
 
 _WEIGHTS = (".h5", ".hdf5")
+_DEVICES = {"cpu": "/CPU:0", "cuda": "/GPU:0"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class _StardistPredictor:
         """Return the labels (1, Z, Y, X) of a tile (C, Z, Y, X)."""
         planar = self.signature.dimensions == 2
         pixels = np.moveaxis(tile[:, 0] if planar else tile, 0, -1)
-        with self.lock:
+        with self.lock, _on(self.signature.device):
             labels, _ = self.model.predict_instances(
                 pixels,
                 axes="YXC" if planar else "ZYXC",
@@ -46,6 +47,14 @@ class _StardistPredictor:
             )
         found: NDArray[Any] = labels[None, None] if planar else labels[None]
         return found
+
+
+def _on(device: str) -> contextlib.AbstractContextManager[None]:
+    """Let TensorFlow work on a device; it takes any GPU that is there by itself."""
+    import tensorflow as tf
+
+    context: contextlib.AbstractContextManager[None] = tf.device(_DEVICES[device])
+    return context
 
 
 def load_stardist(options: StardistModel) -> _StardistPredictor:
@@ -92,7 +101,7 @@ def load_stardist(options: StardistModel) -> _StardistPredictor:
     device = choose_device(options.device, gpu=bool(tf.config.list_physical_devices("GPU")))
     kind = stardist.models.StarDist2D if dimensions == 2 else stardist.models.StarDist3D
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # which it tells of its loading
+        with contextlib.redirect_stdout(sys.stderr), _on(device):  # it tells of its loading
             model = kind(None, name=path.name, basedir=str(path.parent))
     except (OSError, ValueError, FileNotFoundError) as error:
         what = f"StarDist cannot load the model: {error}"
