@@ -9,6 +9,7 @@ from bia_replay import ACCESSION, FILES, entry, replay
 from bucket_server import listing
 from idr_replay import Idr
 from listed import run
+from parfocal.errors import RemoteError
 from parfocal.models.source import parse_source
 from parfocal.remote import bia, idr, idr_places
 from parfocal.remote.listing import list_remote_images
@@ -204,6 +205,26 @@ def test_channels_of_too_many_images_of_the_idr_are_not_asked_for(
     assert not [path for path, _ in web.requests if "/images/" in path]
 
 
+def test_only_the_images_that_a_pattern_takes_are_asked_for(resource, web, tmp_path, monkeypatch):
+    monkeypatch.setattr(idr, "_MOST_ASKED", 2)
+    resource.annotate("image", 82, [("Gene", "CDC20")])
+    resource.name_channels(82, "a", "b")
+    queries = []
+
+    def answer(path, query):
+        queries.extend(query)
+        return resource.answer(path, query)
+
+    web.answer = answer
+    rows, context = run(tmp_path, "idr:plate/2551", pattern="W B11*")
+    assert [row.source for row in rows] == ["idr:image/82", "idr:image/83"]
+    assert [row.free["channels"] for row in rows] == ["a; b", ""]
+    assert context.warnings == []
+    asked = {path.strip("/") for path, _ in web.requests if "/images/" in path}
+    assert asked == {"api/v0/m/images/82", "api/v0/m/images/83"}
+    assert {number for kind, number in queries if kind == "image"} == {"82", "83"}
+
+
 def test_an_ome_zarr_of_the_idr_by_its_path(resource, web, tmp_path):
     image_v2(web.root / "store/idr/zarr/v0.4/idr0010/76-45.ome.zarr")
     (row,) = run(tmp_path, "idr:idr0010/76-45.ome.zarr")[0]
@@ -215,6 +236,41 @@ def test_an_ome_zarr_among_the_files_of_a_study(web, tmp_path, monkeypatch):
     monkeypatch.setenv(bia.API_VARIABLE, f"{web.url}/api")
     monkeypatch.setenv(bia.STORE_VARIABLE, web.url)
     image_v2(web.root / FILES / "x/a.zarr")
-    rows, _ = run(tmp_path, f"bia:{ACCESSION}")
+    rows, context = run(tmp_path, f"bia:{ACCESSION}")
     by_source = {row.source: cells(row) for row in rows}
     assert by_source == {f"bia:{ACCESSION}/x/a.zarr": V2, f"bia:{ACCESSION}/b.tif": [""] * 7}
+    assert context.warnings == []
+
+
+DAMAGED = {
+    "a group that NGFF does not describe": {".zattrs": {"a": 1}},
+    "a group without attributes": {".zgroup": {"zarr_format": 2}},
+    "a plate without its wells": {".zattrs": {"plate": {"wells": [{"path": "A/1"}]}}},
+    "a plate that is none": {".zattrs": {"plate": 1}},
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_ome_zarr_does_not_end_the_listing_of_a_study(web, tmp_path, monkeypatch, what):
+    replay(web, [entry(f"x/{name}.zarr", 99, kind="directory") for name in "abc"])
+    monkeypatch.setenv(bia.API_VARIABLE, f"{web.url}/api")
+    monkeypatch.setenv(bia.STORE_VARIABLE, web.url)
+    for name in "ac":
+        image_v2(web.root / FILES / f"x/{name}.zarr")
+    for key, document in DAMAGED[what].items():
+        write(web.root / FILES / "x/b.zarr" / key, document)
+    rows, context = run(tmp_path, f"bia:{ACCESSION}")
+    assert [row.source for row in rows] == [f"bia:{ACCESSION}/x/{name}.zarr" for name in "abc"]
+    assert [cells(row) for row in rows] == [V2, [""] * 7, V2]
+    told = f"missing or damaged metadata: bia:{ACCESSION}/x/b.zarr"
+    assert [warning.endswith(told) for warning in context.warnings] == [True]
+
+
+def test_a_server_that_refuses_ends_the_listing_of_a_study(web, tmp_path, monkeypatch):
+    replay(web, [entry("x/a.zarr", 99, kind="directory")])
+    monkeypatch.setenv(bia.API_VARIABLE, f"{web.url}/api")
+    monkeypatch.setenv(bia.STORE_VARIABLE, web.url)
+    image_v2(web.root / FILES / "x/a.zarr")
+    web.faults[f"/{FILES}/x/a.zarr/full/.zarray"] = [400]
+    with pytest.raises(RemoteError, match="400"):
+        run(tmp_path, f"bia:{ACCESSION}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from parfocal.core.step import Context
@@ -39,7 +39,12 @@ _PIXEL_TYPES |= {"float": "float32", "double": "float64"}
 _Columns = dict[str, str]
 
 
-def list_idr(source: IdrSource, context: Context, retry: Retry | None = None) -> list[FoundImage]:
+def list_idr(
+    source: IdrSource,
+    context: Context,
+    is_wanted: Callable[[str], bool],
+    retry: Retry | None = None,
+) -> list[FoundImage]:
     """Return the images of a study, project, dataset, screen, plate or well, or the one image.
 
     Sizes, channels, the names of what they lie in, key-value pairs and tags are columns.
@@ -50,6 +55,8 @@ def list_idr(source: IdrSource, context: Context, retry: Retry | None = None) ->
         What to list.
     context : Context
         For warnings.
+    is_wanted : callable
+        Tells by the name of an image whether to list it; of others nothing more is asked.
     retry : Retry, optional
         How often to try.
 
@@ -60,10 +67,12 @@ def list_idr(source: IdrSource, context: Context, retry: Retry | None = None) ->
     RemoteError
         If the IDR does not answer.
     """
-    return asyncio.run(_list(source, IdrApi(retry), context))
+    return asyncio.run(_list(source, IdrApi(retry), context, is_wanted))
 
 
-async def _list(source: IdrSource, api: IdrApi, context: Context) -> list[FoundImage]:
+async def _list(
+    source: IdrSource, api: IdrApi, context: Context, is_wanted: Callable[[str], bool]
+) -> list[FoundImage]:
     if source.kind == "study":
         tops = await api.experiments(source.id)
     else:
@@ -71,8 +80,9 @@ async def _list(source: IdrSource, api: IdrApi, context: Context) -> list[FoundI
     found: list[FoundImage] = []
     for kind, top in tops:
         found += await _images_in(api, kind, top, {})
-    found = await _with_channels(api, found, context)
-    return await _with_annotations(api, found)
+    wanted = [image for image in found if is_wanted(image.name)]
+    wanted = await _with_channels(api, wanted, context)
+    return await _with_annotations(api, wanted)
 
 
 class IdrApi:

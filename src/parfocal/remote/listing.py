@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 
+from parfocal.errors import InputError
 from parfocal.models.source import HttpSource, S3Source
 from parfocal.remote.facts import columns_of_image
 from parfocal.remote.fetch import open_zarr
@@ -13,7 +14,7 @@ from parfocal.remote.limits import Limits
 from parfocal.remote.retry import Retry
 from parfocal.remote.site import Site
 from parfocal.remote.together import together
-from parfocal.remote.tree import RemoteImage, Tree
+from parfocal.remote.tree import MissingMetadataError, RemoteImage, Tree
 
 __all__ = ["is_remote_zarr", "list_remote_images"]
 
@@ -36,7 +37,9 @@ def is_remote_zarr(source: Remote, retry: Retry | None = None) -> bool:
     return asyncio.run(work())
 
 
-def list_remote_images(sources: Sequence[Remote], retry: Retry | None = None) -> list[Images]:
+def list_remote_images(
+    sources: Sequence[Remote], retry: Retry | None = None, *, keep_damaged: bool = False
+) -> list[Images]:
     """Return the images of the OME-Zarrs at some sources, each with its columns.
 
     As many requests are under way at once as the limits of transfers allow, for all together.
@@ -47,6 +50,8 @@ def list_remote_images(sources: Sequence[Remote], retry: Retry | None = None) ->
         Where to look.
     retry : Retry, optional
         How often to try.
+    keep_damaged : bool
+        Whether an OME-Zarr that is not valid counts as one image without columns.
 
     Returns
     -------
@@ -56,14 +61,16 @@ def list_remote_images(sources: Sequence[Remote], retry: Retry | None = None) ->
     Raises
     ------
     InputError
-        If an OME-Zarr is not valid.
+        If an OME-Zarr is not valid, unless it is kept.
     RemoteError
-        If a server refuses, breaks off, or does not answer.
+        If a server refuses, breaks off, or does not answer; or metadata are missing, likewise.
     """
-    return asyncio.run(_list_all(sources, retry))
+    return asyncio.run(_list_all(sources, retry, keep_damaged=keep_damaged))
 
 
-async def _list_all(sources: Sequence[Remote], retry: Retry | None) -> list[Images]:
+async def _list_all(
+    sources: Sequence[Remote], retry: Retry | None, *, keep_damaged: bool
+) -> list[Images]:
     limits = Limits.from_environment()
     slots = asyncio.Semaphore(limits.in_flight)
     found: list[Images] = [None] * len(sources)
@@ -73,7 +80,12 @@ async def _list_all(sources: Sequence[Remote], retry: Retry | None) -> list[Imag
         for number, source in queue:
             site = Site(source, retry, limits, slots)
             tree = await open_zarr(source, site)
-            found[number] = None if tree is None else await _described(tree, limits.in_flight)
+            try:
+                found[number] = None if tree is None else await _described(tree, limits.in_flight)
+            except (InputError, MissingMetadataError):
+                if not keep_damaged:
+                    raise
+                found[number] = [RemoteImage("")]
 
     await together(work() for _ in range(min(limits.in_flight, len(sources))))
     return found

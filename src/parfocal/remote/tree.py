@@ -13,9 +13,13 @@ from parfocal.errors import InputError, RemoteError
 from parfocal.remote.chunks import ChunkGrid, grid_of_v2, grid_of_v3
 from parfocal.remote.site import Site
 
-__all__ = ["RemoteImage", "Tree", "open_tree"]
+__all__ = ["MissingMetadataError", "RemoteImage", "Tree", "open_tree"]
 
 _REMEDY = "Check that the URL is that of a valid OME-Zarr."
+
+
+class MissingMetadataError(RemoteError):
+    """The server answers, and a document that an OME-Zarr must have is not there."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,8 @@ class Tree:
         if key not in self.documents:
             what = "A metadata document of the OME-Zarr is missing"
             where = self.site.address(key)
-            raise RemoteError(what, where=where, found="status 404 Not Found", remedy=_REMEDY)
+            found = "status 404 Not Found"
+            raise MissingMetadataError(what, where=where, found=found, remedy=_REMEDY)
         return document
 
     async def _optional(self, key: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def list_idr(source: IdrSource, inquiry: Inquiry) -> list[FoundImage]:
     if source.kind == "zarr":
         place = idr_places.find_zarr(source).url
         return [FoundImage(source.uri, source.name, location=place)]
-    return [image for image in idr.list_idr(source, inquiry.context) if inquiry.wants(image.name)]
+    return idr.list_idr(source, inquiry.context, inquiry.wants)
 
 
 def list_bia(source: BiaSource, inquiry: Inquiry) -> list[FoundImage]:

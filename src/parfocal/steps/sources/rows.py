@@ -38,7 +38,9 @@ def rows_of_archive(source: Source, inquiry: Inquiry) -> Iterator[Row]:
         raise ConfigurationError(what, where=source.uri, remedy="Name images by paths or URLs.")
     found = list(lister(source, inquiry))
     places = {image.source: place for image in found if (place := _place_of_zarr(image))}
-    inside = dict(zip(places, list_remote_images(list(places.values())), strict=True))
+    # One that is damaged must not end the listing of all others.
+    listed = list_remote_images(list(places.values()), keep_damaged=True)
+    inside = dict(zip(places, listed, strict=True))
     rows: list[Row] = []
     for image in found:
         images = inside.get(image.source)
