@@ -8,11 +8,12 @@ from pathlib import Path
 
 import ezomero
 import numpy as np
+import omero
 import pyarrow as pa
 import pytest
 
 from annotating import Desk, labels_3d, numbers_in, objects_of
-from omero_objects import projection
+from omero_objects import dataset_link, projection, save, upload_image
 from omero_state import contents, held
 from parfocal.errors import InputError, ParfocalError, RemoteError
 from parfocal.models.annotation_entries import (
@@ -26,7 +27,10 @@ from parfocal.models.annotation_entries import (
     Tag,
 )
 
-PLANES = "é中नाמש\u202eﷺ\U0001d510🧫\U000fffff\U0010fffd e\u0301\u200d\ufeff\t'\"%<&"
+PLANES = (
+    "é中नाמש\u202eﷺ\U0001d510🧫\U00020000\U00030000\U000e0041\U000fffff\U0010fffd"
+    " e\u0301\u200d\ufeff\t'\"%<&"
+)
 """Letters of all planes of Unicode, right to left, marks, and what markup would trip over."""
 
 
@@ -208,6 +212,27 @@ def test_a_target_that_is_deleted_meanwhile(desk: Desk, target: str, alice, faul
     assert own in before["Pixels"]
     with pytest.raises(InputError, match="are not on the OMERO server"):
         desk.apply()
+
+
+def test_a_label_image_goes_once_into_a_dataset_that_several_users_have_linked(
+    desk: Desk, gateway, logged_in: str, root
+) -> None:
+    alice, bob = gateway("alice", group="write"), gateway("bob", group="write")
+    image = upload_image(alice)
+    query = "select l.parent.id from DatasetImageLink l where l.child.id = :image"
+    (number,) = projection(alice, query, image=image)
+    there = omero.model.DatasetI(number, False)
+    save(bob, dataset_link(there, omero.model.ImageI(image, False)))
+    assert projection(alice, query, image=image) == [number, number]
+    before = held(root)
+    desk.labels(labels_3d())
+    target = f"{logged_in}/image/{image}"
+    desk.targets[target] = [LabelImage.planned(target, name="l", labels=desk.labels_file())]
+    desk.apply()
+    desk.verify()
+    assert len(held(root)["DatasetImageLink"] - before["DatasetImageLink"]) == 1
+    desk.revert()
+    assert held(root) == before
 
 
 def test_masks_and_polygons_follow_each_other(desk: Desk, target: str, root) -> None:

@@ -22,8 +22,8 @@ from parfocal.models.record import Record
 from parfocal.models.sheet import read_sheet
 from parfocal.steps import load_step
 
-PLANES = "é ☃ 漢字 🧫 \U0001d518 \U00020000 \U000e0041 \U000f0000 \U0010fffd"
-"""Text from each of the planes of Unicode that have characters: 0, 1, 2, 14, 15 and 16."""
+PLANES = "é ☃ 漢字 🧫 \U0001d518 \U00020000 \U00030000 \U000e0041 \U000f0000 \U0010fffd"
+"""Text from each of the planes of Unicode that have characters: 0, 1, 2, 3, 14, 15 and 16."""
 
 LARGEST = 64 << 10
 

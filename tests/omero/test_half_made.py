@@ -151,9 +151,32 @@ def test_a_failure_undoes_nothing_that_somebody_has_annotated_by_then(
         patched.setattr(Maker, "_link", annotate_first)
         with pytest.raises(ParfocalError):
             made.apply()
+    told = "half made stay, since somebody edited them or put something on them meanwhile"
+    assert told in warnings_of(made, "apply-annotations")
+    assert f"revert-annotations: rois of {target}'" in warnings_of(made, "apply-annotations")
     query = "select count(r.id) from Roi r where r.image.id = :n"
     assert projection(root, query, n=int(target.rpartition("/")[2])) == [5]
     with pytest.raises(ConfigurationError, match="were edited on the server since"):
         made.apply()
     made.apply(overwrite_edited=True)
     assert made.verify()["verdict"] == "verified"
+
+
+def test_a_failure_that_cannot_be_undone_at_once_is_told(
+    target: str, tmp_path: Path, root, faults
+) -> None:
+    made = Desk(tmp_path / "results")
+    made.targets[target] = made.everything(target)
+    before = held(root)
+    faults.refuse("IUpdate", "saveAndReturnArray", "SecurityViolation", times=100)
+    faults.refuse("*", "submit", "ResourceError", times=100)
+    with pytest.raises(ParfocalError):
+        made.apply()
+    told = f"what was begun of {target} stays until the next call undoes it: "
+    assert told in warnings_of(made, "apply-annotations")
+    faults.reset()
+    assert held(root) != before
+    made.apply()
+    assert made.verify()["verdict"] == "verified"
+    made.revert()
+    assert held(root) == before

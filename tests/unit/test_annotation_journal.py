@@ -37,6 +37,32 @@ def test_what_was_begun_and_made_is_read_again(path: Path) -> None:
     assert again.targets == [TARGET]
 
 
+OLD = """\
+{"begin": {"token": "a", "target": "omero://omero.example.org/image/7", "entry_id": "0", \
+"kind": "comment", "content": "1", "run_id": "run-1", "user_id": 3, "tag": "", "tag_set": "", \
+"links": [], "tags": [], "sets": []}}
+{"made": "a", "objects": {"CommentAnnotation": [[7, 7]]}, "said": "digest"}
+{"begin": {"token": "b", "target": "omero://omero.example.org/image/7", "entry_id": "1", \
+"kind": "tag", "content": "2", "run_id": "run-1", "tag": "done", "links": [4], "tags": [2, 5]}}
+{"made": "b", "objects": {"ImageAnnotationLink": [[8, 9]]}}
+"""
+"""A journal of versions that knew no datasets, and wrote what was said when it was made."""
+
+
+def test_journals_of_earlier_versions_are_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(OLD, "utf-8")
+    journal = Journal(path)
+    comment, tag = journal.all()
+    assert (comment.said, comment.finished, comment.user_id) == ("digest", True, 3)
+    assert (comment.datasets, comment.objects) == ((), {"CommentAnnotation": [7]})
+    assert (tag.tag, tag.links, tag.tags, tag.sets) == ("done", (4,), (2, 5), ())
+    assert (tag.said, tag.objects) == ("", {"ImageAnnotationLink": [8, 9]})
+    journal.begin([begun("c", said="new")])
+    journal.finish({"c": {"TagAnnotation": [1]}})
+    assert [owned.said for owned in Journal(path).all()] == ["digest", "", "new"]
+
+
 def test_what_is_gone_is_forgotten(path: Path) -> None:
     journal = Journal(path)
     journal.begin([begun("a"), begun("b")])

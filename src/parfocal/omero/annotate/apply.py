@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from parfocal.core.step import Context
 from parfocal.errors import ConfigurationError, ParfocalError, RemoteError
 from parfocal.models.annotation_entries import LabelImage, PlannedEntry, Rois, Table, Tag
 from parfocal.models.annotation_plan import AnnotationPlan, Target
-from parfocal.omero.annotate.deletion import TAG_SET, delete_owned
+from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token, spans
 from parfocal.omero.annotate.label_images import check_datasets, datasets_of
 from parfocal.omero.annotate.making import Common, Maker, said_by
@@ -25,6 +24,7 @@ from parfocal.omero.annotate.state import (
     refuse_foreign,
     tell_remains,
     undo,
+    unused,
 )
 from parfocal.omero.annotate.tables import columns_at
 from parfocal.omero.annotate.targets import Place, find_places
@@ -163,22 +163,10 @@ def apply_plan(
             target, place, works[target.target], overwrite_edited=overwrite_edited
         )
         context.progress(number, len(plan.targets))
-    tell_remains(connection, _left(works, writer.undone, journal), context)
+    dropped = [owned for work in works.values() for owned in work.drop]
+    tell_remains(connection, unused([*writer.undone, *dropped], journal), context)
     logger.info("%s: %s", connection.server.uri, _summary(works))
     return done
-
-
-def _left(
-    works: Mapping[str, _Work], undone: Sequence[Owned], journal: Journal
-) -> dict[str, list[int]]:
-    """Return the annotations that nothing of ours uses any more; others may."""
-    used = {kind: set(ids) for kind, ids in gathered(journal.all()).items()}
-    dropped = gathered([*undone, *(owned for work in works.values() for owned in work.drop)])
-    return {
-        kind: [number for number in ids if number not in used.get(kind, ())]
-        for kind, ids in dropped.items()
-        if kind == TAG_SET or kind.endswith("Annotation")
-    }
 
 
 def _summary(works: Mapping[str, _Work]) -> str:
@@ -311,6 +299,7 @@ class _Writer:
         self._connection = connection
         self._journal = journal
         self._run_id = run_id
+        self._context = context
         self._maker = Maker(connection, materials, context.scratch, common)
         self.undone: list[Owned] = []
 
@@ -344,8 +333,7 @@ class _Writer:
             try:
                 made = self._maker.make(begun, place)
             except ParfocalError as error:
-                with suppress(ParfocalError):  # what is left is undone by the next call
-                    undo(self._connection, self._journal, owned, place)
+                self._undo_at_once(owned, place)
                 if not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
                     raise
                 logger.warning("%s; made anew", error)
@@ -353,6 +341,22 @@ class _Writer:
                 self._journal.finish(made.objects)
                 self._maker.remember(begun, place, made)
                 return
+
+    def _undo_at_once(self, begun: Sequence[Owned], place: Place) -> None:
+        """Undo what has just failed, and tell what stays: the next call looks at it again."""
+        try:
+            undone = undo(self._connection, self._journal, begun, place)
+            tell_remains(self._connection, unused(undone, self._journal), self._context)
+        except ParfocalError as error:
+            told = f"what was begun of {place.source.uri} stays until the next call undoes it"
+            self._context.warn(f"{told}: {error}")
+            return
+        tokens = {owned.token for owned in undone}
+        self._context.warn_of(
+            "annotation(s) that were half made stay, since somebody edited them or put something "
+            "on them meanwhile: see overwrite_edited, and remove_edited of revert-annotations",
+            [f"{owned.kind} of {owned.target}" for owned in begun if owned.token not in tokens],
+        )
 
     def _begin(self, token: str, entry: PlannedEntry, target: str, place: Place) -> Owned:
         run, user = self._run_id, self._connection.user_id

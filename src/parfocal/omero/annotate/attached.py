@@ -45,7 +45,9 @@ def upload_entry(
 
 
 def pack_folder(folder: Path, target: Path) -> None:
-    """Pack a folder in a zip file: the same bytes for the same files.
+    """Pack a folder in a zip file: the same bytes for the same files, on each machine.
+
+    Nothing is compressed: what comes of that depends on the version of the library that does it.
 
     Raises
     ------
@@ -54,10 +56,9 @@ def pack_folder(folder: Path, target: Path) -> None:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     try:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as pack:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as pack:
             for path in files:
                 info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-                info.compress_type = zipfile.ZIP_DEFLATED
                 with path.open("rb") as source, pack.open(info, "w", force_zip64=True) as sink:
                     while block := source.read(1 << 20):
                         sink.write(block)

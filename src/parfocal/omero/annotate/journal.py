@@ -169,13 +169,15 @@ class Journal:
 
     def _apply(self, change: Mapping[str, Any]) -> None:
         if "begin" in change:
-            known = {name: tuple(change["begin"][name]) for name in _NUMBERS}
+            # Lines of earlier versions have fewer names.
+            known = {name: tuple(change["begin"].get(name, ())) for name in _NUMBERS}
             owned = Owned(**change["begin"] | known)
             self._owned[owned.token] = owned
         elif "made" in change:
             begun = asdict(self._owned[change["made"]])
             objects = {kind: _ids(told) for kind, told in change["objects"].items()}
-            done = {"objects": objects, "finished": True}
+            said = change.get("said", begun["said"])  # which earlier versions wrote here
+            done = {"objects": objects, "said": said, "finished": True}
             self._owned[change["made"]] = Owned(**begun | done)
         else:
             self._owned.pop(change["gone"], None)

@@ -108,6 +108,8 @@ def _check_dataset(entry: LabelImage, place: Place, number: int, details: Any, u
 def datasets_of(connection: Connection, entry: LabelImage, place: Place) -> list[int]:
     """Return the datasets that a label image goes to: the one that is named, or its image's.
 
+    One comes once, also where several users have put the image into it.
+
     Raises
     ------
     RemoteError, InputError
@@ -116,7 +118,7 @@ def datasets_of(connection: Connection, entry: LabelImage, place: Place) -> list
     if entry.dataset is not None:
         return [parse_target(entry.dataset).id]
     rows = connection.call(partial(project, query=_DATASETS, ids=[place.source.id]))
-    return [int(row[0]) for row in rows]
+    return list(dict.fromkeys(int(row[0]) for row in rows))
 
 
 def write_label_image(

@@ -26,6 +26,7 @@ __all__ = [
     "refuse_foreign",
     "tell_remains",
     "undo",
+    "unused",
 ]
 
 _TEXTS = {
@@ -261,6 +262,16 @@ def _carrying(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
                     if other not in known:
                         found[here[number].token] = here[number].kind
     return found
+
+
+def unused(dropped: Iterable[Owned], journal: Journal) -> dict[str, list[int]]:
+    """Return the annotations of what was dropped that nothing of ours uses; others may."""
+    used = {kind: set(ids) for kind, ids in gathered(journal.all()).items()}
+    return {
+        kind: [number for number in ids if number not in used.get(kind, ())]
+        for kind, ids in gathered(dropped).items()
+        if kind == TAG_SET or kind.endswith("Annotation")
+    }
 
 
 def tell_remains(connection: Connection, objects: Objects, context: Context) -> None:
