@@ -6,11 +6,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 from parfocal.core import lease as lease_module
-from parfocal.core.lease import Lease
+from parfocal.core.lease import SURE_AFTER_S, Lease
 from parfocal.core.processes import process_start
 from parfocal.errors import LeaseLostError, StorageError
 from unit.toy_runs import names
@@ -19,6 +20,7 @@ from unit.toy_runs import names
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(lease_module, "POLL_S", 0.01)
+    monkeypatch.setattr(lease_module, "SURE_AFTER_S", 0.0)
 
 
 @pytest.fixture
@@ -189,8 +191,10 @@ def test_a_guard_keeps_a_second_rescuer_out_until_it_is_stale(final, tmp_path) -
 RESCUE = """
 import sys, time
 from pathlib import Path
+from parfocal.core import lease as module
 from parfocal.core.lease import Lease
 from parfocal.core.processes import process_start
+module.SURE_AFTER_S = 0.0
 print("ready", flush=True)
 sys.stdin.read()
 with Lease(Path(sys.argv[1]), wait_s=30) as lease:
@@ -217,6 +221,66 @@ def test_of_many_rescuers_one_at_a_time_gets_a_dead_lease(final) -> None:
         assert rescuer.wait(30) == 0
     spans.sort()
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that goes on when it is told to."""
+    clock = SimpleNamespace(now_s=1000.0)
+    told = SimpleNamespace(monotonic=lambda: clock.now_s)
+    monkeypatch.setattr(lease_module, "time", told)
+    monkeypatch.setattr(lease_module, "SURE_AFTER_S", SURE_AFTER_S)
+    return clock
+
+
+def looks(lease, clock, seconds):
+    """Let a second writer look every second for a while, and return whether it took the lease."""
+    for _ in range(int(seconds)):
+        clock.now_s += 1.0
+        if lease._try():
+            return True
+    return False
+
+
+AFTER_OUTAGE_S = lease_module.DEAD_AFTER_S + 30
+
+
+def test_a_holder_that_an_outage_made_look_dead_keeps_its_lease(final, clock) -> None:
+    far = holder(machine="elsewhere")
+    plant(final, far, AFTER_OUTAGE_S)
+    second = Lease(final)
+    assert not looks(second, clock, SURE_AFTER_S)
+    os.utime(second.path)  # the next heartbeat
+    assert not looks(second, clock, 3 * SURE_AFTER_S)
+    plant(final, far, AFTER_OUTAGE_S)
+    assert not looks(second, clock, SURE_AFTER_S)  # counted anew
+    assert looks(second, clock, 1)
+
+
+def test_a_look_that_hung_counts_anew(final, clock) -> None:
+    plant(final, holder(machine="elsewhere"), AFTER_OUTAGE_S)
+    second = Lease(final)
+    assert not looks(second, clock, SURE_AFTER_S)
+    clock.now_s += AFTER_OUTAGE_S
+    assert not looks(second, clock, SURE_AFTER_S)
+    assert looks(second, clock, 1)
+
+
+def test_a_lease_beats_on_after_an_outage_longer_than_its_limit(final, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease_module, "HEARTBEAT_S", 0.01)
+    with Lease(final) as lease:
+        lease.path.rename(tmp_path / "away")
+        os.utime(tmp_path / "away", (1, 1))
+        time.sleep(0.1)
+        with pytest.raises(LeaseLostError):
+            lease.check()
+        (tmp_path / "away").rename(lease.path)
+        lease.check()
+        deadline = time.monotonic() + 10
+        while lease.path.stat().st_mtime < 1e9:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("parent", ["file", "missing-below-file"])

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 
+SURE_AFTER_S = 2 * HEARTBEAT_S
+"""So long an old lease must stay as it is: after an outage the leases of the living are old too."""
+
 
 class Lease:
     """Holds an output while it is written.
@@ -47,6 +50,8 @@ class Lease:
         self.token = uuid.uuid4().hex[:12]
         self._job = job
         self._wait_s = wait_s
+        self._old: tuple[str | None, int] | None = None
+        self._old_since_s = self._looked_s = 0.0
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
@@ -130,6 +135,8 @@ class Lease:
         holder = _read(self.path)
         if not is_dead(holder, age_s):
             return False
+        if not is_dead(holder, 0.0) and not self._stays_old(holder):
+            return False
         # Of those who find the same dead holder, one makes the guard and replaces the lease.
         token = holder.get("token")
         guard = self.path.with_name(f"{self.path.name}.{token}.dead")
@@ -147,6 +154,15 @@ class Lease:
             guard.unlink(missing_ok=True)
         logger.warning("Took over the output %s of a dead writer: %s", self.final, holder)
         return True
+
+    def _stays_old(self, holder: dict[str, Any]) -> bool:
+        """Tell whether looks without a long pause have seen the same old lease long enough."""
+        now_s = time.monotonic()
+        lease = (holder.get("token"), self.path.stat().st_mtime_ns)
+        if lease != self._old or now_s - self._looked_s > HEARTBEAT_S:
+            self._old, self._old_since_s = lease, now_s
+        self._looked_s = now_s
+        return now_s - self._old_since_s >= SURE_AFTER_S
 
     def _mine(self) -> bool:
         return _read(self.path).get("token") == self.token
