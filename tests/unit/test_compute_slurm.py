@@ -23,7 +23,8 @@ from parfocal.compute.slurm_queue import (
     job_states,
 )
 from parfocal.compute.watch import Watch
-from parfocal.core.processes import DEAD_AFTER_S
+from parfocal.core import owned_folder
+from parfocal.core.processes import DEAD_AFTER_S, HEARTBEAT_S
 from parfocal.errors import ConfigurationError, RemoteError, WorkerDiedError
 from parfocal.models.compute import SlurmJobs
 
@@ -218,7 +219,36 @@ def plant(shared: Path, name: str, *, age_s: float = 0.0, **changes: object) -> 
     return path
 
 
-def test_only_dead_owners_are_cleaned_up_after(shared: Path) -> None:
+def test_an_owner_that_an_outage_made_look_dead_keeps_its_folder(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = plant(shared, "parfocal-far", machine="elsewhere", age_s=DEAD_AFTER_S + 5)
+    lost = plant(shared, "parfocal-lost", machine="elsewhere", age_s=DEAD_AFTER_S + 5)
+    dead = plant(shared, "parfocal-dead", process_start="1")
+    waited: list[float] = []
+
+    def beat(seconds: float) -> None:
+        waited.append(seconds)
+        os.utime(far / "owner.json")
+
+    monkeypatch.setattr(owned_folder, "time", SimpleNamespace(sleep=beat))
+    cancelled: list[str] = []
+    with RunFolder(shared) as own:
+        own.remove_dead(cancelled.append)
+        assert waited == [2 * HEARTBEAT_S]
+        assert cancelled == ["parfocal-dead", "parfocal-lost"]
+        assert far.exists()
+        assert not lost.exists()
+        assert not dead.exists()
+        plant(shared, "parfocal-dead", process_start="1")
+        own.remove_dead(cancelled.append)
+        assert len(waited) == 1  # there is no doubt of a process of this machine
+
+
+def test_only_dead_owners_are_cleaned_up_after(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owned_folder, "SURE_AFTER_S", 0.0)
     alive = plant(shared, "parfocal-alive", age_s=1e6)
     dead = plant(shared, "parfocal-dead", process_start="1")
     far = plant(shared, "parfocal-far", machine="elsewhere", age_s=DEAD_AFTER_S - 20)

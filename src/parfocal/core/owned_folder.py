@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "parfocal-"
 _OWNER = "owner.json"
+
+SURE_AFTER_S = 2 * HEARTBEAT_S
+"""So long an old heartbeat must stay out: after an outage those of the living are old too."""
 
 
 class OwnedFolder:
@@ -87,7 +91,8 @@ class OwnedFolder:
     def remove_dead(self, end: Callable[[str], None] | None = None) -> None:
         """Remove the folders beside this one whose owners are dead.
 
-        Ages are judged by the clock of the file system.
+        Ages are judged by the clock of the file system. Where an owner on another machine seems
+        dead this takes some seconds, in which it may show that it lives.
 
         Parameters
         ----------
@@ -95,20 +100,32 @@ class OwnedFolder:
             Called with the name of a folder before it is removed; the folder stays where this
             raises a `ParfocalError`.
         """
-        now_s = (self.path / _OWNER).stat().st_mtime
-        for path in sorted(self.path.parent.glob(f"{PREFIX}*")):
-            owner = _read(path / _OWNER)
-            if path == self.path or owner.get("folder") != path.name:
-                continue
+        dead = self._dead()
+        if not all(is_dead(_read(path / _OWNER), 0.0) for path in dead):
+            time.sleep(SURE_AFTER_S)
+            dead = dict(dead.items() & self._dead().items())
+        for path in sorted(dead):
+            logger.warning("Cleaning up what a killed run left in %s", path)
             try:
-                if not is_dead(owner, now_s - (path / _OWNER).stat().st_mtime):
-                    continue
-                logger.warning("Cleaning up what a killed run left in %s", path)
                 if end is not None:
                     end(path.name)
                 remove_tree(path)
             except (OSError, ParfocalError) as error:  # another process may be at it too
                 logger.warning("What a killed run left is not all gone: %s", error)
+
+    def _dead(self) -> dict[Path, int]:
+        """Return the folders whose owners seem dead, and when each was touched, in ns."""
+        now_s = (self.path / _OWNER).stat().st_mtime
+        dead = {}
+        for path in self.path.parent.glob(f"{PREFIX}*"):
+            owner = _read(path / _OWNER)
+            if path == self.path or owner.get("folder") != path.name:
+                continue
+            with contextlib.suppress(OSError):  # another process removes it
+                touched = (path / _OWNER).stat()
+                if is_dead(owner, now_s - touched.st_mtime):
+                    dead[path] = touched.st_mtime_ns
+        return dead
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
