@@ -8,10 +8,11 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import yaml
+from onnx import TensorProto, helper
 
 from memory_images import MemoryImage, five
 from model_fakes import install_torch, save_script
-from onnx_networks import blur
+from onnx_networks import blur, save_network
 from parfocal.analysis.models.loading import open_model
 from parfocal.analysis.models.segment import ModelRun, prepare
 from parfocal.core.blocks import whole
@@ -109,13 +110,13 @@ def package(folder, version="0.5", *, kind="onnx", archive=False, **changes):
 IMAGE = np.random.default_rng(0).poisson(30, (50, 60)).astype(np.uint16)
 
 
-def prepared(options, **sizes):
+def prepared(options, *, channels=(0,), **sizes):
     source = five(IMAGE)
     shape = source.shape5
     metadata = ImageMetadata(name="a", axes="TCZYX", shape=shape, dtype="uint16", **sizes)
-    handle = open_model(options, 1)
+    handle = open_model(options, len(channels))
     given = {"block5": (1, 1, 1, 32, 32), "mode": "auto", "scheduler": Threads(1)}
-    return prepare(handle, source, metadata, (0,), **given)
+    return prepare(handle, source, metadata, channels, **given)
 
 
 def probability(fitted):
@@ -145,6 +146,30 @@ def test_a_package_does_what_its_network_does_with_its_processing(
     np.testing.assert_allclose(probability(fitted), expected, rtol=0, atol=1e-6)
     assert fitted.details["digest"].startswith("sha256:" if archive else "tree-sha256:")
     assert fitted.details["runtime"].startswith(runtime)
+
+
+def test_a_network_may_do_without_axes_for_batch_and_channel(tmp_path):
+    path = tmp_path / "model"
+    tensor = {"axes": "yx", "shape": {"min": [32, 32], "step": [16, 16]}}
+    package(path, "0.4", inputs=[tensor], outputs=[tensor])
+    nodes = [helper.make_node("Greater", ["i", "least"], ["above"])]
+    nodes.append(helper.make_node("Cast", ["above"], ["o"], to=TensorProto.FLOAT))
+    save_network(path / "above.onnx", nodes, {"least": np.float32(30)}, ["y", "x"], ["y", "x"])
+    described = yaml.safe_load((path / "rdf.yaml").read_text())
+    described["weights"] = {"onnx": {"source": "above.onnx"}}
+    (path / "rdf.yaml").write_text(yaml.safe_dump(described))
+    options = BioimageioModel(path=str(path), normalisation="none")
+    np.testing.assert_array_equal(probability(prepared(options))[0, 0, 0], IMAGE > 30)
+    with pytest.raises(ConfigurationError, match=r"number of channels.*expected 1; found 2"):
+        prepared(options, channels=(0, 0))
+
+
+def test_outputs_that_are_not_taken_are_told(tmp_path, monkeypatch):
+    install_torch(monkeypatch)
+    outputs = [VERSIONS["0.5"]["outputs"][0] | {"id": name} for name in ("inside", "border")]
+    path = package(tmp_path / "model", kind="torchscript", outputs=outputs)
+    (warning,) = prepared(BioimageioModel(path=str(path)), x_um=0.5).warnings
+    assert warning == "Of the model's outputs inside is taken, and not border"
 
 
 def test_the_user_may_overrule_the_package(tmp_path):

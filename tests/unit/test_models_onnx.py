@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from memory_images import five, save
@@ -172,3 +173,15 @@ def test_parameters_without_effect_are_warned_of(tmp_path):
         "threshold",
         "model.min_iou",
     ]
+
+
+def test_outputs_that_are_not_taken_are_warned_of(tmp_path):
+    saved = save(tmp_path / "image.ome.zarr", discs(40, 40), "YX")
+    path = blur(tmp_path / "model.onnx")
+    network = onnx.load(path)
+    network.graph.output.append(onnx.helper.make_tensor_value_info("c", 1, ["n", 1, "y", "x"]))
+    onnx.save(network, path)
+    model = {"method": "onnx", "path": str(path), "halo_px": 4}
+    context, labels = run_step(tmp_path, saved, model=model)
+    assert context.warnings == ["Of the model's outputs o is taken, and not c"]
+    assert labels.max() > 0

@@ -55,6 +55,7 @@ def load_bioimageio(options: BioimageioModel) -> Predictor:
         dimensions=3 if "z" in layout.taken else 2,
         labels=options.output == "labels",
         recipe=recipe_by_name("none", options),
+        outputs=tuple(str(one.get("name", one.get("id"))) for one in outputs),
     )
     signature = _described(base, inputs[0], outputs[0], package, options)
     return TorchPredictor(script, name, layout, signature)
@@ -70,7 +71,7 @@ def _described(
     """Add what the description says to what the weights say."""
     sizes = _sizes(tensor, package)
     fixed, least, step = (_along_zyx(sizes, place) for place in range(3))
-    channels = sizes.get("c", (None, 1, 1))[0]
+    channels = sizes.get("c", (1, 1, 1))[0]
     recipe = (
         recipe_of_steps(tensor.get("preprocessing") or [], package.path)
         if options.normalisation == "model"

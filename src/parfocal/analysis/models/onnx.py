@@ -234,6 +234,7 @@ def onnx_signature(
         dimensions=3 if "z" in layout.taken else 2,
         labels=options.output == "labels",
         recipe=recipe,
-        channels=sizes["c"],
+        channels=sizes.get("c", 1),
         fixed=(sizes.get("z"), sizes["y"], sizes["x"]),
+        outputs=tuple(one.name for one in network.session.get_outputs()),
     )

@@ -47,6 +47,8 @@ class Signature:
         How channels are normalised.
     activation : str
         What turns its output into probabilities.
+    outputs : tuple of str
+        Names of all that it gives, where it says so; the first is taken.
     padded : bool
         Whether it must see whole tiles, so that the image is mirrored at its border.
     """
@@ -63,6 +65,7 @@ class Signature:
     halo: Sizes | None = None
     pixel_size_um: float | None = None
     activation: Activation = "none"
+    outputs: tuple[str, ...] = ()
     padded: bool = True
 
 
@@ -100,7 +103,7 @@ class Layout:
     Attributes
     ----------
     taken, given : str
-        Some of the letters ``bczyx``; what is given may lack ``b``, ``c`` and ``z``.
+        Some of the letters ``bczyx``; either may lack ``b``, ``c`` and ``z``.
     """
 
     taken: str
@@ -108,10 +111,9 @@ class Layout:
 
     def to_network(self, tile: NDArray[Any]) -> NDArray[Any]:
         """Return a tile (C, Z, Y, X) as a batch of one in the network's order."""
-        batch = tile[None]
-        if "z" not in self.taken:
-            batch = batch[:, :, 0]
-        axes = "bczyx" if "z" in self.taken else "bcyx"
+        batch, axes = tile[None], "bczyx"
+        for axis in set("bcz") - set(self.taken):
+            batch, axes = batch.take(0, axes.index(axis)), axes.replace(axis, "")
         return np.ascontiguousarray(batch.transpose([axes.index(axis) for axis in self.taken]))
 
     def from_network(self, output: NDArray[Any], size: Sizes) -> NDArray[Any]:

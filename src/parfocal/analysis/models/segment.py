@@ -212,6 +212,9 @@ def prepare(
         f"model.{name} is set, but has no effect with this model"
         for name in _unused(handle.options, signature)
     ]
+    if len(signature.outputs) > 1:
+        taken, *others = signature.outputs
+        warnings.append(f"Of the model's outputs {taken} is taken, and not {', '.join(others)}")
     warnings += _compare_pixel_sizes(handle, signature, metadata)
     tiles = plan_tiles(handle.options, signature, source.shape5)
     block = plan_block(block5, source.shape5)
