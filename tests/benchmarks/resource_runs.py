@@ -2,7 +2,8 @@
 
 Each case is a results folder of its own with one image. What it is like and how it is worked on
 is drawn from the values below, each of which occurs in so many cases, and with no regard to the
-others.
+others. After them come some in which each step has the image that the one before it made, and some
+volumes that one region fills.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 from tests.benchmarks.stack import planes
 from tests.onnx_networks import blur
 
+from parfocal.engine.image_chain import CHAIN, chain_images
 from parfocal.models.sheet import Row, write_sheet
 
 __all__ = ["Case", "cases", "run_case"]
 
 Value = TypeVar("Value")
+Shape = tuple[int, int, int, int, int]
 
 CASES = 68
 IN_PROCESSES = 9
@@ -83,19 +86,44 @@ NETWORKS: tuple[dict[str, Any] | None, ...] = (
 PROJECTIONS = ("max", "mean", "std", "median", "min", "sum")
 PROFILES: tuple[dict[str, Any], ...] = ({"percentile": 50}, {}, {"sigma_px": 20})
 
+_DIFFERENCE = {"filter": {"method": "difference_of_gaussians", "wide_px": 6}}
+_GAUSSIAN = {"filter": {"method": "gaussian", "sigma_px": 2}}
+CHAINS: tuple[tuple[Shape, str, int, dict[str, dict[str, Any]]], ...] = (
+    ((1, 1, 40, 512, 512), "uint8", 4, {"filter-image": _DIFFERENCE}),
+    ((1, 1, 1, 2048, 2048), "uint16", 2, {"filter-image": _DIFFERENCE}),
+    (
+        *((1, 2, 16, 512, 512), "uint16", 2),
+        {"project-image": {"method": "sum"}, "filter-image": _GAUSSIAN},
+    ),
+    (
+        *((1, 1, 8, 1024, 1024), "uint8", 2),
+        {"project-image": {"method": "mean", "as_float": True}, "filter-image": _DIFFERENCE},
+    ),
+    (
+        *((3, 1, 1, 1024, 1024), "uint16", 1),
+        {
+            "correct-illumination": {"illumination": {"method": "estimate"}},
+            "filter-image": _DIFFERENCE,
+        },
+    ),
+    ((1, 1, 40, 1024, 1024), "uint8", 8, {"filter-image": _DIFFERENCE}),
+)
+"""Shape, data type, threads and the steps that make images."""
+
 
 @dataclass(frozen=True)
 class Case:
     """One image and how it is worked on."""
 
     name: str
-    shape: tuple[int, int, int, int, int]
+    shape: Shape
     dtype: str
     threads: int
     tissue: bool
     params: dict[str, dict[str, Any]] = field(default_factory=dict)
     engine: str = "threads"
     left_out: tuple[str, ...] = ()
+    chained: bool = False
 
 
 def cases() -> Iterator[Case]:
@@ -125,6 +153,27 @@ def cases() -> Iterator[Case]:
             engine="threads" if (number + 1) % IN_PROCESSES else "processes",
             left_out=_left_out(number // 4),
         )
+    yield from (*_chained(), *_dense())
+
+
+def _chained() -> Iterator[Case]:
+    """Yield cases in which steps hand their images on."""
+    for number, (shape, dtype, threads, params) in enumerate(CHAINS):
+        left_out = tuple({"project-image", "correct-illumination", "filter-image"} - set(params))
+        left_out += ("assemble-image", "score-objects")
+        name = f"chained_{number}"
+        yield Case(name, shape, dtype, threads, False, params, left_out=left_out, chained=True)
+
+
+def _dense() -> Iterator[Case]:
+    """Yield volumes of which one region fills one half, or all."""
+    left_out = tuple(set(COMMANDS) - {"fetch-image", "convert-image", "segment-objects"})
+    half, full = {"method": "otsu"}, {"method": "manual", "value": 1.0}
+    for number, (shape, threshold) in enumerate(
+        (((1, 1, 40, 512, 512), half), ((1, 1, 24, 512, 512), full))
+    ):
+        params = {"segment-objects": {"threshold": threshold, "seeds": {"method": "combined"}}}
+        yield Case(f"dense_{number}", shape, "uint16", 1, True, params, left_out=left_out)
 
 
 def _left_out(round_: int) -> tuple[str, ...]:
@@ -177,12 +226,12 @@ def _pixels(case: Case, seed: int) -> Iterator[NDArray[Any]]:
 COMMANDS = {
     "fetch-image": (),
     "convert-image": ("fetch_image",),
+    "correct-illumination": ("convert_image",),
+    "project-image": ("convert_image",),
     "filter-image": ("convert_image",),
     "segment-objects": ("convert_image",),
     "measure-objects": ("segment_objects",),
     "assess-quality": ("convert_image",),
-    "project-image": ("convert_image",),
-    "correct-illumination": ("convert_image",),
     "assemble-image": ("segment_objects",),
     "score-objects": ("segment_objects",),
 }
@@ -214,6 +263,7 @@ def run_case(case: Case, folder: Path, seed: int = 0) -> Path:
     truth = results / "images" / case.name / "labels" / "nuclei.ome.zarr"  # its own labels
     write_sheet(sheet, [Row(image_id=case.name, source=str(source), ground_truth=str(truth))])
     network = blur(folder / "network.onnx")
+    taken = _taken(case)
     for step, after in COMMANDS.items():
         if step in case.left_out:
             continue
@@ -224,9 +274,18 @@ def run_case(case: Case, folder: Path, seed: int = 0) -> Path:
         command += ["--batch-size", "1", "--folder", results, "--threads", case.threads]
         command += ["--params", json.dumps(params)]
         command += ["--compute", json.dumps({"engine": case.engine})]
+        if step in taken:
+            command += ["--path", f"image={taken[step]}"]
         for name in after:
             command += ["--after", results / "outcomes" / name / "0.json"]
         command += ["--outcome", results / "outcomes" / step.replace("-", "_") / "0.json"]
         subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
     source.unlink()
     return results
+
+
+def _taken(case: Case) -> dict[str, str]:
+    """Return where the image lies that each step of a chained case has, as in a workflow."""
+    chosen = [rule for rule in CHAIN if rule.replace("_", "-") not in case.left_out]
+    images = chain_images(chosen).image if case.chained else {}
+    return {rule.replace("_", "-"): place for rule, place in images.items()}

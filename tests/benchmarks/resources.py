@@ -2,29 +2,33 @@
 
 ``python -m tests.benchmarks resources`` makes the runs in a folder that goes away. With
 
-    python -m tests.benchmarks.resources FOLDER
-    parfocal calibrate FOLDER/*/results --output src/parfocal/engine/resource_model.json
+    python -m tests.benchmarks.resources FOLDER [FOLDER ...] --model FILE
 
-they stay, are gone on with when broken off, and the model that comes with Parfocal is fitted to
-all of them.
+those of the first folder stay, and are gone on with when broken off. All runs that were ended, of
+further folders too, are held against each other, and a model is fitted to all of them. With
+``--as-they-are`` no more runs are made. The model that comes with Parfocal,
+``src/parfocal/engine/resource_model.json``, is made so. Its times are CPU times, since other work
+of the machine does not count in them.
 
 Each quarter of the cases, every fourth of them, is held out once, so that no quarter is chosen.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.resource_runs import cases, run_case
 
-from parfocal.engine.calibration import Observation, calibrate, observe
+from parfocal.engine.calibration import Observation, calibrate, fit_model, observe
 from parfocal.engine.resource_model import predict, read_model
 from parfocal.models.resources import ResourceModel
 
-__all__ = ["compare", "hold_out", "make_runs", "measure_resources"]
+__all__ = ["compare", "fit", "hold_out", "make_runs", "measure_resources"]
 
 QUARTERS = 4
 
@@ -65,7 +69,7 @@ def compare(shares: Sequence[Share]) -> tuple[float, float]:
 
 def report(runs: Sequence[Path]) -> None:
     """Print how each quarter of the runs is predicted by the others, and all by step."""
-    base = read_model().model_copy(update={"steps": {}})  # which may be fitted to the same runs
+    base = _without_steps()
     quarters = [hold_out(runs, quarter, base) for quarter in range(QUARTERS)]
     together = [share for quarter in quarters for share in quarter]
     rows = [(f"quarter {number}", quarter) for number, quarter in enumerate(quarters, 1)]
@@ -80,10 +84,41 @@ def report(runs: Sequence[Path]) -> None:
         print(f"| {what} | {value} | < 25 %, at most +20 % |", flush=True)
 
 
+def _without_steps() -> ResourceModel:
+    """Return the model that comes with Parfocal without its steps, fitted to the same runs."""
+    return read_model().model_copy(update={"steps": {}})
+
+
+def fit(runs: Sequence[Path]) -> ResourceModel:
+    """Return the model that runs make, with CPU times in place of times."""
+    observations = [
+        replace(one, time_s=max(one.cpu_s or 0, 0.001)) for run in runs for one in observe(run)
+    ]
+    model = fit_model(observations, _without_steps(), runs)
+    told = f"memory {model.provenance}; times to the CPU times of the same runs"
+    return model.model_copy(update={"provenance": told})
+
+
 def measure_resources(folder: Path) -> None:
     """Run the cases in `folder`, and print how well memory is predicted."""
     report(make_runs(folder))
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.resources")
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+")
+    parser.add_argument("--model", metavar="FILE", type=Path, help="where the fitted model goes")
+    parser.add_argument("--as-they-are", action="store_true", help="make no more runs")
+    options = parser.parse_args()
+    if not options.as_they_are:
+        make_runs(options.folders[0])
+    ended = [path for folder in options.folders for path in sorted(folder.glob("*/done"))]
+    runs = [path.with_name("results") for path in ended]
+    report(runs)
+    if options.model:
+        document = fit(runs).model_dump(mode="json")
+        options.model.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
 if __name__ == "__main__":
-    measure_resources(Path(sys.argv[1]))
+    _main()

@@ -18,7 +18,14 @@ from parfocal.analysis.windows import BOX_BYTES, PIXEL_BYTES
 from parfocal.cli.main import main
 from parfocal.core.blocks import region_shape
 from parfocal.core.publish import write_json
-from parfocal.engine.calibration import FEWEST, Observation, calibrate, fit_step, observe
+from parfocal.engine.calibration import (
+    FEWEST,
+    LEAST,
+    Observation,
+    calibrate,
+    fit_step,
+    observe,
+)
 from parfocal.engine.resource_features import memory_features
 from parfocal.engine.resource_model import predict, read_model, sized
 from parfocal.engine.resource_work import Work, variants
@@ -28,7 +35,7 @@ from parfocal.images.writers.chain import Chain
 from parfocal.images.writers.layout import plan_levels
 from parfocal.images.writers.shards import LevelWriter
 from parfocal.models.outcome import ImageOutcome, Outcome
-from parfocal.models.record import Engine, Record
+from parfocal.models.record import Artifact, Engine, Record
 from parfocal.models.resources import Fit, ImageSize
 from parfocal.models.zarr_options import ZarrOptions
 from parfocal.provenance.records import claim_attempt, write_record
@@ -272,6 +279,50 @@ def test_runs_are_observed_with_the_shapes_of_their_images(tmp_path) -> None:
     assert [one.work.chunk_px for one in found] == [16, 32]
     assert {one.work.halve_z for one in found} == {False}
     assert "saturation_level" in found[0].work.params  # a default that the record does not tell
+
+
+def test_runs_are_observed_with_what_they_read(tmp_path) -> None:
+    def artifact(role: str, uri: str) -> Artifact:
+        return Artifact(role=role, kind="ome-zarr", uri=uri, digest="sha256:0")
+
+    filtered, labels = "images/i0/filtered.ome.zarr", "images/i0/labels/nuclei.ome.zarr"
+    for step, inputs in (
+        ("segment-objects", (artifact("image", filtered),)),
+        ("score-objects", (artifact("labels", labels), artifact("ground_truth", "truth.tif"))),
+        ("convert-image", (artifact("source", "originals/i0.tif"),)),
+        ("measure-objects", (artifact("image", "images/i0/gone.ome.zarr"),)),
+    ):
+        results = leave_run(tmp_path / step, 1, step, inputs=inputs, cpu_s=1.5)
+        save(results / filtered, np.zeros((3, 40, 50), np.float32), "ZYX")
+        save(results / labels, np.zeros((20, 30), np.uint32), "YX", labels=True)
+    found = {one.work.step: one for path in tmp_path.iterdir() for one in observe(path / "results")}
+    sizes = {step: (one.work.size.shape, one.work.size.dtype) for step, one in found.items()}
+    assert sizes == {
+        "segment-objects": ((1, 1, 3, 40, 50), "float32"),
+        "score-objects": ((1, 1, 1, 20, 30), "uint32"),
+        "convert-image": ((1, 1, 1, 16, 16), "uint16"),
+    }
+    assert found["segment-objects"].work.chunk_px == 50
+    assert found["segment-objects"].cpu_s == 1.5
+
+
+def test_large_regions_count_though_no_image_had_any() -> None:
+    works = [
+        Work(
+            "segment-objects",
+            image(1, 1, 1 + n % 9, 64 * n, 64 * n),
+            1 + n % 4,
+            defaults("segment-objects"),
+        )
+        for n in range(1, 30)
+    ]
+    sparse = [Observation(work, 100 + memory_features(work)["worked"], 1.0) for work in works]
+    fitted = fit_step(sparse)
+    assert fitted.memory_mb["whole"] == pytest.approx(1.1 * LEAST["whole"])
+    # Images like those that a model is fitted to anew may do without.
+    assert fit_step(sparse, fitted).memory_mb.get("whole", 0) < fitted.memory_mb["whole"]
+    dense = [replace(one, memory_mb=100 + memory_features(one.work)["whole"]) for one in sparse]
+    assert fit_step(dense).memory_mb["whole"] > 2 * fitted.memory_mb["whole"]
 
 
 @pytest.mark.parametrize(

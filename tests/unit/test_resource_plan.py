@@ -6,14 +6,19 @@ import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
+from memory_images import save
 from parfocal.core.processes import this_process
+from parfocal.engine import run_step
 from parfocal.engine.image_sizes import read_sizes, source_states
 from parfocal.engine.job_attempt import RUN_VARIABLE
+from parfocal.engine.resource_inputs import StepInput, chain_inputs, read_input
+from parfocal.engine.resource_model import predict, read_model, sized
 from parfocal.engine.resource_plan import (
     LEAST_MIB,
     allot,
@@ -21,6 +26,7 @@ from parfocal.engine.resource_plan import (
     read_predictions,
     resources_path,
 )
+from parfocal.engine.resource_work import Work
 from parfocal.models.job_attempt import JobAttempt
 from parfocal.models.record import Prediction
 from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
@@ -181,16 +187,112 @@ def test_each_of_several_processes_is_given_what_they_take_besides(tmp_path) -> 
 def test_a_conversion_tells_the_chunks_of_the_steps_after_it(tmp_path) -> None:
     rows = [write(tmp_path / "a.tif", 2048, 2048)]
     fit = Fit(memory_mb={"block": 1}, time_s={})
-    known = model().model_copy(update={"steps": {"score-objects": fit}})
-    scores = {"score-objects": load_step("score-objects").params()}
+    known = model().model_copy(update={"steps": {"measure-objects": fit}})
+    measure = {"measure-objects": load_step("measure-objects").params()}
     convert = load_step("convert-image").params
     found = []
     for number, chunk_px in enumerate((512, 300)):
         sheet = tmp_path / f"{number}.tsv"
-        steps = scores | {"convert-image": convert(chunk_px=chunk_px)}
+        steps = measure | {"convert-image": convert(chunk_px=chunk_px)}
         planned = plan_resources(sheet, rows, tmp_path, steps, 1, known)
-        found.append(planned.sizes[0].steps["score-objects"].memory_bytes / 1e6)
-    assert found == pytest.approx([1024 * 1024 * 8 / 2**20, 300 * 2048 * 8 / 2**20])
+        found.append(planned.sizes[0].steps["measure-objects"].memory_bytes / 1e6)
+    # Whole rows of chunks, of two million pixels at most.
+    assert found == pytest.approx([1024 * 2048 * 8 / 2**20, 600 * 2048 * 8 / 2**20])
+
+
+DIFFERENCE = {"filter": {"method": "difference_of_gaussians", "narrow_px": 1, "wide_px": 4}}
+
+
+def test_objects_are_predicted_from_the_image_that_they_are_found_in(tmp_path) -> None:
+    source = tmp_path / "a.tif"
+    tifffile.imwrite(source, np.zeros((40, 1024, 1024), np.uint8), metadata={"axes": "ZYX"})
+    rows = [Row(image_id="a", source=str(source))]
+    chosen = {"segment-objects": {}, "measure-objects": {}, "assess-quality": {}}
+    parsed = {name: load_step(name).params() for name in chosen}
+    steps = parsed | {"filter-image": load_step("filter-image").params(**DIFFERENCE)}
+    found = plan_resources(tmp_path / "a.tsv", rows, tmp_path, steps, 8, read_model())
+    told = found.sizes[0].steps
+
+    def predicted(name: str, dtype: str) -> Prediction:
+        size = found.sizes[0].size.model_copy(update={"dtype": dtype})
+        params = parsed[name].model_dump(mode="json")
+        return predict(read_model(), Work(name, sized(read_model(), size), 8, params))
+
+    assert found.sizes[0].size.dtype == "uint8"
+    assert told["segment-objects"] == predicted("segment-objects", "float32")
+    # What was used, measured; predicted from 8 bits it would be 58 % more than was predicted.
+    assert told["segment-objects"].memory_bytes > 820e6 / 1.2
+    assert predicted("segment-objects", "uint8").memory_bytes < 820e6 / 1.2
+    for name in ("measure-objects", "assess-quality"):  # these have the image before the filter
+        assert told[name] == predicted(name, "uint8")
+
+
+def image_input(*shape: int, dtype: str = "uint8", **told: Any) -> StepInput:
+    t, c, z, y, x = shape
+    size = ImageSize(shape=(t, c, z, y, x), dtype=dtype, pixel_um=(2.0, 0.5, 0.5))
+    return StepInput(size, **told)
+
+
+def test_each_step_is_predicted_from_what_the_one_before_makes() -> None:
+    first = image_input(3, 2, 40, 64, 48, chunk_px=128, halve_z=True)
+    configured = {
+        "convert-image": {},
+        "correct-illumination": {},
+        "project-image": {"method": "sum", "last": 9},
+        "filter-image": DIFFERENCE,
+        "segment-objects": {},
+        "measure-objects": {},
+        "assess-quality": {},
+        "score-objects": {},
+    }
+    steps = {name: load_step(name).params(**told) for name, told in configured.items()}
+    found = chain_inputs(first, steps)
+    told = {name: (one.size.shape, one.size.dtype, one.chunk_px) for name, one in found.items()}
+    plane = (3, 2, 1, 64, 48)
+    assert told == {
+        "convert-image": (first.size.shape, "uint8", 128),
+        "assess-quality": (first.size.shape, "uint8", 128),
+        "correct-illumination": (first.size.shape, "uint8", 128),
+        "project-image": (first.size.shape, "uint8", 512),
+        "filter-image": (plane, "uint32", 512),
+        "segment-objects": (plane, "float64", 512),
+        "measure-objects": (plane, "uint32", 512),
+        "score-objects": ((3, 1, 1, 64, 48), "uint32", 512),
+    }
+    assert found["segment-objects"].size.pixel_um == (None, 0.5, 0.5)
+    assert all(one.halve_z for one in found.values())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("filter-image", DIFFERENCE),
+        ("filter-image", {"filter": {"method": "gaussian", "sigma_px": 1}}),
+        ("project-image", {"method": "sum"}),
+        ("project-image", {"method": "std", "axis": "T", "first": 1}),
+        ("project-image", {"method": "mean", "as_float": True}),
+        ("correct-illumination", {"illumination": {"method": "estimate"}}),
+    ],
+)
+def test_images_are_as_the_steps_make_them(tmp_path, step, told, dtype) -> None:
+    shape = (2, 1, 3, 16, 16)
+    pixels = np.arange(np.prod(shape), dtype=dtype).reshape(shape) % 7 + 1
+    save(tmp_path / "image.ome.zarr", pixels.astype(dtype), "TCZYX")
+    first = read_input(tmp_path / "image.ome.zarr")
+    assert first is not None
+    made = tmp_path / "made.ome.zarr"
+    chosen = load_step(step)
+    run_step(chosen, {"image": tmp_path / "image.ome.zarr"}, {chosen.outputs[0].name: made}, told)
+    written = read_input(made)
+    assert written is not None
+    steps = {step: chosen.params(**told), "segment-objects": load_step("segment-objects").params()}
+    expected = chain_inputs(first, steps)["segment-objects"].size
+    assert (written.size.shape, written.size.dtype) == (expected.shape, expected.dtype)
+
+
+def test_an_image_that_is_not_there_is_not_known(tmp_path) -> None:
+    assert read_input(tmp_path / "none.ome.zarr") is None
 
 
 def test_sizes_are_not_read_again_while_sources_stay(tmp_path, monkeypatch) -> None:

@@ -15,22 +15,37 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from parfocal.core.outcomes import read_outcome
-from parfocal.engine.image_sizes import size_of
 from parfocal.engine.resource_features import UNHELD, memory_features, time_features
+from parfocal.engine.resource_inputs import StepInput, read_input
 from parfocal.engine.resource_model import predict
 from parfocal.engine.resource_work import Work, variants
 from parfocal.errors import InputError
 from parfocal.models.record import Record
-from parfocal.models.resources import Fit, ImageSize, JobCost, ResourceModel
+from parfocal.models.resources import Fit, JobCost, ResourceModel
 from parfocal.provenance.records import iter_records
 from parfocal.steps import load_step
 
-__all__ = ["FEWEST", "Observation", "calibrate", "fit_step", "job_costs", "observe"]
+__all__ = [
+    "FEWEST",
+    "LEAST",
+    "Observation",
+    "calibrate",
+    "fit_model",
+    "fit_step",
+    "job_costs",
+    "observe",
+]
 
 logger = logging.getLogger(__name__)
 
 FEWEST = 8
 """A step with fewer runs keeps the fit of the model that it had."""
+
+LEAST = {"whole": 0.3}
+"""Coefficients that runs on images without regions that large do not tell.
+
+Dividing a region that fills half of its box takes half of `whole`, less what is predicted anyway.
+"""
 
 _IMAGE = "images/{}/image.ome.zarr"
 _MEMORY_QUANTILE, _TIME_QUANTILE = 0.95, 0.9
@@ -47,17 +62,20 @@ class Observation:
     Parameters
     ----------
     work : Work
-        What was done to which image, as it was converted; its threads are those of a process.
+        What was done to which image, as the step read it; its threads are those of a process.
     memory_mb, time_s : float
         Peak memory (10^6 bytes), that of the largest process, and wall time.
     spread : bool
         Whether it was worked on in processes.
+    cpu_s : float, optional
+        User and system time, where the record tells it.
     """
 
     work: Work
     memory_mb: float
     time_s: float
     spread: bool = False
+    cpu_s: float | None = None
 
 
 def observe(results: Path) -> Iterator[Observation]:
@@ -76,11 +94,12 @@ def observe(results: Path) -> Iterator[Observation]:
     InputError
         If a record cannot be read.
     """
-    images: dict[str, _Image | None] = {}
+    images: dict[Path, StepInput | None] = {}
     for record in iter_records(results):
-        if record.image_id not in images:
-            images[record.image_id] = _image(results / _IMAGE.format(record.image_id))
-        image = images[record.image_id]
+        path = _read_by(record, results)
+        if path not in images:
+            images[path] = read_input(path)
+        image = images[path]
         used = record.peak_memory_bytes
         if image is None or used is None or record.ended is None or record.threads is None:
             continue
@@ -90,30 +109,19 @@ def observe(results: Path) -> Iterator[Observation]:
             continue
         threads = record.threads if engine == "threads" else 1
         yield Observation(
-            Work(record.step, image.size, threads, params, image.chunk_px, image.halve_z),
+            image.work(record.step, threads, params),
             memory_mb=used / 1e6,
             time_s=max((record.ended - record.started).total_seconds(), 0.001),
             spread=engine == "processes",
+            cpu_s=record.cpu_s,
         )
 
 
-@dataclass(frozen=True)
-class _Image:
-    """What is known of a converted image."""
-
-    size: ImageSize
-    chunk_px: int
-    halve_z: bool
-
-
-def _image(path: Path) -> _Image | None:
-    from parfocal.images import open_image
-
-    try:
-        with open_image(path) as image:
-            return _Image(size_of(image.metadata), max(image.block5[3:]), image.halves_z)
-    except InputError:
-        return None
+def _read_by(record: Record, results: Path) -> Path:
+    """Return where the image lies that a step read, or the labels; else the converted one."""
+    places = {artifact.role: artifact.uri for artifact in record.inputs}
+    place = places.get("image", places.get("labels", _IMAGE.format(record.image_id)))
+    return results / place
 
 
 def _params(record: Record) -> dict[str, Any] | None:
@@ -146,7 +154,30 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
             what = "This is no results folder of a run"
             remedy = "Name the folder that the configuration has under 'results'."
             raise InputError(what, where=folder, expected="a folder records", remedy=remedy)
-    observations = [one for folder in folders for one in observe(folder)]
+    model = fit_model([one for folder in folders for one in observe(folder)], base, folders)
+    job = job_costs(folders, base.job).model_copy(update={"process_mb": model.job.process_mb})
+    return model.model_copy(update={"job": job})
+
+
+def fit_model(
+    observations: Sequence[Observation], base: ResourceModel, folders: Sequence[Path]
+) -> ResourceModel:
+    """Return a model fitted to what steps took, but for what jobs take besides.
+
+    Parameters
+    ----------
+    observations : sequence of Observation
+        What they took.
+    base : ResourceModel
+        What remains for steps that ran too seldom.
+    folders : sequence of Path
+        Where that was observed, for messages.
+
+    Raises
+    ------
+    InputError
+        If no step ran often enough.
+    """
     by_step: dict[str, list[Observation]] = {}
     for one in (one for one in observations if not one.spread):
         by_step.setdefault(one.work.step, []).append(one)
@@ -165,15 +196,10 @@ def calibrate(folders: Sequence[Path], base: ResourceModel) -> ResourceModel:
     for step in sorted(set(by_step) - set(fits)):
         logger.warning("%s ran on %d images only, and keeps its fit", step, len(by_step[step]))
     images = max(fit.runs for fit in fits.values())
-    model = base.model_copy(
-        update={
-            "provenance": f"fitted to {', '.join(sorted(fits))} on up to {images} images",
-            "steps": base.steps | fits,
-        }
-    )
-    job = job_costs(folders, base.job)
+    provenance = f"fitted to {', '.join(sorted(fits))} on up to {images} images"
+    model = base.model_copy(update={"provenance": provenance, "steps": base.steps | fits})
     process_mb = _process_mb(model, [one for one in observations if one.spread])
-    return model.model_copy(update={"job": job.model_copy(update={"process_mb": process_mb})})
+    return model.model_copy(update={"job": model.job.model_copy(update={"process_mb": process_mb})})
 
 
 def _process_mb(model: ResourceModel, spread: Sequence[Observation]) -> float:
@@ -197,7 +223,7 @@ def fit_step(observations: Sequence[Observation], base: Fit | None = None) -> Fi
         What the step took.
     base : Fit, optional
         What holds as far as the runs do not tell. Without one, what a step holds is expected to
-        be in memory once.
+        be in memory once, and coefficients of `LEAST` are so large at least.
     """
     sized = [memory_features(one.work) for one in observations]
     timed = [time_features(one.work) for one in observations]
@@ -206,13 +232,15 @@ def fit_step(observations: Sequence[Observation], base: Fit | None = None) -> Fi
     chosen = {method for one in observations for method in variants(one.work.params)}
     if base is None:
         base = Fit(memory_mb={}, time_s={})
-        expected = dict.fromkeys({name for one in sized for name in one} - UNHELD, 1.0)
+        expected = dict.fromkeys({name for one in sized for name in one} - UNHELD, 1.0) | LEAST
+        least = LEAST
     else:
         expected = {name: value / _MEMORY_MARGIN for name, value in base.memory_mb.items()}
-    memory_mb = _fit(sized, memory, _MEMORY_QUANTILE, expected)
+        least = {}
+    memory_mb = _fit(sized, memory, _MEMORY_QUANTILE, expected, least)
     return Fit(
         memory_mb=_join(base.memory_mb, sized, memory_mb, _MEMORY_MARGIN),
-        time_s=_join(base.time_s, timed, _fit(timed, time_s, _TIME_QUANTILE, {}), 1.0),
+        time_s=_join(base.time_s, timed, _fit(timed, time_s, _TIME_QUANTILE, {}, {}), 1.0),
         variants=tuple(sorted(chosen | set(base.variants))),
         runs=len(observations),
     )
@@ -236,6 +264,7 @@ def _fit(
     used: NDArray[np.float64],
     quantile: float,
     expected: Mapping[str, float],
+    least: Mapping[str, float],
 ) -> dict[str, float]:
     """Return the coefficients of a linear regression to a quantile of the relative errors.
 
@@ -250,11 +279,12 @@ def _fit(
     names = sorted({name for one in known for name in one})
     matrix = np.array([[one.get(name, 0.0) for name in names] for one in known]) / used[:, None]
     before = np.array([expected.get(name, 0.0) for name in names])
+    lower = [expected.get(name, 0.0) - least.get(name, 0.0) for name in names]
     runs = len(used)
     price = [0.0 if name == "one" else _PRICE for name in names] * matrix.sum(axis=0)
     cost = [price, price, np.full(runs, quantile), np.full(runs, 1 - quantile)]
     equal = np.hstack([matrix, -matrix, np.eye(runs), -np.eye(runs)])
-    most = [*[None] * len(names), *before, *[None] * 2 * runs]
+    most = [*[None] * len(names), *lower, *[None] * 2 * runs]
     changes = linprog(
         np.concatenate(cost),
         A_eq=equal,

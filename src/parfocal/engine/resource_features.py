@@ -104,7 +104,7 @@ def _filter(work: Work) -> Features:
     method = chosen["method"]
     halo = _halo(work, chosen)
     block = _thick(work, work.block5, planar=not halo[0])
-    item = max(_SINGLE, work.item) if method == "difference_of_gaussians" else work.item
+    item = work.working if method == "difference_of_gaussians" else work.item
     part = _part(item, work.size.shape, _output(work), block[0])
     count = work.count(part)
     held = min(math.prod(_around(part, halo, work)), HELD_BYTES // work.item)

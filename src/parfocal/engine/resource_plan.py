@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from parfocal.core.publish import write_json
 from parfocal.engine.image_sizes import read_sizes, source_states
 from parfocal.engine.job_attempt import RUN_VARIABLE
+from parfocal.engine.resource_inputs import StepInput, chain_inputs
 from parfocal.engine.resource_model import predict, sized
-from parfocal.engine.resource_work import Work
 from parfocal.models.base import Parameters
 from parfocal.models.job_attempt import AGAIN, JobAttempt
 from parfocal.models.record import Prediction
@@ -112,9 +112,9 @@ def _predict_all(
     # Without a conversion, images are taken to have the chunks that ours have.
     options = told.get("convert-image", {})
     layout = {name: options[name] for name in ("chunk_px", "halve_z") if name in options}
-    known = sized(model, size)
+    inputs = chain_inputs(StepInput(sized(model, size), **layout), steps)
     predicted = {
-        name: predict(model, Work(name, known, threads, params, **layout), spread=spread)
+        name: predict(model, inputs[name].work(name, threads, params), spread=spread)
         for name, params in told.items()
     }
     return SizeResources(size=size or model.assumed, assumed=size is None, steps=predicted)
