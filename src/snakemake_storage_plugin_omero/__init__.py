@@ -135,7 +135,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite):
         return self._state().updated_s
 
     def size(self) -> int:
-        """Return the bytes of a file; 0 of what becomes a folder."""
+        """Return the bytes of a file, or of the pixels of what becomes a folder, not compressed."""
         return self._state().size_bytes
 
     def checksum(self) -> str | None:
@@ -144,7 +144,7 @@ class StorageObject(StorageObjectRead, StorageObjectWrite):
 
     def local_footprint(self) -> int:
         """Return how many bytes it takes here at most, as far as the server knows."""
-        return self._state().footprint_bytes
+        return self._state().size_bytes
 
     def retrieve_object(self) -> None:
         """Fetch it to its local path, whole or not at all."""

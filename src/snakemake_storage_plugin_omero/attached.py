@@ -34,7 +34,7 @@ class _Attached:
         if found is None:
             return None
         checksum = f"sha1:{found.sha1}" if found.sha1 and self.as_it_is else None
-        return State(found.updated_s, found.size_bytes, found.size_bytes, checksum)
+        return State(found.updated_s, found.size_bytes, checksum)
 
     def remove(self) -> None:
         """Remove what has that name; all else that the object has stays."""

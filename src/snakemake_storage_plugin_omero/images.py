@@ -30,7 +30,7 @@ class FetchedImage:
         size = state.pixel_bytes
         if self._query.form == "original":
             size = original_bytes(connection, target.id) or size
-        return State(state.updated_s, 0, size)
+        return State(state.updated_s, size)
 
     def retrieve(self, path: Path) -> None:
         """Run the steps that fetch and convert an image.

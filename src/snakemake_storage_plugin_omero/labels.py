@@ -33,7 +33,7 @@ class LabelsOfImage:
             return None
         metadata = found[0].metadata
         size = int(np.prod(metadata.shape)) * np.dtype(metadata.dtype).itemsize
-        return State(found[0].updated_s, 0, size)
+        return State(found[0].updated_s, size)
 
     def retrieve(self, path: Path) -> None:
         """Write the label image that was stored: the same pixels and metadata.

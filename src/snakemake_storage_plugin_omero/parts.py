@@ -30,16 +30,14 @@ class State:
     updated_s : float
         When it was last changed, by the clock of the server, in seconds since 1970.
     size_bytes : int
-        Size of a file; 0 of a folder.
-    footprint_bytes : int
-        What it takes locally at most.
+        What the server tells: the size of a file or of the original files of an image, and of
+        an image or a label image that of its pixels, not compressed.
     checksum : str or None
         ``algorithm:hex`` of a file.
     """
 
     updated_s: float
     size_bytes: int
-    footprint_bytes: int
     checksum: str | None = None
 
 

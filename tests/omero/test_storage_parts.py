@@ -153,7 +153,7 @@ def test_labels_come_back_as_they_went(
     found.store_object()
     found.local_path().rename(tmp_path / "before")
     assert found.exists()
-    assert found.size() == 0
+    assert found.size() == found.local_footprint() == 2 * 3 * 20 * 30 * np.dtype(dtype).itemsize
     found.retrieve_object()
     assert digest_path(found.local_path()) == digest
     children = alice.getObject("Dataset", dataset).listChildren()

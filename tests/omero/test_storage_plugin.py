@@ -95,8 +95,7 @@ def pixels_of(path: Path) -> np.ndarray:
 def test_an_image_comes_as_ome_zarr(logged_in: str, image, tmp_path: Path) -> None:
     number, pixels = image
     found = stored(tmp_path, f"{logged_in}/image/{number}")
-    assert found.size() == 0
-    assert found.local_footprint() == pixels.nbytes
+    assert found.size() == found.local_footprint() == pixels.nbytes
     found.retrieve_object()
     assert found.local_path().name == f"{number}.ome.zarr"
     np.testing.assert_array_equal(pixels_of(found.local_path()), pixels)
@@ -118,7 +117,7 @@ def imported(faults, tmp_path: Path) -> tuple[int, Path, np.ndarray]:
 def test_originals_come_with_their_manifest(logged_in: str, imported, tmp_path: Path) -> None:
     number, file, _ = imported
     found = stored(tmp_path, f"{logged_in}/image/{number}/original")
-    assert found.local_footprint() == file.stat().st_size
+    assert found.size() == found.local_footprint() == file.stat().st_size
     found.retrieve_object()
     assert primary_path(found.local_path()).read_bytes() == file.read_bytes()
 
@@ -171,7 +170,10 @@ rule all:
 rule sum:
     input: storage.omero(f"{server}/image/{{image}}")
     output: "sums/{image}.txt"
-    shell: "{config[python]} {config[summing]} {input} > {output}"
+    resources: bytes=lambda wildcards, input: input.size
+    shell:
+        "{config[python]} {config[summing]} {input} > {output}"
+        " && echo {resources.bytes} > size.txt"
 rule fetch:
     input: storage.omero(f"{server}/image/{{image}}", retrieve=False)
     output: "fetched/{image}/manifest.json"
@@ -227,6 +229,7 @@ def test_a_workflow_reads_images_and_stores_its_result(
     assert b"".join(found.getFileInChunks()) == f"{pixels.sum(dtype=np.uint64)}\n".encode()
     fetched = primary_path(tmp_path / "fetched" / str(number))
     np.testing.assert_array_equal(pixels_of(fetched), pixels)
+    assert (tmp_path / "size.txt").read_text("utf-8") == f"{pixels.nbytes}\n"
     assert "INFO:snakemake" not in done.stderr  # nothing is told twice
 
     again = snakemake(tmp_path, **config)
