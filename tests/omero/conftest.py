@@ -15,6 +15,7 @@ import pytest
 from tests.omero.server.control import Control
 
 from omero_accounts import make_accounts
+from omero_connections import forget_connections
 from omero_process import PASSWORDS, OwnServer, RealServer, real_server
 
 LOGIN_VARIABLES = ("HOST", "PORT", "USER", "PASSWORD", "SESSION", "SESSION_KEY")
@@ -107,7 +108,6 @@ def root(gateway: Callable[..., Any]) -> Any:
 def logged_in(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URI of the server, which Parfocal trusts and where it is alice."""
     from parfocal.models.omero_server import OmeroServer
-    from parfocal.omero import connection
     from parfocal.omero.pins import pin
 
     pem = ssl.get_server_certificate((server.host, server.ssl))
@@ -115,11 +115,7 @@ def logged_in(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     monkeypatch.setenv("OMERO_USER", "alice")
     monkeypatch.setenv("OMERO_PASSWORD", server.password("alice"))
     yield server.uri
-    while connection._SHARED:  # those of `connect`, which others would find with another login
-        connection._SHARED.popitem()[1].close()
-    while connection._SPARE:
-        for spare in connection._SPARE.popitem()[1]:
-            spare.close()
+    forget_connections()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from annotating import Desk, labels_3d
+from omero_connections import forget_connections
 from omero_objects import image, save, upload_image
 from omero_state import held
 from parfocal.cli.main import main
@@ -162,6 +163,50 @@ def test_nothing_is_annotated(
     check(case, ["apply-annotations", *ports], capfd, monkeypatch)
     assert held(root) == before
     assert not receipt.exists()
+
+
+@pytest.mark.parametrize("name", ["wrong_password", "expired_session"])
+def test_nothing_is_listed(
+    name: str,
+    given: Given,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = given(name)
+    sheet = tmp_path / "samples.tsv"
+    command = ["list-images", "--set", f"source={case.target}", "--sheet", str(sheet)]
+    check(case, command, capfd, monkeypatch)
+    assert not sheet.exists()
+
+
+@pytest.mark.parametrize("port", ["verification", "receipt"])
+@pytest.mark.parametrize("name", ["wrong_password", "expired_session"])
+def test_nothing_is_verified_or_reverted(
+    name: str,
+    port: str,
+    given: Given,
+    root: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = given(name)
+    desk = Desk(tmp_path / "results")
+    desk.targets[case.target] = [
+        Comment.planned(case.target, namespace=RUN_NAMESPACE, text="hello")
+    ]
+    desk.folder.mkdir()
+    desk.apply()
+    forget_connections()
+    before, journal = held(root), desk.journal().read_bytes()
+    output = tmp_path / "output.json"
+    step = {"verification": "verify-annotations", "receipt": "revert-annotations"}[port]
+    ports = ["--results", str(desk.folder), "--plan", str(desk.plan), f"--{port}", str(output)]
+    check(case, [step, *ports], capfd, monkeypatch)
+    assert not output.exists()
+    assert held(root) == before
+    assert desk.journal().read_bytes() == journal
 
 
 def test_an_image_without_pixels_is_annotated_but_for_what_needs_them(

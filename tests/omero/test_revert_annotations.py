@@ -12,6 +12,7 @@ from omero.rtypes import rstring
 
 from annotating import Desk, numbers_in
 from omero_additions import ADDED, folder, ours
+from omero_connections import forget_connections
 from omero_objects import (
     annotated,
     dataset,
@@ -23,7 +24,6 @@ from omero_objects import (
 from omero_state import LINKED, contents, held
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
-from parfocal.omero import connection
 from parfocal.omero.annotate.deletion import _LINKED
 from parfocal.provenance.records import iter_records
 
@@ -273,12 +273,6 @@ def test_nobody_else_takes_back_what_a_user_wrote(
     forget_connections()
     desk.revert()
     assert held(root) == before
-
-
-def forget_connections() -> None:
-    """Let the next call log in as whoever the environment names then."""
-    while connection._SHARED:
-        connection._SHARED.popitem()[1].close()
 
 
 def test_without_the_journal_nothing_is_said_to_be_reverted(
