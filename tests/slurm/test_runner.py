@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 
+from parfocal.compute.tasks import END_FILE, STEP_FILE
+from parfocal.core.processes import DEAD_AFTER_S
 from slurm.cluster import wait_until
 from slurm.places import STEP_TIMEOUT_S, Image, Place
 
@@ -65,6 +68,29 @@ def test_a_killed_step_ends_the_others(place: Place, image: Image) -> None:
     assert process.wait(STEP_TIMEOUT_S) == 128 + signal.SIGKILL, place.told
     assert "the step itself, was killed or lost" in place.told
     assert not place.labels.exists()
+    wait_until(place.is_clean, "the end of jobs and files", 60)
+
+
+def test_all_go_on_after_an_outage_of_the_shared_folder(place: Place, image: Image) -> None:
+    process = begin(place, image, TWO_NODES)
+    others = [place.task(number) for number in (STEP, WORKER, WORKER + 1)]
+    for task in others:
+        assert task is not None
+        os.kill(task, signal.SIGSTOP)
+    (folder,) = place.shared.iterdir()
+    away = place.folder / "away"
+    folder.rename(away)
+    time.sleep(2)  # the task that hands out looks for it every half second
+    os.utime(away / STEP_FILE, (time.time() - DEAD_AFTER_S - 10,) * 2)
+    away.rename(folder)
+    time.sleep(3)  # and sees an old heartbeat, until the step, on the other node, goes on
+    assert not (folder / END_FILE).exists()
+    for task in others:
+        assert task is not None
+        os.kill(task, signal.SIGCONT)
+    assert process.wait(STEP_TIMEOUT_S) == 0, place.told
+    assert "killed or lost" not in place.told
+    assert place.digest == image.labels
     wait_until(place.is_clean, "the end of jobs and files", 60)
 
 
