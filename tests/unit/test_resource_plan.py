@@ -220,9 +220,8 @@ def test_objects_are_predicted_from_the_image_that_they_are_found_in(tmp_path) -
 
     assert found.sizes[0].size.dtype == "uint8"
     assert told["segment-objects"] == predicted("segment-objects", "float32")
-    # What was used, measured; predicted from 8 bits it would be 58 % more than was predicted.
-    assert told["segment-objects"].memory_bytes > 820e6 / 1.2
-    assert predicted("segment-objects", "uint8").memory_bytes < 820e6 / 1.2
+    assert told["segment-objects"].memory_bytes > 820e6 / 1.2  # what was used, measured
+    assert told["segment-objects"].memory_bytes > predicted("segment-objects", "uint8").memory_bytes
     for name in ("measure-objects", "assess-quality"):  # these have the image before the filter
         assert told[name] == predicted(name, "uint8")
 

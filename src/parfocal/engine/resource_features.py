@@ -144,7 +144,8 @@ def _segment(work: Work) -> Features:
 def _objects(work: Work, block5: Shape) -> Features:
     """``worked``: a block with its halo, then a part of the labels; ``kept``: chunks.
 
-    ``whole`` is the largest connected region that there may be, as far as it is divided whole.
+    ``whole`` is what dividing the largest region that there may be takes beyond ``worked``, as far
+    as it is divided whole.
     """
     from parfocal.analysis.gaussian import radius_of
     from parfocal.analysis.windows import BOX_BYTES, PIXEL_BYTES
@@ -165,7 +166,8 @@ def _objects(work: Work, block5: Shape) -> Features:
     if params["seeds"]["method"] != "none" or params.get("edge_fraction") is not None:
         depth = 1 if work.planar else work.size.shape[2]
         most = _mib(depth, math.prod(work.size.shape[3:]), PIXEL_BYTES + BOX_BYTES)
-        found["whole"] = min(float(params["whole_mib"]), most)
+        # Blocks are no longer there when regions are divided.
+        found["whole"] = max(0.0, min(float(params["whole_mib"]), most) - found["worked"])
     return found
 
 
