@@ -44,8 +44,8 @@ FEWEST = 8
 LEAST = {"whole": 0.7, "worked": 0.7}
 """Coefficients that runs on images without regions that large do not tell.
 
-Dividing a region takes what `whole` says; of a volume that one fills 0.8 of it was measured, in MiB. What
-it is beyond, `worked`, counts as much, so that larger blocks never take less.
+Dividing a region takes what `whole` says; of a volume that one fills 0.8 of it was measured, in
+MiB. What comes before, `worked`, counts as much, so that larger blocks never take less.
 """
 
 _IMAGE = "images/{}/image.ome.zarr"
