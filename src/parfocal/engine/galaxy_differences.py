@@ -54,8 +54,8 @@ _RENAMED = {"assemble-plate": {"plate": "assembled"}}
 _ROWS_NEEDED = ("assemble-plate",)
 """The steps that need a sample sheet, since no record tells what they go by."""
 _RUN_FILES = ("apply-annotations", "verify-annotations")
-"""The steps that attach what was made after the plan: run crate and report have inputs of their own,
-since a workflow of Galaxy drops single datasets that go where collections do."""
+"""The steps that attach what was made after the plan: run crate and report have inputs of their
+own, since a workflow of Galaxy drops single datasets that go where collections do."""
 _JOURNAL_ALONE = ("revert-annotations",)
 """The steps that need nothing of the results folder but the journal."""
 

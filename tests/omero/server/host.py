@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import pickle
+import secrets
 import socket
 import uuid
 from pathlib import Path
@@ -34,13 +35,16 @@ _PROPERTIES = {
     "Ice.MessageSizeMax": "250000",
     "Ice.ACM.Server.Timeout": "0",
 }
+_PORTS = range(20_000, 32_000)
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens at, none of those that clients get to call from."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
