@@ -16,6 +16,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("parfocal", deadline=None)  # how long a test takes is no result
+settings.load_profile("parfocal")
 
 TESTS = Path(__file__).parent
 SETUP_TIMEOUT_S = 1200

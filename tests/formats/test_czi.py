@@ -20,9 +20,7 @@ from parfocal.images.readers.czi.tiles import Box, area
 DTYPES = ("uint8", "uint16", "float32")
 
 
-@settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.tuples(*[st.integers(1, 3)] * 3, st.integers(1, 40), st.integers(1, 40)),
     dtype=st.sampled_from(DTYPES),

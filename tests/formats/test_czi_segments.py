@@ -53,9 +53,7 @@ def assert_same(path):
     return found
 
 
-@settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tiles=st.lists(
         st.tuples(

@@ -48,9 +48,7 @@ def numbered(shape, dtype="uint16"):
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(*[st.integers(1, 4)] * 5),
     dtype=st.sampled_from(sorted(MODES)),

@@ -208,7 +208,7 @@ def test_a_description_that_is_not_valid(tmp_path, text, told):
     assert caught.value.remedy
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.tuples(*[st.integers(1, 3)] * 3),
     dtype=st.sampled_from(["uint8", "uint16", "int16", "float32"]),

@@ -13,9 +13,7 @@ from parfocal.core.blocks import iter_blocks, whole
 from parfocal.errors import InputError
 from parfocal.images.opening import list_images, open_image, other_files
 
-FIXTURE = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FIXTURE = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def numbered(shape, dtype="uint16"):

@@ -27,9 +27,7 @@ def warnings_of(path, series=""):
         return " ".join(image.warnings)
 
 
-@settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations("TCZ"),
     sizes=st.tuples(*[st.integers(1, 3)] * 3, st.integers(2, 20), st.integers(2, 20)),

@@ -21,9 +21,7 @@ def numbered(shape, dtype="uint16"):
     return (np.arange(np.prod(shape)).reshape(shape) % 251).astype(dtype)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(*[st.integers(1, 3)] * 4, *[st.integers(1, 9)] * 2),
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),

@@ -51,9 +51,7 @@ def test_all_axes_are_read_as_written(tmp_path, kind, axes, dtype):
         np.testing.assert_array_equal(image.read(part), found[part])
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.tuples(*[st.integers(1, 4)] * 3, st.integers(1, 90), st.integers(1, 90)))
 def test_all_sizes_are_read_from_a_compound_file(tmp_path, sizes):
     pixels = noise(sizes)

@@ -19,7 +19,7 @@ def plates(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", range(len(WRITERS)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_flipped_and_cut(plates, number, data):
     index, good = plates[number]
@@ -31,7 +31,7 @@ def test_flipped_and_cut(plates, number, data):
 
 
 @pytest.mark.parametrize("number", range(len(WRITERS)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_numbers_of_any_kind(plates, number, data):
     index, good = plates[number]

@@ -68,7 +68,7 @@ def test_any_region_is_that_of_the_image(
     monkeypatch.setattr(pixels_module, "_STRIP_BYTES", strip)
     reader = opened(3)
 
-    @settings(max_examples=8, deadline=None, derandomize=True)
+    @settings(max_examples=8, derandomize=True)
     @given(Regions)
     def check(region: Any) -> None:
         np.testing.assert_array_equal(reader.read(region), PIXELS[region])

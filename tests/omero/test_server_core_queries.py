@@ -106,7 +106,7 @@ def test_pages_of_fetched_collections_are_of_roots(tree: Tree) -> None:
     assert names(tree.find(f"select d from {FETCHING}", limit=2, offset=1)) == ["b", "c"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 6), st.integers(0, 6))
 def test_pages_of_rows_are_slices(tree: Tree, limit: int, offset: int) -> None:
     query = "select d from Dataset d join d.imageLinks l where d.name like :mark order by d.name"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,19 @@ __all__ = [
     "kills_at_3",
     "kills_once",
     "pretend",
+    "slow",
     "zeros",
 ]
 
 
 def double(item: int) -> int:
     return 2 * item
+
+
+def slow(item: int) -> int:
+    """Return the item after a second."""
+    time.sleep(1)
+    return item
 
 
 def zeros(item: int) -> NDArray[np.uint8]:

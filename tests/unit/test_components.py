@@ -56,7 +56,7 @@ MASKS = st.builds(
     block=st.tuples(st.integers(1, 6), st.integers(1, 14), st.integers(1, 14)),
     threads=st.integers(1, 2),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_blocks_give_the_components_of_the_whole(mask, block, threads):
     found, image = label(mask, block, threads=threads)
     expected, count = ndimage.label(mask)
@@ -72,7 +72,7 @@ def test_blocks_give_the_components_of_the_whole(mask, block, threads):
 
 
 @given(mask=MASKS, block=st.tuples(st.just(1), st.integers(1, 14), st.integers(1, 14)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_planes_stay_apart(mask, block):
     found, image = label(mask, block, planar=True)
     apart = ndimage.generate_binary_structure(3, 1)

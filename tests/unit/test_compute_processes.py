@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parfocal.compute import Compute, cluster, taking_part
+from parfocal.compute import Compute, cluster, dask_scheduler, taking_part
 from parfocal.compute.dask_scheduler import DaskScheduler
 from parfocal.errors import ConfigurationError, InputError, WorkerDiedError
 from parfocal.models.compute import LocalProcesses, LocalThreads
@@ -125,6 +126,22 @@ def test_what_a_killed_worker_had_is_done_again(scheduler: DaskScheduler, tmp_pa
     items = list(range(40))
     assert list(scheduler.map(work.kills_once(tmp_path / "flag", 17), items)) == items
     assert (tmp_path / "flag").exists()
+
+
+def test_a_result_that_was_lost_is_waited_for(
+    scheduler: DaskScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the client is told when the worker dies that had it; the scheduler has it made again."""
+    submit = scheduler._client.submit
+
+    def lose(*args: Any, **options: Any) -> Any:
+        future = submit(*args, **options)
+        scheduler._client._handle_lost_data(future.key)
+        return future
+
+    monkeypatch.setattr(dask_scheduler, "POLL_S", 0.05)
+    monkeypatch.setattr(scheduler._client, "submit", lose)
+    assert list(scheduler.map(work.slow, [7])) == [7]
 
 
 def test_an_item_that_kills_every_worker_is_given_up(scheduler: DaskScheduler) -> None:

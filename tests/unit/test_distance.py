@@ -36,7 +36,7 @@ def test_a_full_box_is_bounded_by_its_border():
     window=st.integers(1, 60),
     reach=st.sampled_from([0.5, 1.0, 4.0]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_windows_give_the_distances_of_the_whole(shape, holes, seed, window, reach):
     mask = np.ones(shape, bool)
     mask.flat[np.random.default_rng(seed).integers(0, mask.size, holes)] = False

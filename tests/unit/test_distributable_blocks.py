@@ -120,7 +120,7 @@ def analyse(image, chosen, block5, scheduler):
     spacing=st.sampled_from([(1.0, 1.0, 1.0), (3.5, 1.0, 1.0), (0.4, 1.0, 1.3)]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_objects_and_numbers_are_those_of_the_whole(
     pixels, sizes, block5, planar, threshold, seeds, spacing, seed
 ):
@@ -149,7 +149,7 @@ def test_objects_and_numbers_are_those_of_the_whole(
     shard_mib=st.sampled_from([0, 1]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_files_of_filtered_images_are_those_of_the_whole(
     pixels, sizes, chosen, halve_z, shard_mib, seed
 ):

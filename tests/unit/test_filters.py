@@ -53,7 +53,7 @@ def source_of(pixels, chosen, dtype=np.float32, channels=(0,), block=(1, 1, 1, 3
     holes=st.booleans(),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_blocks_give_the_bits_of_the_whole(shape, block, chosen, holes, seed):
     rng = np.random.default_rng(seed)
     pixels = rng.normal(100, 30, shape).astype(np.float32)
@@ -80,7 +80,7 @@ def test_gaussian_is_the_one_of_scipy():
     shape=st.tuples(st.integers(1, 6), st.integers(1, 12), st.integers(1, 40)),
     sigma=st.tuples(*[st.sampled_from([0.0, 0.1, 0.6, 1.0, 2.5, 7.0])] * 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_gaussian_in_single_precision_is_the_one_of_scipy(shape, sigma):
     volume = np.random.default_rng(0).random(shape, np.float32)
     expected = ndimage.gaussian_filter(volume.astype(float), sigma, mode="mirror", truncate=4.0)

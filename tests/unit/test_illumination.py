@@ -76,7 +76,7 @@ def test_a_percentile_is_that_of_a_pixel(percentile):
     holes=st.booleans(),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_blocks_give_the_bits_of_the_whole(dtype, shape, block, percentile, holes, seed):
     pixels = np.random.default_rng(seed).integers(0, 120, shape).astype(dtype)
     if holes and pixels.dtype.kind == "f":
@@ -186,7 +186,7 @@ def test_floats_stay_floats_and_what_is_not_finite_is_counted():
     dtype=st.sampled_from(["u1", "i2", "f4"]),
     shared=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_corrections_are_those_of_numpy_for_any_blocks(shape, block, dtype, shared):
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 100, shape).astype(dtype)

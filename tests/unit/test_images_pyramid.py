@@ -30,7 +30,7 @@ def exact_mean_half_up(pixels, *, along_z=False):
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_integers_are_averaged_exactly_and_halves_rounded_up(data):
     dtype = data.draw(st.sampled_from(INTEGERS))
@@ -89,7 +89,7 @@ def test_other_types_are_refused():
         halve(np.zeros((2, 2), np.complex64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hnp.arrays("uint32", SHAPES))
 def test_labels_are_thinned_and_never_mixed(labels):
     out = halve_labels(labels)

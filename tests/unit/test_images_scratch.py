@@ -21,9 +21,7 @@ def regions(draw, shape):
     return tuple(parts)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(data=st.data(), shape=SIZES, block=SIZES)
 def test_any_regions_read_back_as_in_memory(tmp_path, data, shape, block):
     truth = np.zeros(shape, np.uint16)

@@ -37,9 +37,7 @@ def test_pixels_and_levels_come_back(tmp_path, ngff, codec):
     assert (source.reads == 1).all()
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(
     size=st.tuples(*[st.integers(1, 3)] * 3, *[st.integers(1, 150)] * 2),
     chunk=st.sampled_from([16, 32]),
@@ -55,7 +53,6 @@ def test_any_size_gives_an_exact_pyramid(tmp_path_factory, size, chunk, threads,
     assert (source.reads == 1).all()
 
 
-@settings(deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, 40)] * 3, *[st.integers(1, 9000)] * 2),
     itemsize=st.sampled_from([1, 2, 4, 8]),
@@ -132,7 +129,7 @@ DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint6
 DTYPES += ["float16", "float32", "float64"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_data_types_axes_and_chunks_are_kept(tmp_path_factory, data):
     """Read by zarr-python, which had no part in the writing."""

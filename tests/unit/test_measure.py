@@ -50,7 +50,7 @@ def labelled(draw, dtypes):
 ALL_TYPES = ["bool", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(
     pair=labelled(ALL_TYPES),
     block=st.tuples(*[st.integers(1, 7)] * 3),
@@ -71,7 +71,7 @@ def test_any_blocks_and_threads_give_the_same_bits(pair, block, pixels, threads)
             assert found.columns[name].tobytes() == values.tobytes(), name
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     labels=npst.arrays(
         np.uint8, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3)
@@ -112,7 +112,7 @@ def test_planes_agree_with_scikit_image(labels, seed):
             assert found["eccentricity"][row] == pytest.approx(region.eccentricity, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     labels=npst.arrays(np.uint8, st.tuples(*[st.integers(2, 6)] * 3), elements=st.integers(0, 2)),
     spacing=st.tuples(*[st.sampled_from([0.25, 1.0, 2.0])] * 3),

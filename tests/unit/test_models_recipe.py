@@ -31,7 +31,7 @@ def images(draw):
     return draw(arrays.arrays(dtype, shape, elements=elements))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(images(), st.floats(0, 49), st.floats(51, 100))
 def test_percentiles_are_values_of_pixels_for_any_blocks(pixels, low, high):
     found = fit(Recipe("percentile", low=low, high=high), pixels)
@@ -44,7 +44,7 @@ def test_percentiles_are_values_of_pixels_for_any_blocks(pixels, low, high):
     assert found.scales == ((1 / (last - first) if last != first else 0.0),)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(images())
 def test_mean_and_deviation_are_those_of_all_pixels(pixels):
     found = fit(Recipe("standard"), pixels)

@@ -23,7 +23,7 @@ def boxes_of(labels):
 
 
 @given(seed=st.integers(0, 99), chunk=st.sampled_from([7, 1 << 18]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @pytest.mark.parametrize("shape", [(4, 9, 11), (9, 11)])
 def test_boxes_are_those_of_the_whole(shape, seed, chunk):
     labels = np.random.default_rng(seed).integers(0, 30, shape)

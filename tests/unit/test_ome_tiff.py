@@ -87,7 +87,7 @@ def test_every_type_and_codec_keeps_all_pixels_of_all_levels(tmp_path, dtype, co
     rgb=st.booleans(),
     threads=st.integers(1, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_shape(tmp_path_factory, shape, tile, rgb, threads):
     shape = (shape[0], 3, *shape[2:]) if rgb else shape
     pixels = noise(shape)
@@ -282,7 +282,7 @@ def test_bigtiff_is_chosen_by_the_size_of_the_pixels(tmp_path, monkeypatch):
     dtype=st.sampled_from(["uint8", "float64"]),
     codec=st.sampled_from(["deflate", "zstd", "none"]),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_size_is_never_over_the_bound(tmp_path_factory, shape, dtype, codec):
     path = tmp_path_factory.mktemp("bound") / "a.ome.tiff"
     bounds = []

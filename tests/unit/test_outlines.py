@@ -100,7 +100,7 @@ def distance(points: NDArray[Any], corners: NDArray[np.int64]) -> NDArray[np.flo
     return np.asarray(nearest)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SMALL, st.integers(1, 9))
 def test_painted_masks_are_the_labels(pixels: NDArray[np.uint16], rows: int) -> None:
     found = draw(pixels, MASKS, rows)
@@ -113,7 +113,7 @@ def test_painted_masks_are_the_labels(pixels: NDArray[np.uint16], rows: int) -> 
         assert planes == sorted(set(planes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SMALL)
 def test_polygons_without_tolerance_fill_the_objects_but_for_their_holes(
     pixels: NDArray[np.uint16],
@@ -135,7 +135,7 @@ def test_polygons_without_tolerance_fill_the_objects_but_for_their_holes(
         assert outline.holes == holes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays(np.bool_, (40, 40), elements=st.booleans(), fill=st.just(False)),
     st.floats(0.1, 6),

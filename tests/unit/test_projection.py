@@ -77,7 +77,7 @@ def expected_of(pixels, method, axis, *, as_float):
     axis=st.sampled_from("ZT"),
     as_float=st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_projections_are_those_of_numpy_and_of_exact_integers(image, method, axis, as_float):
     as_float = as_float and method in ("mean", "median")
     source = project(image, method, axis, as_float=as_float)
@@ -104,7 +104,7 @@ def test_projections_are_those_of_numpy_and_of_exact_integers(image, method, axi
     budget=st.integers(1, 100),
     in_memory=st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_blocks_give_the_bits_of_the_whole(
     image, method, axis, block, region, budget, in_memory
 ):

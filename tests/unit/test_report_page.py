@@ -7,7 +7,7 @@ import html.parser
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parfocal.report import page
@@ -118,7 +118,6 @@ def test_the_page_refers_to_nothing_outside():
     assert {link[1:] for link in links if link.startswith("#")} <= anchors
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec=None, categories=["Cc", "Cs", "Cf", "Lu", "Sm"])))
 def test_any_text_gives_a_page_of_valid_utf_8_without_control_characters(text):
     shown = render_page(report(image(name=text, status="failed", step="s", error=text))).decode()

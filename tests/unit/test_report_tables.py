@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -110,7 +110,6 @@ def test_what_is_not_a_table_is_an_input_error(tmp_path):
 values = st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=300)
 
 
-@settings(deadline=None)
 @given(values)
 def test_each_object_is_counted_once_on_any_axis(tmp_path_factory, numbers):
     one = table(tmp_path_factory.mktemp("t"), area_um2=numbers)
@@ -122,7 +121,6 @@ def test_each_object_is_counted_once_on_any_axis(tmp_path_factory, numbers):
     assert sum(counted.counts) >= 0.9 * len(numbers) - 2
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(0, 1e6), min_size=1, max_size=20), min_size=2, max_size=5))
 def test_images_together_are_the_sum_of_images(tmp_path_factory, groups):
     folder = tmp_path_factory.mktemp("t")
@@ -155,7 +153,6 @@ def test_no_axis_ends_beyond_what_a_measurement_can_reach(tmp_path, values):
     assert (sum(counted.counts), counted.outside) == (len(values), 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
 def test_no_elongation_is_drawn_beyond_one(tmp_path_factory, numbers):
     one = table(tmp_path_factory.mktemp("t"), elongation=numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parfocal.models.image import Channel, ImageMetadata
@@ -31,7 +31,6 @@ def described(shape, dtype="uint16", axes="TCZYX", **fields):
     return ImageMetadata(name="a", axes=axes, shape=shape, dtype=dtype, **fields)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
 def test_a_thumbnail_is_never_larger_than_the_edge_and_never_empty(height, width):
     shape = thumbnail_shape(height, width)
@@ -45,7 +44,6 @@ def test_small_images_are_enlarged_by_a_whole_factor():
     assert thumbnail_shape(1, 1) == (EDGE_PX, EDGE_PX)
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, sizes)
 def test_resizing_by_area_keeps_the_mean(height, width, new_height, new_width):
     plane = np.random.default_rng(height * 61 + width).uniform(0, 1, (height, width))
@@ -63,7 +61,6 @@ def test_resizing_by_area_averages_whole_and_partial_pixels():
     np.testing.assert_allclose(resize_area(np.array([[1, 2]]), (2, 4)), [[1, 1, 2, 2]] * 2)
 
 
-@settings(deadline=None)
 @given(sizes, sizes, sizes, sizes)
 def test_resizing_to_the_nearest_invents_no_label(height, width, new_height, new_width):
     labels = np.arange(height * width).reshape(height, width)

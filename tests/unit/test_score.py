@@ -52,7 +52,7 @@ def brute_force(truth, predicted, least):
     return count
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs_of_labels())
 def test_matches_are_as_many_as_possible(pair):
     truth, predicted = pair
@@ -68,7 +68,7 @@ def test_matches_are_as_many_as_possible(pair):
         assert found.false_negatives == n_truth - hits
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs_of_labels(), st.tuples(*[st.integers(1, 6)] * 3), st.integers(1, 3))
 def test_any_blocks_and_threads_count_the_same(pair, block, threads):
     truth, predicted = (MemoryImage(each) for each in pair)

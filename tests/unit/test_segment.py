@@ -34,7 +34,7 @@ def blobs(shape, number, seed=0):
 
 @pytest.mark.parametrize("base", [PLANE, VOLUME], ids=["plane", "volume"])
 @given(data=st.data())
-@hypothesis_settings(max_examples=10, deadline=None)
+@hypothesis_settings(max_examples=10)
 def test_blocks_and_threads_change_no_pixel(base, data):
     shape = data.draw(
         st.tuples(
@@ -217,7 +217,7 @@ def runs_of(masks):
     dark=st.booleans(),
     dtype=st.sampled_from([np.uint8, np.int32, np.float32]),
 )
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_components_that_are_not_divided_are_those_of_the_mask(
     shape, block, seed, density, dark, dtype
 ):

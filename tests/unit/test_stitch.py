@@ -77,7 +77,7 @@ sizes = st.integers(1, 4)
 
 
 @given(data=st.data(), flat=st.booleans(), seed=st.integers(0, 999))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_objects_no_larger_than_the_halo_are_those_of_the_whole(data, flat, seed):
     shape = (
         1 if flat else data.draw(st.integers(2, 9)),
@@ -103,7 +103,7 @@ def test_a_block_may_have_fewer_pixels_than_its_neighbours_have_objects():
 
 
 @given(data=st.data(), flat=st.booleans(), seed=st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_objects_larger_than_the_halo_are_merged_by_what_tiles_see_in_common(data, flat, seed):
     shape = (
         1 if flat else data.draw(st.integers(3, 9)),
@@ -145,7 +145,7 @@ def test_the_tile_with_the_first_pixel_decides_what_belongs_to_an_object():
 
 
 @given(seed=st.integers(0, 999), workers=st.integers(2, 3))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_neither_workers_nor_the_numbering_of_tiles_change_anything(seed, workers):
     rng = np.random.default_rng(seed)
     mask = rng.random((4, 20, 20)) < 0.4

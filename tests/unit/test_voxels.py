@@ -14,7 +14,7 @@ from parfocal.analysis.voxels import Voxels
     seed=st.integers(0, 999),
     chunk=st.integers(1, 30),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pixels_keep_their_places_and_know_their_neighbours(shape, seed, chunk):
     mask = np.random.default_rng(seed).random(shape) < 0.6
     places = np.argwhere(mask)

@@ -84,7 +84,7 @@ def test_scratch_storage_of_windows_is_given_back_component_by_component(monkeyp
 
 @pytest.mark.parametrize("name", CROWDS)
 @given(data=st.data())
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 def test_blocks_and_workers_change_no_pixel_of_windows(name, data):
     base, (image, _), most = CROWDS[name]
     chosen = replace(base, windows=Windows(most * BYTES // 2, (9, 9, 9)))
@@ -133,7 +133,6 @@ def test_an_object_that_is_larger_than_windows_is_made_of_pieces():
     memory=st.integers(10**5, 10**9),
     reach=st.none() | st.tuples(*[st.integers(1, 200)] * 3),
 )
-@settings(deadline=None)
 def test_windows_fit_the_memory_and_overlap(shape, memory, reach):
     tiling = plan_windows(shape, Windows(memory, reach))
     assert math.prod(sizes(tiling.outer(0))) * BYTES <= memory

@@ -184,7 +184,7 @@ class DaskScheduler:
 
 
 def _is_over(future: Future) -> bool:
-    return future.status in ("error", "cancelled", "lost")
+    return future.status in ("error", "cancelled")  # what was lost is made again
 
 
 def _next_size(done: Done, count: int) -> int:
