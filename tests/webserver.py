@@ -52,6 +52,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         web = self.web
+        if web.closing.is_set():  # connections that are kept outlive the server
+            self.close_connection = True
+            return
         with web.lock:
             web.now += 1
             web.most = max(web.most, web.now)

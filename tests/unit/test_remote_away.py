@@ -50,7 +50,7 @@ def test_a_server_that_is_away_for_a_minute_in_mid_file_is_waited_for(
         thread.start()
         assert first.closing.wait(60)
     time.sleep(AWAY_S)
-    assert thread.is_alive()
+    assert thread.is_alive(), (fetched, first.requests)
     with serve(root, int(first.url.rpartition(":")[2]), tls) as second:
         thread.join(120)
         assert not thread.is_alive()
