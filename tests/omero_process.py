@@ -99,6 +99,8 @@ class OwnServer(RealServer):
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
+                # glibc keeps freed memory for later otherwise, more with each larger piece.
+                env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

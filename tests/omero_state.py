@@ -26,6 +26,7 @@ LINKS = (*(f"{each}AnnotationLink" for each in LINKED), "AnnotationAnnotationLin
 LINKS = (*LINKS, "DatasetImageLink")
 TOKEN = re.compile(r"[0-9a-f]{32}")
 ALL_GROUPS = {"omero.group": "-1"}
+MOST_PIXELS = 2**22  # in a message, which Ice bounds
 
 
 def held(root: Any) -> Ids:
@@ -169,12 +170,12 @@ def _digest(root: Any, image: Any, pixels: Any) -> str:
     digest = hashlib.sha256()
     try:
         store.setPixelsId(pixels.id.val, False, group)
-        if store.requiresPixelsPyramid(group):  # whole time points are not to be had of these
-            for t, c, z, y in product(*(range(getattr(pixels, f"size{a}").val) for a in "TCZY")):
-                digest.update(store.getTile(z, c, t, 0, y, pixels.sizeX.val, 1, group))
-        else:
-            for t in range(pixels.sizeT.val):
-                digest.update(store.getTimepoint(t, group))
+        wide, high = pixels.sizeX.val, pixels.sizeY.val
+        rows = max(1, MOST_PIXELS // wide)
+        for t, c, z in product(*(range(getattr(pixels, f"size{axis}").val) for axis in "TCZ")):
+            for y in range(0, high, rows):
+                tile = store.getTile(z, c, t, 0, y, wide, min(rows, high - y), group)
+                digest.update(tile)
     finally:
         store.close()
     return digest.hexdigest()
