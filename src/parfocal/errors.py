@@ -108,7 +108,7 @@ class VerificationError(ParfocalError):
 
 
 class LeaseLostError(ParfocalError):
-    """Another writer took over the output while this one was thought dead."""
+    """Another writer took over the output while this one was thought dead, or removed its lease."""
 
 
 class RepeatedFailureError(ParfocalError):

@@ -161,11 +161,36 @@ def test_a_holder_that_lost_its_lease_finds_out_and_leaves_the_new_one(final) ->
     assert json.loads(lease.path.read_text())["token"] == "0123456789ab"
 
 
-def test_a_lease_that_vanished_is_lost(final) -> None:
+@pytest.mark.parametrize("content", [None, "", "{", b"\xff", "[1]"])
+def test_a_lease_that_vanished_or_was_damaged_is_lost_to_nobody_known(final, content) -> None:
     with Lease(final) as lease:
-        lease.path.unlink()
-        with pytest.raises(LeaseLostError):
+        if content is None:
+            lease.path.unlink()
+        else:
+            lease.path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(LeaseLostError, match="removed or damaged") as caught:
             lease.check()
+    assert caught.value.where == lease.path
+    assert "Run again" in caught.value.remedy
+
+
+@pytest.mark.parametrize("place", ["lease", "folder"])
+def test_in_an_outage_nobody_is_said_to_have_taken_over(tmp_path, place) -> None:
+    final = tmp_path / "shared" / "out"
+    with Lease(final) as lease:
+        gone = lease.path if place == "lease" else lease.path.parent
+        away = gone.rename(tmp_path / "away")
+        if place == "lease":
+            gone.mkdir()  # reading it is an error, as from a file system that does not answer
+        with pytest.raises(StorageError, match="cannot be read") as caught:
+            lease.check()
+        assert caught.value.where == lease.path
+        assert isinstance(caught.value.found, OSError)
+        assert "there again" in caught.value.remedy
+        if place == "lease":
+            gone.rmdir()
+        away.rename(gone)
+        lease.check()
 
 
 def test_the_heart_does_not_beat_for_another_holder(final, monkeypatch) -> None:

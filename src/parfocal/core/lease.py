@@ -96,11 +96,26 @@ class Lease:
         Raises
         ------
         LeaseLostError
-            If another writer took it over.
+            If another writer took it over, or it was removed.
+        StorageError
+            If it cannot be read, so that nobody knows.
         """
-        if not self._mine():
+        try:
+            self.path.parent.stat()  # without the folder, that there is no lease tells nothing
+            holder = _load(self.path)
+        except OSError as error:
+            what = "The lease of this output cannot be read: another writer may have taken over"
+            remedy = "Run again when the folder is there again. Nothing was published."
+            raise StorageError(what, where=self.path, found=error, remedy=remedy) from error
+        if holder.get("token") == self.token:
+            return
+        if holder:
             what = "Another writer took over this output, because this one seemed dead"
-            raise LeaseLostError(what, where=self.final, found=_read(self.path))
+            remedy = "Leave it to that one. Nothing of this one was published."
+            raise LeaseLostError(what, where=self.final, found=holder, remedy=remedy)
+        what = "The lease of this output was removed or damaged, by another writer or by somebody"
+        remedy = "Run again, and leave hidden files alone meanwhile. Nothing was published."
+        raise LeaseLostError(what, where=self.path, remedy=remedy)
 
     def _content(self) -> str:
         return json.dumps({"token": self.token} | this_process() | {"job": self._job})
@@ -175,9 +190,18 @@ class Lease:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return what a lease says; nothing where it cannot be read."""
+    try:
+        return _load(path)
+    except OSError:
+        return {}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return what a lease says; nothing where there is none, or a damaged one."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
 
