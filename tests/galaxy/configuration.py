@@ -34,11 +34,13 @@ COLLECTION_TOOLS = ("filter_failed_collection.xml", "extract_dataset.xml", "buil
 COLLECTION_TOOLS += ("harmonize_two_collections_list_1.0.0.xml",)
 SLURM_USER = "slurm@example.org"
 SLURM = {"job_partition": "short", "job_ncpus": 1, "job_time": "00:10:00", "job_--mem": "2000"}
+PLACES = {SLURM_USER: "slurm", ADMIN: "kept"}
 RULE = f"""\
 def by_user(user_email, tool_id):
     uploads = tool_id.startswith("__") or tool_id == "upload1"
-    return "slurm" if user_email == "{SLURM_USER}" and not uploads else "local"
+    return "local" if uploads else {PLACES}.get(user_email, "local")
 """
+SHOWN_AS_THEY_ARE = ("parfocal_render_report",)
 FOLDERS = ("data", "db", "files", "tmp", "jobs", "home", "shed_tools", "bin")
 
 
@@ -91,6 +93,8 @@ def write(folder: Path, galaxy_env: Path, url: str) -> str:
     vault = {"type": "database", "path_prefix": "/galaxy", "encryption_keys": [vault_key]}
     _yaml(folder / "vault_conf.yml", vault)
     write_tools(folder, galaxy_env)
+    allowed = "".join(f"{tool}\n" for tool in SHOWN_AS_THEY_ARE)
+    (folder / "sanitize_allowlist.txt").write_text(allowed, encoding="utf-8")
     (folder / "shed_tool_conf.xml").write_text(
         f'<toolbox tool_path="{folder}/shed_tools"/>\n', encoding="utf-8"
     )
@@ -140,6 +144,7 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "dependency_resolvers_config_file": str(folder / "dependency_resolvers_conf.xml"),
         "tool_dependency_dir": str(folder / "deps"),
         "vault_config_file": str(folder / "vault_conf.yml"),
+        "sanitize_allowlist_file": str(folder / "sanitize_allowlist.txt"),
         "admin_users": ADMIN,
         "bootstrap_admin_api_key": key,
         "id_secret": key,
@@ -153,6 +158,8 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "celery_conf": {
             # Not files: their broker reads what is only half written, and ends the worker.
             "broker_url": f"sqlalchemy+sqlite:///{folder}/db/broker.sqlite",
+            # An upload is four tasks, one after the other.
+            "broker_transport_options": {"polling_interval": 0.1},
             "result_backend": f"db+sqlite:///{folder}/db/results.sqlite",
         },
         "check_upload_content": False,
@@ -162,15 +169,27 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "watch_tools": "false",
         "cleanup_job": "onsuccess",  # what a failed job left can be looked at
         "job_handler_monitor_sleep": 0.3,
+        "job_runner_monitor_sleep": 0.3,
+        "workflow_monitor_sleep": 0.3,
         "log_level": "INFO",
     }
 
 
 def _jobs() -> dict[str, object]:
-    """Return where jobs run: here, and those of `SLURM_USER` on the cluster of the tests."""
+    """Return where jobs run.
+
+    It is here; those of `SLURM_USER` run on the cluster of the tests, and those of `ADMIN` leave
+    the folder they ran in, so that they can be measured.
+    """
     cli = {"runner": "cli", "shell_plugin": "LocalShell", "job_plugin": "Slurm"}
     # The rule is found by way of a variable that must not reach a Python of ours.
     env = [{"execute": "unset PYTHONPATH"}]
+    here = {
+        "runner": "local",
+        "require_container": False,
+        "metadata_strategy": "directory_celery",
+        "env": env,
+    }
     return {
         "runners": {
             "local": {"load": "galaxy.jobs.runners.local:LocalJobRunner", "workers": 2},
@@ -181,12 +200,8 @@ def _jobs() -> dict[str, object]:
             "default": "by_user",
             "environments": {
                 "by_user": {"runner": "dynamic", "type": "python", "function": "by_user"},
-                "local": {
-                    "runner": "local",
-                    "require_container": False,
-                    "metadata_strategy": "directory_celery",
-                    "env": env,
-                },
+                "local": here,
+                "kept": here | {"cleanup_job": "never"},
                 "slurm": cli | SLURM | {"env": env},
             },
         },
