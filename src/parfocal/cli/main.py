@@ -47,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(argv[0], argv[1:])
     except ParfocalError as error:
+        from parfocal.cli.galaxy_words import in_words_of_galaxy
+        from parfocal.models.strangers import from_strangers
+
+        if error.remedy and from_strangers():
+            error.remedy = in_words_of_galaxy(error.remedy)
         logger.error("%s", error)  # noqa: TRY400  # the user needs no traceback
         return error.exit_code
 
