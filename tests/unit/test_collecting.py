@@ -21,8 +21,9 @@ from parfocal.core.digest import digest_path
 from parfocal.engine.collected_records import RunLayout
 from parfocal.engine.collecting import collect_results
 from parfocal.errors import InputError
+from parfocal.models.naming import image_id_of
 from parfocal.models.record import Record
-from parfocal.models.sheet import Row, write_sheet
+from parfocal.models.sheet import Row, read_sheet, write_sheet
 from parfocal.provenance.records import iter_records
 from parfocal.steps import STEPS
 from rocrate_cache import findings, seed_cache
@@ -259,6 +260,24 @@ def test_what_is_missing_of_an_image_is_told(
     assert all(i["failed_step"] == "segment-objects" for step in told.values() for i in step)
     assert "No record of segment-objects: b" in caplog.text
     assert f"{empty} is empty" in caplog.text
+
+
+def test_an_image_of_which_there_is_but_a_name_is_told(jobs: Jobs, tmp_path: Path) -> None:
+    jobs.analyse("a", jobs.upload())
+    listing, images = tmp_path / "list", tmp_path / "images"
+    listing.write_text("\n".join(map(str, (*jobs.data, *jobs.records))))
+    images.write_text("a\n  \nin/it's \t$HOME.tif\n")
+    folder, sheet = tmp_path / "results", tmp_path / "samples.tsv"
+    command = ["collect-results", f"--listing={listing}", f"--folder={folder}"]
+    assert main([*command, f"--sheet={sheet}", f"--images={images}"]) == 0
+    a, lost = read_sheet(sheet)
+    assert (a.image_id, a.name) == ("a", "a")
+    assert (lost.name, lost.source) == ("in/it's $HOME.tif", "it's $HOME.tif")
+    assert lost.image_id == image_id_of("in/it's \t$HOME.tif", "in/it's \t$HOME.tif")
+    outcome = json.loads((folder / "outcomes/filter_image/0.json").read_text())
+    assert [(i["image_id"], i["status"]) for i in outcome["images"]] == [(lost.image_id, "failed")]
+    later = json.loads((folder / "outcomes/segment_objects/0.json").read_text())
+    assert later["images"][0]["failed_step"] == "filter-image"
 
 
 def test_the_command_makes_a_report_and_a_crate(shared: Jobs, tmp_path: Path) -> None:

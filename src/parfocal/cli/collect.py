@@ -38,6 +38,9 @@ def collect(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--rows", type=Path, help="sample sheet of the run; else its rows follow from the records"
     )
+    parser.add_argument(
+        "--images", type=Path, help="what the images of the run are called, one a line"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads to use (%(default)s)")
     options = parser.parse_args(argv)
     if options.threads < 1:
@@ -67,19 +70,25 @@ def _collect_listed(options: Namespace) -> None:
 
     rows = read_sheet(options.rows) if options.rows else None
     names = _names(options.listing)
+    images = _lines(options.images) if options.images else []
     with told_by_names({path: name for path, name in names.items() if name}):
         paths = [Path(path) for path in names]
-        found = collect_results(paths, options.folder, STEPS, rows, options.threads)
+        found = collect_results(paths, options.folder, STEPS, rows, options.threads, images)
     write_sheet(options.sheet, found)
     sys.stdout.write(f"{options.folder}: {len(found)} images\n")
 
 
 def _names(listing: Path) -> dict[str, str]:
     """Return the paths of a listing, and what they are called; empty where it does not say."""
+    pairs = (line.partition("\t") for line in _lines(listing))
+    return {path.strip(): name.strip() for path, _, name in pairs}
+
+
+def _lines(listing: Path) -> list[str]:
+    """Return the lines of a file that are not empty, without blanks around them."""
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = "The listing cannot be read"
         raise InputError(what, where=listing, found=error) from error
-    pairs = (line.partition("\t") for line in lines if line.strip())
-    return {path.strip(): name.strip() for path, _, name in pairs}
+    return [line.strip() for line in lines if line.strip()]

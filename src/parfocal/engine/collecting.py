@@ -19,6 +19,7 @@ from parfocal.engine.collected_records import RunLayout
 from parfocal.errors import InputError
 from parfocal.models.base import explain_validation
 from parfocal.models.manifest import MANIFEST_NAME
+from parfocal.models.naming import image_id_of
 from parfocal.models.outcome import ImageOutcome, Outcome
 from parfocal.models.record import Artifact, Record
 from parfocal.models.sheet import Row
@@ -40,6 +41,7 @@ def collect_results(
     steps: Sequence[Step],
     rows: Sequence[Row] | None = None,
     threads: int = 1,
+    images: Sequence[str] = (),
 ) -> list[Row]:
     """Lay out records and what they tell of as a results folder.
 
@@ -59,11 +61,14 @@ def collect_results(
         The sample sheet.
     threads : int
         How many files to read at once.
+    images : sequence of str
+        What the images are called that the run began with, for where there is no sample sheet.
 
     Returns
     -------
     list of Row
-        The sample sheet: `rows`, or one row for each image that the records tell of.
+        The sample sheet: `rows`, or one row for each of `images` and for each that the records
+        tell of.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def collect_results(
         path = folder / record_path(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_record(path, record)
-    rows = _rows_of(laid_out) if rows is None else rows
+    rows = _rows_of(laid_out, images) if rows is None else rows
     _tell_others(laid_out, rows)
     _tell_missing(laid_out, rows, folder, steps)
     logger.info("%d records of %d images in %s", len(laid_out), len(rows), folder)
@@ -190,8 +195,8 @@ def _put(content: Path | ZippedZarr, place: Path) -> None:
     unpacked.rmdir()
 
 
-def _rows_of(records: Iterable[Record]) -> list[Row]:
-    """Return a row for each image, in the order of their first records."""
+def _rows_of(records: Iterable[Record], images: Iterable[str]) -> list[Row]:
+    """Return a row for each image, in the order of their first records; then those without any."""
     rows: dict[str, Row] = {}
     for record in records:
         if record.image_id != "_run" and record.image_id not in rows:
@@ -202,6 +207,10 @@ def _rows_of(records: Iterable[Record]) -> list[Row]:
                 source = uri if is_uri(uri) else Path(uri).name
             known = {"name": record.image_id} | told | {"source": source}
             rows[record.image_id] = Row.model_validate(known | {"image_id": record.image_id})
+    for name in images:
+        image_id, shown = image_id_of(name, name), " ".join(name.split())
+        source = Path(shown).name or image_id
+        rows.setdefault(image_id, Row(image_id=image_id, name=shown, source=source))
     return list(rows.values())
 
 

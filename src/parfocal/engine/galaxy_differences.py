@@ -56,6 +56,8 @@ _ROWS_NEEDED = ("assemble-plate",)
 _RUN_FILES = ("apply-annotations", "verify-annotations")
 """The steps that attach what was made after the plan: run crate and report have inputs of their
 own, since a workflow of Galaxy drops single datasets that go where collections do."""
+_IMAGES = ("render-report", "record-run")
+"""The steps that tell of all images of a run, also of one of which there is but a name."""
 _JOURNAL_ALONE = ("revert-annotations",)
 """The steps that need nothing of the results folder but the journal."""
 
@@ -74,6 +76,8 @@ def data_inputs(step: Step) -> dict[str, bool]:
         given["journal"] = JOURNALS[step.name]
     if step.name in _RUN_FILES:
         given |= {"crate": False, "report": False}
+    if step.name in _IMAGES:
+        given["images"] = False
     if step.name in _ROWS:
         given["row"] = False
     return given
