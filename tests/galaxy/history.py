@@ -86,6 +86,12 @@ class History:
             {each["output_name"]: each["id"] for each in made["outputs"]},
         )
 
+    def named(self, name: str) -> str:
+        """Return the one dataset of that name, hidden or not."""
+        every = self.api.histories.show_history(self.id, contents=True)
+        (found,) = [str(each["id"]) for each in every if each["name"] == name]
+        return found
+
     def text(self, dataset: str) -> str:
         """Return the content of a dataset."""
         content: bytes = self.api.datasets.download_dataset(dataset)
