@@ -28,6 +28,7 @@ from tests.benchmarks.analysis import (
 )
 from tests.benchmarks.conversion import measure_conversion, measure_ome_tiff
 from tests.benchmarks.fetching import measure_fetch
+from tests.benchmarks.galaxy import measure_galaxy
 from tests.benchmarks.omero_reading import measure_omero_reading
 from tests.benchmarks.resources import measure_resources
 from tests.benchmarks.slurm_overhead import measure_slurm
@@ -131,6 +132,7 @@ PARTS = {
     "fetch": measure_fetch,
     "omero-read": measure_omero_reading,
     "annotate": measure_annotate,
+    "galaxy": measure_galaxy,
     "slurm": measure_slurm,
     "resources": measure_resources,
     "label": measure_label,
