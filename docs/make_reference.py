@@ -1,4 +1,4 @@
-"""Write what follows from the code itself: pages of docs/reference, parameters of Galaxy's tools.
+"""Write what follows from the code itself: pages of docs/reference, and forms for Galaxy.
 
 ``python docs/make_reference.py``
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.step import Step
+from parfocal.engine.galaxy_workflow import with_states
 from parfocal.engine.galaxy_xml import parameters_macro
 from parfocal.engine.schema import step_schema
 from parfocal.images.readers.registry import BIO_FORMATS, FORMATS, OME_ZARR, Format
@@ -17,15 +18,21 @@ from parfocal.steps import STEPS
 
 REFERENCE = Path(__file__).parent / "reference"
 TOOLS = Path(__file__).parents[1] / "galaxy_tools"
+WORKFLOWS = Path(__file__).parents[1] / "workflows"
 _PROVERS = {"pillow": "Pillow (MIT-CMU)", "zarr_python": "zarr-python (MIT)"}
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of each page, and of the parameters of each tool for Galaxy."""
+    """Return the text of each page, and of what follows from the steps in Galaxy.
+
+    That is the parameters of each tool, and the state of each step of a workflow.
+    """
     made = {REFERENCE / "steps.md": _steps(), REFERENCE / "formats.md": _formats()}
     for step in STEPS:
         if (TOOLS / step.folder).is_dir():
             made[TOOLS / step.folder / "parameters.xml"] = parameters_macro(step)
+    for workflow in sorted(WORKFLOWS.glob("*/*.gxwf.yml")):
+        made[workflow] = with_states(workflow.read_text(encoding="utf-8"))
     return made
 
 

@@ -64,7 +64,6 @@ def run_workflow(history: History, path: Path, inputs: Mapping[str, Any]) -> Inv
         inputs=dict(inputs),
         inputs_by="name",
         history_id=history.id,
-        allow_tool_state_corrections=True,  # parameters that it leaves out have their defaults
     )
     deadline = time.monotonic() + RUN_TIMEOUT_S
     while True:
