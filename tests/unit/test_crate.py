@@ -115,6 +115,15 @@ def test_crate_says_which_profiles_it_follows(crates):
         assert all(part in name for part, name in zip(parts, named, strict=True))
 
 
+def test_the_readme_says_of_what_kind_a_crate_is(crates):
+    kinds = {
+        "provenance-run-crate": "Provenance Run Crate",
+        "process-run-crate": "Process Run Crate",
+    }
+    for profile, kind in kinds.items():
+        assert f"This is a {kind}: " in (crates[profile] / "README.md").read_text(encoding="utf-8")
+
+
 def test_runcrate_reports_every_attempt(crates):
     text = io.StringIO()
     dump_crate_actions(crates["provenance-run-crate"], text)

@@ -147,12 +147,15 @@ class _Draft:
     def save(self, folder: Path, idle: Sequence[str]) -> None:
         """Draw everything up, and write it."""
         request = self._request
-        text = readme_text(request.name, request.description, self._selection, idle)
+        has_workflow = "workflow" in request.files
+        text = readme_text(
+            request.name, request.description, self._selection, idle, workflow=has_workflow
+        )
         self.package.add("README.md", text, about={"@id": "./"})
         drawer = Actions(self._graph, self._plan, self._data, request.results, self._agent)
         actions = {record_path(record): drawer.add(record) for record in self._records}
         mentions = list(actions.values())
-        if "workflow" in request.files:
+        if has_workflow:
             self._describe_workflow()
             run = self._add_run(drawer)
             organized = add_orchestration(self._graph, actions, self._records, run, self._agent)

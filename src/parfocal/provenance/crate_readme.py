@@ -12,6 +12,14 @@ from parfocal.provenance.crate_terms import redact
 
 __all__ = ["readme_text"]
 
+_PROCESS = """\
+This is a Process Run Crate: it tells each attempt, and not which workflow they belong to, since no
+workflow was given to `record-run`.
+"""
+_PROVENANCE = """\
+This is a Provenance Run Crate: besides each attempt it holds the workflow, and tells which step of
+it passed what to which.
+"""
 _CHECK = """\
 ## Check a result
 
@@ -22,15 +30,20 @@ the lines `<sha256>  <key>` of its Zarr keys and of `OME/*`, sorted by key.
 """
 
 
-def readme_text(name: str, description: str, selection: Selection, idle: Sequence[str]) -> str:
+def readme_text(
+    name: str, description: str, selection: Selection, idle: Sequence[str], *, workflow: bool
+) -> str:
     """Return the README of a crate, in Markdown.
 
     Parameters
     ----------
     idle : sequence of str
         Images of the sheet of which there is no record at all.
+    workflow : bool
+        Whether the workflow is in the crate.
     """
-    parts = [f"# {_line(name)}\n\n{_line(description)}\n", _steps(selection)]
+    kind = _PROVENANCE if workflow else _PROCESS
+    parts = [f"# {_line(name)}\n\n{_line(description)}\n", kind, _steps(selection)]
     if selection.open:
         parts.append(_failures(selection.open))
     if idle:
