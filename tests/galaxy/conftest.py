@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.galaxy.analysis import Analysis, analysis
 from tests.galaxy.history import History
 from tests.galaxy.server import Galaxy, running, start
 
@@ -29,6 +30,13 @@ def galaxy(tmp_path_factory: pytest.TempPathFactory) -> Galaxy:
     with (shared / "galaxy.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return running(shared / "galaxy") or start(shared / "galaxy", first)
+
+
+@pytest.fixture(scope="session")
+def analysed(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    """One run of the workflow analyse_images, for all tests that look at one."""
+    shared = tmp_path_factory.getbasetemp()
+    return analysis(galaxy, shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared)
 
 
 @pytest.fixture

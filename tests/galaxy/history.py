@@ -42,11 +42,11 @@ class Job:
 
 
 class History:
-    """A new history of the user, or of the owner of another key."""
+    """A new history of the user, or of the owner of another key; or one that is `known`."""
 
-    def __init__(self, galaxy: Galaxy, name: str, key: str = "") -> None:
+    def __init__(self, galaxy: Galaxy, name: str, key: str = "", known: str = "") -> None:
         self.api = instance(galaxy.url, key or galaxy.key)
-        self.id = str(self.api.histories.create_history(name)["id"])
+        self.id = known or str(self.api.histories.create_history(name)["id"])
         self._admin = galaxy.as_admin
 
     def upload(self, path: Path, file_type: str) -> str:

@@ -21,7 +21,7 @@ from xml.etree import ElementTree as ET
 from tests.galaxy.configuration import tool_files
 from tests.galaxy.server import Galaxy, apart, running
 
-__all__ = ["Outcome", "lint", "lint_workflow", "run_tool_tests", "tool_id"]
+__all__ = ["Outcome", "lint", "lint_workflow", "run_tool_tests", "run_workflow_tests", "tool_id"]
 
 WAIT_S = 300
 """How long a test waits for a job."""
@@ -131,6 +131,27 @@ def lint_workflow(path: Path) -> str:
         how = ["--fail_level", "warn", str(path)]
         done = _apart("planemo", "planemo", "workflow_lint", *how, home=folder)
     return done.stdout + done.stderr if done.returncode else ""
+
+
+def run_workflow_tests(galaxy: Galaxy, path: Path) -> list[Outcome]:
+    """Run the tests beside a workflow, as planemo does and so as the IWC will.
+
+    Raises
+    ------
+    RuntimeError
+        They could not be run at all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        where = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url]
+        where += ["--galaxy_user_key", galaxy.key, "--galaxy_admin_key", galaxy.bootstrap_key]
+        how = ["--no_shed_install", "--test_output_json", str(report)]
+        how += ["--test_output", str(Path(folder) / "report.html")]
+        done = _apart("planemo", "planemo", "test", *where, *how, str(path), home=folder)
+        tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
+    if not tests:
+        raise RuntimeError(f"planemo test {path}: {done.stdout}{done.stderr}")
+    return [_outcome(each) for each in tests]
 
 
 def _apart(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from tests.galaxy.analysis import BROKEN, IMAGES, Analysis
 from tests.galaxy.configuration import ROOT
 from tests.galaxy.history import History
-from tests.galaxy.mapped_runs import elements, list_of
-from tests.galaxy.runs import lint_workflow
+from tests.galaxy.mapped_runs import elements
+from tests.galaxy.runs import lint_workflow, run_workflow_tests
+from tests.galaxy.server import Galaxy
 from tests.galaxy.sources import sources
 from tests.galaxy.workflow_runs import logged_in, run_workflow
 
@@ -18,7 +23,7 @@ import parfocal
 
 FOLDER = ROOT / "workflows"
 WORKFLOWS = {path.parent.name: path for path in sorted(FOLDER.glob("*/*.gxwf.yml"))}
-DATA = FOLDER / "analyse_images/test-data"
+NEEDS_SERVER = ("omero_to_annotations",)
 SERVER = "omero+tcp://127.0.0.1:18764"
 
 
@@ -26,6 +31,25 @@ SERVER = "omero+tcp://127.0.0.1:18764"
 def test_planemo_finds_nothing_wrong_with_a_workflow(path: Path) -> None:
     wrong = lint_workflow(path)
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize("path", WORKFLOWS.values(), ids=WORKFLOWS)
+def test_planemo_runs_the_tests_of_a_workflow(galaxy: Galaxy, history: History, path: Path) -> None:
+    with served(history) if path.parent.name in NEEDS_SERVER else nullcontext():
+        outcomes = run_workflow_tests(galaxy, path)
+    failed = [each.told() for each in outcomes if each.status != "success"]
+    assert not failed, "\n\n".join(failed)
+
+
+@contextmanager
+def served(history: History) -> Iterator[None]:
+    """Run the servers of the tests, where the user of a history is logged in."""
+    tools = ("list_images", "fetch_image", "apply_annotations", "verify_annotations")
+    version = f"{parfocal.__version__}+galaxy0"
+    versions = {f"parfocal_{tool}": version for tool in tools}
+    login = {"host": SERVER, "user": "alice", "password": "alice"}
+    with sources(), logged_in(history, versions, **login):
+        yield
 
 
 def crate_of(history: History, dataset: str, folder: Path) -> str:
@@ -36,51 +60,30 @@ def crate_of(history: History, dataset: str, folder: Path) -> str:
         return files.read("ro-crate-metadata.json").decode()
 
 
-def test_images_are_analysed_and_one_that_fails_stops_no_other(
-    tmp_path: Path, history: History
-) -> None:
-    (tmp_path / "notes.tif").write_text("No image here.\n")
-    samples = (DATA / "samples.tsv").read_text()
-    (tmp_path / "three.tsv").write_text(samples + "notes\tNotes\tnotes.tif\n")
-    tiff = history.upload(DATA / "cells.tif", "tiff")
-    packed = history.upload(DATA / "cells.ome.zarr.zip", "ome_zarr.zip")
-    notes = history.upload(tmp_path / "notes.tif", "tiff")
-    images = list_of(history, {"cells": tiff, "notes": notes, "packed": packed})
-    sheet = history.upload(tmp_path / "three.tsv", "tabular")
-    workflow = history.upload(WORKFLOWS["analyse_images"], "yaml")
-    done = run_workflow(
-        history,
-        WORKFLOWS["analyse_images"],
-        {
-            "images": {"src": "hdca", "id": images},
-            "channel": "0",
-            "sheet": {"src": "hda", "id": sheet},
-            "workflow": {"src": "hda", "id": workflow},
-        },
-    )
-    converted = elements(history, done.collections["ome_zarr"])
-    found = [(each.name, each.state) for each in converted]
-    assert found == [("cells", "ok"), ("notes", "error"), ("packed", "ok")]
+def test_an_image_that_fails_stops_no_other(galaxy: Galaxy, analysed: Analysis) -> None:
+    history = analysed.within(galaxy)
+    converted = elements(history, analysed.collections["ome_zarr"])
+    expected = dict.fromkeys(IMAGES, "ok") | {BROKEN: "error"}
+    assert {each.name: each.state for each in converted} == expected
     for name in ("verifications", "labels", "objects", "quality", "for_viewers"):
-        found = [(each.name, each.state) for each in elements(history, done.collections[name])]
-        assert found == [("cells", "ok"), ("packed", "ok")], name
-    assert done.states["error"] == 1
-    assert set(done.states) == {"ok", "error"}
-    for each in elements(history, done.collections["objects"]):
-        assert len(history.text(each.id).splitlines()) == 7
-    report = history.shown(done.outputs["report"])
+        found = elements(history, analysed.collections[name])
+        assert {each.name: each.state for each in found} == dict.fromkeys(IMAGES, "ok"), name
+    assert analysed.states["error"] == 1
+    assert set(analysed.states) == {"ok", "error"}
+    tables = elements(history, analysed.collections["objects"])
+    counts = {each.name: len(history.text(each.id).splitlines()) - 1 for each in tables}
+    assert counts == {"cells": 6, "packed": 6, "stack": 4}
+
+
+def test_an_image_that_fails_is_named_in_the_report(galaxy: Galaxy, analysed: Analysis) -> None:
+    report = analysed.within(galaxy).shown(analysed.outputs["report"])
     assert "There is no record of convert-image for this image" in report
-    crate = crate_of(history, done.outputs["run_crate"], tmp_path)
-    assert "wfrun/provenance/0.5" in crate
-    assert "workflow.gxwf.yml" in crate
+    assert BROKEN in report
+    assert re.search(rf"{len(IMAGES)}\s+done,\s+1\s+failed", report)
 
 
 def test_images_of_a_server_are_analysed_and_annotated(tmp_path: Path, history: History) -> None:
-    tools = ("list_images", "fetch_image", "apply_annotations", "verify_annotations")
-    version = f"{parfocal.__version__}+galaxy0"
-    versions = {f"parfocal_{tool}": version for tool in tools}
-    login = {"host": SERVER, "user": "alice", "password": "alice"}
-    with sources(), logged_in(history, versions, **login):
+    with served(history):
         done = run_workflow(
             history,
             WORKFLOWS["omero_to_annotations"],
