@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import yaml
 
 import parfocal
+from parfocal.omero.connection import PATIENCE_VARIABLE
 
 __all__ = [
     "ADMIN",
@@ -183,7 +184,7 @@ def _jobs() -> dict[str, object]:
     """
     cli = {"runner": "cli", "shell_plugin": "LocalShell", "job_plugin": "Slurm"}
     # The rule is found by way of a variable that must not reach a Python of ours.
-    env = [{"execute": "unset PYTHONPATH"}]
+    env = [{"execute": "unset PYTHONPATH"}, {"name": PATIENCE_VARIABLE, "value": "10"}]
     here = {
         "runner": "local",
         "require_container": False,
