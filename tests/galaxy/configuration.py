@@ -159,8 +159,7 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "celery_conf": {
             # Not files: their broker reads what is only half written, and ends the worker.
             "broker_url": f"sqlalchemy+sqlite:///{folder}/db/broker.sqlite",
-            # An upload is four tasks, one after the other.
-            "broker_transport_options": {"polling_interval": 0.1},
+            # It cannot be asked more often: its transport hands all options on to the database.
             "result_backend": f"db+sqlite:///{folder}/db/results.sqlite",
         },
         "check_upload_content": False,
