@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import omero.gateway  # noqa: F401  (or not all kinds of objects are there)
+import numpy as np
+import omero.gateway  # or not all kinds of objects are there
 import pytest
+from omero.rtypes import rdouble, rint, rstring
 
 from parfocal.omero.annotate.regions import _rois, _save_all
 
@@ -86,3 +88,47 @@ def test_what_shapes_have_in_common_stands_in_a_message_once() -> None:
         assert getattr(one, name) is getattr(other, name)
     assert one.width is one.height
     assert (one.textValue.val, roi.name.val) == ("7", "nuclei 7")
+
+
+def made_by_omero_py(shape: Any, text: Any) -> Any:
+    """Return a ROI of one shape as the setters of omero-py make it."""
+    roi = omero.model.RoiI()
+    roi.image, roi.name = omero.model.ImageI(3, False), rstring("nuclei 7")
+    roi.description = rstring("parfocal:token")
+    shape.textValue, shape.theZ, shape.theT = text, rint(2), rint(1)
+    roi.addShape(shape)
+    return roi
+
+
+def members(of: Any) -> dict[str, Any]:
+    """Return the members of an object of the model, those that are values as text."""
+    return {name: str(value) for name, value in vars(of).items()}
+
+
+@pytest.mark.parametrize("kind", ["mask", "polygon"])
+def test_objects_have_the_members_that_omero_py_gives_them_and_share_none(kind: str) -> None:
+    if kind == "mask":
+        plane = SimpleNamespace(x=4, y=9, width=5, height=6, bits=b"\xff" * 4, z=2)
+        shape = omero.model.MaskI()
+        shape.x, shape.y, shape.width, shape.height = map(rdouble, (4, 9, 5, 6))
+        shape.bytes, shape.fillColor = plane.bits, rint(0x00FFFF40)
+    else:
+        plane = SimpleNamespace(points=np.array([[1, 2], [3, 2], [3, 5]]), z=2)
+        shape = omero.model.PolygonI()
+        shape.points, shape.strokeColor = rstring("1,2 3,2 3,5"), rint(0x00FFFFFF)
+    drawn: Any = [SimpleNamespace(t=1, label=7, shapes=[plane])] * 2
+    one, other = _rois(ENTRY, drawn, 3, "token")
+    assert members(one) == members(made_by_omero_py(shape, rstring("7")))
+    for first, second in ((one, other), (one.getShape(0), other.getShape(0))):
+        shared = {id(value) for value in vars(first).values() if isinstance(value, list)}
+        assert shared
+        assert not shared & {id(value) for value in vars(second).values()}
+        assert first.details is not second.details
+
+
+def test_outlines_of_all_planes_and_times_name_none() -> None:
+    entry: Any = SimpleNamespace(name="nuclei", all_planes=True, all_times=True)
+    plane = SimpleNamespace(x=4, y=9, width=5, height=6, bits=b"\xff", z=0)
+    drawn: Any = [SimpleNamespace(t=0, label=7, shapes=[plane])]
+    (roi,) = _rois(entry, drawn, 3, "token")
+    assert roi.getShape(0).theZ is roi.getShape(0).theT is None
