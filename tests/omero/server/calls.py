@@ -63,6 +63,11 @@ class Call:
         system = self.store.find_by("ExperimenterGroup", "name", "system")
         return system is not None and system.id in self.memberships
 
+    @functools.cached_property
+    def group(self) -> Entity | None:
+        """The group that it works in; None where that is all of them."""
+        return self.store.get("ExperimenterGroup", self.group_id)
+
     def leads(self, group: Entity | None) -> bool:
         """Whether the user owns a group."""
         return group is not None and self.memberships.get(group.id or 0, False)
@@ -71,7 +76,7 @@ class Call:
     def event(self) -> Entity:
         """The event that changes made by this call are noted under; made at its first use."""
         kind = self.store.find_by("EventType", "value", "User")
-        group = self.store.get("ExperimenterGroup", self.group_id) or self.session.group
+        group = self.group or self.session.group
         values = {
             "time": now_ms(),
             "experimenter": self.user,
@@ -89,8 +94,7 @@ class Call:
         omero.SecurityViolation
             The call is for all groups and none is stated, or the user is not in it.
         """
-        if group is None:
-            group = self.store.get("ExperimenterGroup", self.group_id)
+        group = group or self.group
         if group is None:
             message = "Cannot create an object in all groups (omero.group=-1): state one"
             raise omero.SecurityViolation(None, "ome.conditions.SecurityViolation", message)

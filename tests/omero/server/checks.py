@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import omero
 from omero.rtypes import unwrap
 
-from .calls import ALL_GROUPS, Call
+from .calls import Call
 from .entities import Entity
 from .permissions import Right, group_type, rights
 from .store import Store
@@ -84,11 +84,9 @@ def check_links(call: Call, entity: Entity, fields: tuple[str, ...] = ()) -> Ent
     omero.SecurityViolation
         Something is in another group, or the user has no right to link to it.
     """
-    group = entity.details.group
-    if group is None and call.group_id != ALL_GROUPS:
-        group = call.store.get("ExperimenterGroup", call.group_id)
     if entity.kind.is_system:
         return None
+    group = entity.details.group or call.group
     for name in entity.kind.entities:
         target = entity[name]
         if target is None or target.kind.is_system or target.details.group is None:

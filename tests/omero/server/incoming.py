@@ -10,6 +10,7 @@ from typing import Any
 
 import Ice
 import omero.columns
+import omero.model
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
@@ -34,11 +35,10 @@ class _Factory(Ice.ObjectFactory):
 
 def register_factories(communicator: Any) -> None:
     """Let a communicator receive everything that clients of OMERO send."""
-    for kind in KINDS.values():
-        if not kind.is_abstract:
-            communicator.addObjectFactory(_Factory(kind.python), f"::omero::model::{kind.name}")
+    kinds = [kind.python for kind in KINDS.values() if not kind.is_abstract]
+    for python in (*kinds, omero.model.DetailsI, *omero.rtypes.ObjectFactories):
+        communicator.addObjectFactory(_Factory(python), python.ice_staticId())
     # Adds those that are not there yet.
     omero.ObjectFactoryRegistrar.registerObjectFactory(communicator, None)
-    for factories in (omero.rtypes.ObjectFactories, omero.columns.ObjectFactories):
-        for factory in factories.values():
-            factory.register(communicator)
+    for factory in omero.columns.ObjectFactories.values():
+        factory.register(communicator)

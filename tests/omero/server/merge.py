@@ -23,7 +23,7 @@ from .checks import (
     refuse,
 )
 from .entities import Entity, Quantity
-from .model import Field, kind_of
+from .model import Field, Kind, kind_of
 from .permissions import Right, check, check_read
 from .render import Fetched
 from .store import Store
@@ -43,8 +43,6 @@ def _quantity(value: Any, wire: str) -> Quantity | None:
 
 def _plain(field: Field, value: Any) -> Any:
     """Return a value that is not an object of the model as the store keeps it."""
-    if value is None:
-        return None
     if field.form == "scalar":
         return value._val
     if field.form == "quantity":
@@ -55,12 +53,7 @@ def _plain(field: Field, value: Any) -> Any:
 
 
 class Merger:
-    """Saves the graphs of one call.
-
-    Attributes
-    ----------
-    fetched : what of the saved graphs was loaded, to send it back
-    """
+    """Saves the graphs of one call."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -68,7 +61,15 @@ class Merger:
         self._done: dict[int, Entity] = {}
         self._kept: list[Any] = []
         self._collections: list[tuple[Entity, str]] = []
-        self.fetched = Fetched()
+        self._loaded: set[Entity] = set()
+
+    @property
+    def fetched(self) -> Fetched:
+        """What of the saved graphs was loaded, to send it back."""
+        collections = {
+            (of, name): self._store.collection(of, name) for of, name in self._collections
+        }
+        return Fetched(self._loaded, collections)
 
     def save_all(self, incoming: list[Any]) -> list[Entity]:
         """Save objects and everything that they lead to.
@@ -82,10 +83,7 @@ class Merger:
         omero.SecurityViolation
             The user may not make, change or link an object.
         """
-        saved = [self._merge(each) for each in incoming]
-        for owner, name in self._collections:
-            self.fetched.collections[owner, name] = self._store.collection(owner, name)
-        return saved
+        return [self._merge(each) for each in incoming]
 
     def _merge(self, incoming: Any) -> Entity:
         done = self._done.get(id(incoming))
@@ -99,7 +97,7 @@ class Merger:
         if kind.is_enumeration and incoming._id is None:
             return self._remember(incoming, self._enumeration(kind.name, unwrap(incoming._value)))
         if incoming._id is None:
-            return self._create(incoming)
+            return self._create(incoming, kind)
         entity = self._store.get(kind.name, incoming._id.val)
         if entity is None:
             _invalid(f"No row with the given identifier exists: [{kind.name}#{incoming._id.val}]")
@@ -121,18 +119,21 @@ class Merger:
 
     def _values(self, incoming: Any, entity: Entity) -> dict[str, Any]:
         members = incoming.__dict__
-        values = {f.name: _plain(f, members["_" + f.name]) for f in entity.kind.plain}
+        values = {
+            name: None if (value := members[member]) is None else _plain(field, value)
+            for name, member, field in entity.kind.members
+        }
         for name in entity.kind.entities:
             value = members["_" + name]
             merged = None if value is None else self._merge(value)
             if merged is not None and value._loaded:
-                self.fetched.loaded.add(merged)
+                self._loaded.add(merged)
             values[name] = merged
         return values
 
-    def _create(self, incoming: Any) -> Entity:
-        entity = self._remember(incoming, Entity(kind_of(incoming)))
-        self.fetched.loaded.add(entity)
+    def _create(self, incoming: Any, kind: Kind) -> Entity:
+        entity = self._remember(incoming, Entity(kind))
+        self._loaded.add(entity)
         entity.values = self._values(incoming, entity)
         for field in entity.kind.required:
             if entity[field.name] is None:
@@ -175,7 +176,7 @@ class Merger:
                 refuse(f"You are not authorized to set the Experimenter for {entity} to {owner}")
             entity.details.owner = owner
         entity.details.external = self._external(incoming)
-        self.fetched.loaded.update(
+        self._loaded.update(
             e for e in (entity.details.owner, entity.details.group) if e is not None
         )
 
@@ -184,11 +185,11 @@ class Merger:
         stated = incoming._details and incoming._details._externalInfo
         external = self._merge(stated) if stated else None
         if external is not None and stated._loaded:
-            self.fetched.loaded.add(external)
+            self._loaded.add(external)
         return external
 
     def _update(self, incoming: Any, entity: Entity) -> None:
-        self.fetched.loaded.add(entity)
+        self._loaded.add(entity)
         if entity.kind.versioned:
             check_version(incoming, entity)
         values = self._values(incoming, entity)
@@ -220,5 +221,5 @@ class Merger:
                 if element is not None:
                     merged = self._merge(element)
                     if element._loaded:
-                        self.fetched.loaded.add(merged)
+                        self._loaded.add(merged)
             self._collections.append((entity, name))

@@ -131,6 +131,11 @@ class Kind:
         return tuple(f for f in fields if f.form not in {"entity", "collection"})
 
     @functools.cached_property
+    def members(self) -> tuple[tuple[str, str, Field], ...]:
+        """The `plain` fields: their names, those of members of objects of omero-py, and all."""
+        return tuple((field.name, f"_{field.name}", field) for field in self.plain)
+
+    @functools.cached_property
     def entities(self) -> tuple[str, ...]:
         """The names of its fields that point at another object."""
         return tuple(f.name for f in self.fields.values() if f.form == "entity")
