@@ -103,6 +103,22 @@ def test_errors_call_data_by_their_names():
     assert str(told.value) == "It is wrong: its labels and 'a b.tif'; found ['x.zarr']"
 
 
+def test_in_galaxy_an_input_without_a_name_is_called_as_its_field_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = {
+        "image": "/data/dataset_1.dat",
+        "flat_field": "/data/dataset_2.dat",
+        "results": "results",
+    }
+    assert names_of_inputs(paths, {"image": "cells"}, None) == {"/data/dataset_1.dat": "cells"}
+    monkeypatch.setenv("PARFOCAL_ENGINE", "galaxy")
+    assert names_of_inputs(paths, {"image": "cells"}, None) == {
+        "/data/dataset_1.dat": "cells",
+        "/data/dataset_2.dat": "'Flat field'",
+    }
+
+
 def test_the_first_input_is_called_as_the_image_is(tmp_path):
     (tmp_path / "name").write_text("cells ä\nome_zarr\n", encoding="utf-8")
     paths = {"image": "/data/dataset_1_files", "labels": "/data/dataset_1.dat"}

@@ -64,14 +64,19 @@ def collect(argv: Sequence[str]) -> int:
 
 def _collect_listed(options: Namespace) -> None:
     from parfocal.cli.galaxy_names import told_by_names
+    from parfocal.cli.galaxy_words import field_name
     from parfocal.engine.collecting import collect_results
     from parfocal.models.sheet import read_sheet, write_sheet
+    from parfocal.models.strangers import from_strangers
     from parfocal.steps import STEPS
 
-    rows = read_sheet(options.rows) if options.rows else None
     names = _names(options.listing)
     images = _lines(options.images) if options.images else []
-    with told_by_names({path: name for path, name in names.items() if name}):
+    told = {path: name for path, name in names.items() if name}
+    if options.rows and from_strangers():
+        told[str(options.rows)] = field_name("sample_sheet")
+    with told_by_names(told):
+        rows = read_sheet(options.rows) if options.rows else None
         paths = [Path(path) for path in names]
         found = collect_results(paths, options.folder, STEPS, rows, options.threads, images)
     write_sheet(options.sheet, found)

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from parfocal.cli.galaxy_params import text_of_option
+from parfocal.cli.galaxy_words import field_name
 from parfocal.core.step import Step
 from parfocal.errors import ConfigurationError, ParfocalError
+from parfocal.models.strangers import from_strangers
 
 __all__ = ["names_of_inputs", "read_file_names", "told_by_names"]
 
@@ -53,6 +55,9 @@ def names_of_inputs(
 ) -> dict[str, str]:
     """Return what users call the inputs of a step, by their paths.
 
+    In Galaxy what has no name is called as the form of the tool calls it: a path of the server
+    tells users nothing.
+
     Parameters
     ----------
     paths : mapping of str to str
@@ -62,8 +67,12 @@ def names_of_inputs(
     image : Path, optional
         The file whose first line says what the first input is called, if `names` does not.
     """
+    fields = {}
+    if from_strangers():
+        fields = {p: field_name(p) for p, path in paths.items() if Path(path).is_absolute()}
     known = {next(iter(paths)): _first_line(image)} if image and paths else {}
-    return {paths[port]: name for port, name in {**known, **names}.items() if port in paths}
+    told = {**fields, **known, **names}
+    return {paths[port]: name for port, name in told.items() if port in paths}
 
 
 def _first_line(path: Path) -> str:

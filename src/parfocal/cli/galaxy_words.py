@@ -6,7 +6,7 @@ import re
 
 from parfocal.steps import SUMMARIES
 
-__all__ = ["in_words_of_galaxy"]
+__all__ = ["field_name", "in_words_of_galaxy"]
 
 _COMMAND = re.compile(r"'parfocal ([a-z]+(?:-[a-z]+)*)(?: [^']*)?'")
 _SETTING = re.compile(r"--set (?=\w+=)")
@@ -28,12 +28,13 @@ def in_words_of_galaxy(remedy: str) -> str:
     text = _COMMAND.sub(_tool, remedy)
     if any(part in text for part in _BY_HAND):
         return f"For the administrator of this Galaxy: {text}"
-    return _OPTION.sub(lambda option: _quoted(option[1]), _SETTING.sub("", text))
+    return _OPTION.sub(lambda option: field_name(option[1]), _SETTING.sub("", text))
+
+
+def field_name(name: str) -> str:
+    """Return what the form of a tool calls an option, or Galaxy the tool of a step, in quotes."""
+    return f"'{re.sub('[_-]', ' ', name).capitalize()}'"
 
 
 def _tool(command: re.Match[str]) -> str:
-    return _quoted(command[1]) if command[1] in SUMMARIES else command[0]
-
-
-def _quoted(name: str) -> str:
-    return f"'{name.replace('-', ' ').capitalize()}'"
+    return field_name(command[1]) if command[1] in SUMMARIES else command[0]

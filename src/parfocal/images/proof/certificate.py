@@ -171,4 +171,5 @@ def read_certificate(path: Path) -> Certificate | Certificates:
     except (OSError, ValueError) as error:
         what = "The certificate cannot be read"
         expected = "what convert-image or verify-image wrote"
-        raise InputError(what, where=path, expected=expected, found=error) from error
+        remedy = "Give a certificate as its job wrote it."
+        raise InputError(what, where=path, expected=expected, found=error, remedy=remedy) from error
