@@ -7,7 +7,7 @@ CORES ?= 2
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 19
 
 .PHONY: workflow-env
 workflow-env:
@@ -45,6 +45,10 @@ test-galaxy: dev-env ## Test the tools in a real Galaxy; TOOL=segment_objects te
 .PHONY: test-live
 test-live: dev-env ## Ask the real IDR and BioImage Archive; needs a network, and no other target runs it
 	pytest -o python_files='live_*.py' tests/live
+
+.PHONY: test-omero-suites
+test-omero-suites: dev-env omero ## Run ezomero's own tests against the test server of OMERO
+	python -m tests.omero_suites
 
 .PHONY: test-models
 test-models: dev-env ## Run models by PyTorch, Cellpose and StarDist, from an environment or PYTHONPATH that has them

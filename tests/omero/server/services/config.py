@@ -35,6 +35,7 @@ _OTHERS = {
     "omero.policy.binary_access": "+read,+write,+image",
     "omero.qa.feedback": "",
     "omero.upgrades.url": "",
+    "omero.version": _VERSION,
 }
 
 
