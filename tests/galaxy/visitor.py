@@ -21,7 +21,7 @@ from tests.galaxy.server import PASSWORD, USER
 __all__ = ["Visitor"]
 
 PAGE_TIMEOUT_S, JOB_TIMEOUT_S = 120, 300
-SIZE = (1280, 800)
+SIZE = (1280, 880)
 COLOURS = 96
 T = TypeVar("T")
 PANEL = "#current-history-panel .content-item"
@@ -114,6 +114,10 @@ class Visitor:
         """Type into a field, in place of what stands there."""
         self.find(selector).send_keys(Keys.CONTROL, "a")
         self.find(selector).send_keys(text)
+
+    def see(self, text: str, selector: str) -> None:
+        """Wait until a text stands in a place."""
+        self.until(lambda: text in self.find(selector).text, f"{text} in {selector}")
 
     def find(self, selector: str) -> WebElement:
         """Return what can be seen and used by that selector, as soon as it is there."""
