@@ -12,6 +12,7 @@ from pathlib import Path
 
 from parfocal.cli.collect import collect
 from parfocal.cli.login import login
+from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, StorageError, VerificationError
 
 __all__ = ["COMMANDS", "Command"]
@@ -117,5 +118,6 @@ COMMANDS = {
     "calibrate": Command("Fit the model of memory and time to what runs left behind", _calibrate),
     "schema": Command("Describe a step's parameters, inputs and outputs as JSON Schema", _schema),
     "collect-results": Command("Lay out data that lie apart, such as Galaxy's, as a run", collect),
+    "verify-run": Command("Tell which data of a run crate are missing or changed", verify_run),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,9 +23,11 @@ __all__ = [
     "digest_json",
     "digest_path",
     "digest_zarr",
+    "file_digests",
     "fingerprint",
     "is_zarr",
     "is_zarr_key",
+    "lines_of",
     "size_of",
     "zarr_keys",
 ]
@@ -75,6 +78,32 @@ def digest_zarr(path: Path, threads: int = 1) -> str:
         ``zarr-merkle-sha256:<hex>``.
     """
     return "zarr-merkle-sha256:" + _digest_lines(path, zarr_keys(path), threads)
+
+
+def file_digests(path: Path, threads: int = 1) -> dict[str, str]:
+    """Return the sha256 (hex) of each file that the digest of a folder covers, by its path in it.
+
+    Parameters
+    ----------
+    path : Path
+        An OME-Zarr, or any other folder.
+    threads : int
+        How many files to read at once.
+    """
+    names = _covered(path)
+    return dict(zip(names, _digest_files([path / name for name in names], threads), strict=True))
+
+
+def lines_of(digests: Mapping[str, str]) -> bytes:
+    r"""Return the lines ``<sha256>  <path>\n`` whose sha256 is the digest of a folder.
+
+    Parameters
+    ----------
+    digests : mapping of str to str
+        What `file_digests` returned.
+    """
+    pairs = digests.items()
+    return b"".join(f"{digest}  ".encode() + os.fsencode(name) + b"\n" for name, digest in pairs)
 
 
 def digest_path(path: Path, threads: int = 1) -> str:
@@ -158,23 +187,27 @@ def _raise(error: OSError) -> None:
 def _digest_file(path: Path) -> str:
     # Memory does not grow with the file; hashlib lets go of the GIL on blocks this large.
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
+    # Without O_NONBLOCK a named pipe would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            what = "This is neither a file nor a folder, and cannot be digested"
+            raise InputError(what, where=path, remedy="Remove it, or name another file.")
         while block := stream.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
 
 
 def _digest_lines(path: Path, names: list[str], threads: int) -> str:
-    files = [path / name for name in names]
+    digests = _digest_files([path / name for name in names], threads)
+    return hashlib.sha256(lines_of(dict(zip(names, digests, strict=True)))).hexdigest()
+
+
+def _digest_files(files: list[Path], threads: int) -> list[str]:
     if threads > 1 and len(files) > 1:
         with ThreadPoolExecutor(threads) as pool:
-            digests = list(pool.map(_digest_file, files))
-    else:
-        digests = [_digest_file(file) for file in files]
-    total = hashlib.sha256()
-    for digest, name in zip(digests, names, strict=True):
-        total.update(f"{digest}  ".encode() + os.fsencode(name) + b"\n")
-    return total.hexdigest()
+            return list(pool.map(_digest_file, files))
+    return [_digest_file(file) for file in files]
 
 
 def _is_manifest(path: Path) -> bool:

@@ -53,6 +53,18 @@ class ZippedFiles:
     name: str
     members: Mapping[str, ZipInfo]
 
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Open one of the files to be read as it is.
+
+        Raises
+        ------
+        InputError
+            If the zip file is damaged.
+        """
+        with _opened(self.path) as pack, pack.open(self.members[name]) as stream:
+            yield stream
+
     def unpack(self, folder: Path) -> Path:
         """Unpack the files into a new folder in `folder`, and return that.
 

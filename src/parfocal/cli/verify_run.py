@@ -1,0 +1,133 @@
+"""``parfocal verify-run``: whether the data of a run are what its crate says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parfocal.errors import StorageError, VerificationError
+
+if TYPE_CHECKING:
+    from parfocal.engine.verified_run import Verification
+
+__all__ = ["printable", "verify_run", "write_report"]
+
+
+def verify_run(argv: Sequence[str]) -> int:
+    """Digest anew what a crate names, and print what became of each thing.
+
+    Raises
+    ------
+    InputError
+        If there is no crate of ours, or it is damaged.
+    VerificationError
+        If something is missing or not what the crate says.
+    """
+    options = _parse(argv)
+    from parfocal.cli.log import progress_to_stderr
+    from parfocal.engine.crate_validator import validate_crate
+    from parfocal.engine.verified_run import verify_crate
+    from parfocal.provenance.read_crate import read_crate
+    from parfocal.provenance.verify_lists import DigestLists
+    from parfocal.provenance.verify_places import Places, parse_maps
+
+    maps = parse_maps(options.map)
+    crate = read_crate(options.crate)
+    if options.validator_cache is not None:
+        crate.findings += validate_crate(options.crate, options.validator_cache)
+    results = options.results or options.crate.absolute().parent
+    found = verify_crate(
+        crate,
+        Places(results, maps),
+        DigestLists(options.digest_lists),
+        threads=options.threads,
+        progress=progress_to_stderr("verify-run"),
+    )
+    sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    if options.json is not None:
+        write_report(options.json, found.as_json())
+    if found.faults:
+        what = f"{found.faults} things are not what the crate says"
+        remedy = "Take them from a backup, or run their steps again."
+        raise VerificationError(what, where=options.crate, remedy=remedy)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(
+        prog="parfocal verify-run",
+        description="Digest anew all that a run crate names, check its certificates and the crate "
+        "itself, and tell what is missing or changed. Nothing is written but what is asked for.",
+    )
+    parser.add_argument("crate", metavar="CRATE", type=Path, help="folder or zip file of a crate")
+    parser.add_argument(
+        "--results", type=Path, help="results folder; by default, that the crate lies in"
+    )
+    parser.add_argument(
+        "--map",
+        metavar="OLD=NEW",
+        action="append",
+        default=[],
+        help="where paths or URIs that begin with OLD lie now; may be given again",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found here, too")
+    parser.add_argument(
+        "--digest-lists",
+        metavar="FOLDER",
+        type=Path,
+        help="keep lists of the files of OME-Zarrs here, and name by them those that change later",
+    )
+    parser.add_argument(
+        "--validator-cache",
+        metavar="FILE",
+        type=Path,
+        help="run rocrate-validator too, offline, with this cache",
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
+    options = parser.parse_args(argv)
+    if options.threads < 1:
+        parser.error("--threads is at least 1")
+    return options
+
+
+def _lines(found: Verification) -> list[str]:
+    lines = []
+    for entry in found.entries:
+        lines.append(f"{entry.status:<10} {entry.role:<7} {printable(entry.datum.name)}")
+        if entry.status == "changed" and entry.found:
+            lines.append(f"  expected {entry.datum.digest}, found {entry.found}")
+        lines += [f"  {printable(reason)}" for reason in entry.reasons]
+    for one in found.certificates:
+        state = "bad" if one.faults else one.verdict
+        lines.append(f"{state:<10} certificate {printable(one.name)}")
+        lines += [f"  {printable(fault)}" for fault in one.faults]
+    lines += [f"bad        crate: {printable(finding)}" for finding in found.findings]
+    lines.append(", ".join(f"{number} {status}" for status, number in found.counts.items()))
+    return lines
+
+
+def printable(text: str) -> str:
+    """Return what a terminal shows as it stands: names in a crate may hold anything."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def write_report(path: Path, content: dict[str, object]) -> None:
+    """Write a report as JSON.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    from parfocal.core.publish import write_json
+
+    try:
+        write_json(path, content)
+    except OSError as error:
+        what = "The report cannot be written"
+        raise StorageError(what, where=path, found=error) from error

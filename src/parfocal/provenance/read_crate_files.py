@@ -1,0 +1,133 @@
+"""The files of a crate: a folder, or a zip file that is read as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+from parfocal.core.digest import digest_path
+from parfocal.core.zipped_zarr import ZippedFiles, is_zip, zipped_files
+from parfocal.errors import InputError
+
+__all__ = ["METADATA", "CrateFiles", "crate_files"]
+
+METADATA = "ro-crate-metadata.json"
+_LARGEST_METADATA = 2 << 30  # bytes; that of a run of 10,000 outputs has some hundred million
+_CHUNK = 1 << 20
+_REMEDY = "Name the folder or zip file that 'parfocal record-run' wrote."
+
+
+class CrateFiles(Protocol):
+    """What a crate holds, wherever it lies; nothing in it is ever written."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or zip file."""
+
+    def metadata(self) -> AbstractContextManager[IO[bytes]]:
+        """Open the metadata document."""
+
+    def digest(self, name: str) -> str | None:
+        """Return ``sha256:<hex>`` of a file of the crate; None where it has none of this name."""
+
+
+def crate_files(path: Path) -> CrateFiles:
+    """Return the files of a crate.
+
+    Raises
+    ------
+    InputError
+        If there is no crate, or a zip file is damaged or made to reach out of its folder.
+    """
+    if path.is_dir():
+        return _Folder(path)
+    if is_zip(path):
+        return _Zip(path)
+    what = "There is no crate" if not path.exists() else "The file is no zip file"
+    expected = f"a folder with {METADATA}, or a zip file of it"
+    raise InputError(what, where=path, expected=expected, remedy=_REMEDY)
+
+
+def _bounded(size: int, where: object) -> None:
+    if size > _LARGEST_METADATA:
+        what = "The metadata of the crate is larger than that of any run"
+        expected, found = f"at most {_LARGEST_METADATA} bytes", f"{size}"
+        raise InputError(what, where=where, expected=expected, found=found, remedy=_REMEDY)
+
+
+class _Folder:
+    """A crate that is a folder. A link out of it is refused: record-run makes none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = path.resolve()
+        if not (path / METADATA).is_file():
+            what = "The folder is no RO-Crate"
+            raise InputError(what, where=path, expected=METADATA, remedy=_REMEDY)
+
+    @contextmanager
+    def metadata(self) -> Iterator[IO[bytes]]:
+        """Open the metadata document."""
+        file = self._inside(METADATA)
+        try:
+            _bounded(file.stat().st_size, file)
+            with file.open("rb") as stream:
+                yield stream
+        except OSError as error:
+            what = "The metadata of the crate cannot be read"
+            raise InputError(what, where=file, found=error, remedy=_REMEDY) from error
+
+    def digest(self, name: str) -> str | None:
+        """Return ``sha256:<hex>`` of a file; None where there is none."""
+        file = self._inside(name)
+        return digest_path(file) if file.is_file() else None
+
+    def _inside(self, name: str) -> Path:
+        file = self.path / name
+        try:
+            inside = file.resolve().is_relative_to(self._root)
+        except (OSError, RuntimeError) as error:  # a loop of links
+            raise self._escape(name) from error
+        if not inside:
+            raise self._escape(name)
+        return file
+
+    def _escape(self, name: str) -> InputError:
+        what = "A file of the crate is a link out of it"
+        return InputError(what, where=self.path, found=ascii(name), remedy=_REMEDY)
+
+
+class _Zip:
+    """A crate that is a zip file, with its files at the root or in one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: ZippedFiles = zipped_files(path)
+        roots = [n.removesuffix(METADATA) for n in self._files.members if n.endswith(METADATA)]
+        roots = [root for root in roots if root.count("/") == bool(root)]
+        if len(roots) != 1:
+            what = "The zip file is no RO-Crate"
+            found = f"{len(roots)} of them"
+            raise InputError(what, where=path, expected=METADATA, found=found, remedy=_REMEDY)
+        self._root = roots[0]
+
+    @contextmanager
+    def metadata(self) -> Iterator[IO[bytes]]:
+        """Open the metadata document."""
+        name = self._root + METADATA
+        _bounded(self._files.members[name].file_size, self.path)
+        with self._files.opened(name) as stream:
+            yield stream
+
+    def digest(self, name: str) -> str | None:
+        """Return ``sha256:<hex>`` of a file; None where there is none."""
+        if self._root + name not in self._files.members:
+            return None
+        digest = hashlib.sha256()
+        with self._files.opened(self._root + name) as stream:
+            while block := stream.read(_CHUNK):
+                digest.update(block)
+        return f"sha256:{digest.hexdigest()}"

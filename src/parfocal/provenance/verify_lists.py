@@ -1,0 +1,95 @@
+"""Lists of the digests of the files of folders, which tell later which file was changed.
+
+A list is what ``sha256sum`` prints, and its own sha256 is the digest of the folder. So it needs
+no trust: one that was changed is not taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from parfocal.errors import StorageError
+
+__all__ = ["DigestLists"]
+
+_MOST = 20
+
+
+class DigestLists:
+    """The lists in a folder, by the digests of what they are of.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None to keep none.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def keep(self, digest: str, lines: bytes) -> None:
+        """Write a list, unless it is there.
+
+        Raises
+        ------
+        StorageError
+            If the folder does not take it.
+        """
+        path = self._path(digest)
+        if path is None or self._read(digest) is not None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(lines)
+        except OSError as error:
+            what = "A list of digests cannot be written"
+            raise StorageError(what, where=path, found=error) from error
+
+    def differences(self, digest: str, found: Mapping[str, str]) -> tuple[str, ...]:
+        """Name the files that are not those of the folder that had `digest`.
+
+        Parameters
+        ----------
+        digest : str
+            What the folder had.
+        found : mapping of str to str
+            The sha256 of each file by its path, as it is now.
+
+        Returns
+        -------
+        tuple of str
+            Empty where there is no list.
+        """
+        lines = self._read(digest)
+        if lines is None:
+            return ()
+        pairs = (line.partition("  ") for line in lines.split("\n") if line)
+        known = {name: hexadecimal for hexadecimal, _, name in pairs}
+        told = [
+            f"{name} is {_what(name in known, name in found)}"
+            for name in sorted(known.keys() | found.keys())
+            if known.get(name) != found.get(name)
+        ]
+        more = [f"and {len(told) - _MOST} more files"] if len(told) > _MOST else []
+        return (*told[:_MOST], *more)
+
+    def _path(self, digest: str) -> Path | None:
+        kind, _, hexadecimal = digest.partition(":")
+        return None if self._folder is None else self._folder / f"{kind}-{hexadecimal}.txt"
+
+    def _read(self, digest: str) -> str | None:
+        """Return a list, if it is there and is what it was."""
+        path = self._path(digest)
+        if path is None or not path.is_file():
+            return None
+        content = path.read_bytes()
+        whole = hashlib.sha256(content).hexdigest() == digest.partition(":")[2]
+        return content.decode("utf-8", "surrogateescape") if whole else None
+
+
+def _what(expected: bool, there: bool) -> str:
+    if not expected:
+        return "new"
+    return "changed" if there else "missing"

@@ -1,0 +1,134 @@
+"""Whether the data of a run still are what its crate says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from parfocal.core.ordered import in_order
+from parfocal.provenance.read_crate import Crate, Datum
+from parfocal.provenance.verify_files import Looker
+from parfocal.provenance.verify_places import Places
+
+__all__ = ["FAILING", "Entry", "verify_data"]
+
+FAILING = ("changed", "missing", "unreadable")
+"""States of data that are not what the crate says."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_MOVED = "If it was moved, say so with --map OLD=NEW."
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was found of one thing that a crate names.
+
+    Attributes
+    ----------
+    role : {"input", "output", "record", "copy"}
+        What it was to the run; a copy lies in the crate itself, a record is that of an attempt
+        that made nothing.
+    status : str
+        ``unchanged``, ``changed``, ``missing``, ``unreadable``, ``remote``, or ``replaced`` where a
+        later attempt of the same run wrote to the same path.
+    where : Path or None
+        Where it was looked for.
+    found : str or None
+        Its digest now.
+    reasons : tuple of str
+        What differs, or why it was not checked.
+    """
+
+    datum: Datum
+    role: str
+    status: str
+    where: Path | None = None
+    found: str | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def verify_data(
+    crate: Crate,
+    places: Places,
+    looker: Looker,
+    *,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[Entry]:
+    """Yield an entry for each file and folder that a crate names, in the order of the crate.
+
+    Memory does not grow with the size of the data. Nothing is written but the lists of `looker`.
+
+    Parameters
+    ----------
+    threads : int
+        How many files and folders to read at once.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in bytes as the crate tells them.
+    """
+    current = _current(crate)
+    made, recorded = crate.made(), _records(crate)
+    total = sum(datum.size_bytes or 1 for datum in crate.data.values())
+    done = 0
+
+    def check(datum: Datum) -> Entry:
+        role = "record" if datum.identifier in recorded else "output"
+        role = role if datum.identifier in made else "input"
+        entry = Entry(datum, "copy" if datum.in_crate else role, "unchanged")
+        if not datum.in_crate and current[datum.name] != datum.identifier:
+            reason = "A later attempt of the run wrote something else there"
+            return replace(entry, status="replaced", reasons=(reason,))
+        return _check(crate, places, looker, entry)
+
+    for entry in in_order(check, crate.data.values(), threads):
+        done += entry.datum.size_bytes or 1
+        if progress:
+            progress(done, total)
+        yield entry
+
+
+def _check(crate: Crate, places: Places, looker: Looker, entry: Entry) -> Entry:
+    datum = entry.datum
+    if datum.in_crate:
+        found = crate.files.digest(datum.name)
+        status = "missing" if found is None else "unchanged"
+        status = status if found in (None, datum.digest) else "changed"
+        return replace(entry, status=status, found=found)
+    where = places.of(datum.name)
+    if where is None:
+        reason = "It is not on this machine, and was not fetched; --map OLD=NEW names a copy"
+        return replace(entry, status="remote", reasons=(reason,))
+    look = looker.look(where, datum.digest, datum.size_bytes)
+    reasons = look.reasons if look.status != "missing" else (_MOVED,)
+    return replace(entry, status=look.status, where=where, found=look.found, reasons=reasons)
+
+
+def _current(crate: Crate) -> dict[str, str]:
+    """Return which thing lay last at each path: the one that the newest attempt made, or used."""
+    newest: dict[str, tuple[datetime, str]] = {}
+    for moment, identifier in _seen(crate):
+        datum = crate.data.get(identifier)
+        if datum is not None:
+            known = newest.get(datum.name)
+            if known is None or known[0] <= moment:
+                newest[datum.name] = (moment, identifier)
+    found = {datum.name: datum.identifier for datum in crate.data.values()}
+    return found | {name: identifier for name, (_, identifier) in newest.items()}
+
+
+def _seen(crate: Crate) -> Iterator[tuple[datetime, str]]:
+    """Yield what each action used when it started, and what it made when it ended."""
+    for action in crate.actions:
+        for identifier in action.used:
+            yield action.started or _NEVER, identifier
+        for identifier in action.made:
+            yield action.ended or action.started or _NEVER, identifier
+
+
+def _records(crate: Crate) -> set[str]:
+    """Return what is the record of an attempt that made nothing else."""
+    return {name for action in crate.actions if action.failed for name in action.made}

@@ -1,0 +1,299 @@
+"""The command verify-run: what became of the data of a run."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from parfocal.cli.verify_run import verify_run
+from parfocal.errors import ConfigurationError, InputError, VerificationError
+from verified_runs import edit_graph, flip, make_crate, make_run, pack
+
+IMAGE, LABELS = "images/a/image.ome.zarr", "images/a/labels/nuclei.ome.zarr"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a folder with a run: its sources, its results, and its crate in them."""
+    folder = tmp_path_factory.mktemp("run")
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """Return the results folder of a copy of the run; its sources stay where they were."""
+    return shutil.copytree(made / "results", tmp_path / "results")
+
+
+def check(crate, *options):
+    """Verify a crate; return the exit code, and what was found by name."""
+    report = crate.parent.parent / "report.json"
+    command = [str(crate), f"--json={report}", "--threads=2", *map(str, options)]
+    try:
+        code = verify_run(command)
+    except VerificationError as error:
+        code = error.exit_code
+    found = json.loads(report.read_text())
+    return code, {entry["name"]: entry for entry in found["entries"]}, found
+
+
+def statuses(entries):
+    return {name: entry["status"] for name, entry in entries.items()}
+
+
+def test_an_unchanged_run_is_verified(run, made, capsys):
+    code, entries, report = check(run / "run-crate")
+    assert code == 0
+    assert report["verified"]
+    assert report["findings"] == []
+    assert set(statuses(entries).values()) == {"unchanged"}
+    roles = {name: entry["role"] for name, entry in entries.items()}
+    assert roles == {
+        "README.md": "copy",
+        "sheet/sheet.tsv": "copy",
+        "originals/a": "output",
+        IMAGE: "output",
+        "images/a/image.certificate.json": "output",
+        LABELS: "output",
+        "images/a/tables/nuclei.parquet": "output",
+        "images/a/tables/nuclei.tsv": "output",
+        str(made / "data" / "a.tif"): "input",
+    }
+    (certificate,) = report["certificates"]
+    assert certificate == {
+        "name": "images/a/image.certificate.json",
+        "verdict": "verified",
+        "faults": [],
+    }
+    lines = capsys.readouterr().out.splitlines()
+    assert f"unchanged  output  {IMAGE}" in lines
+    assert "verified   certificate images/a/image.certificate.json" in lines
+    assert lines[-1] == "9 unchanged"
+
+
+def test_a_zip_file_is_verified_as_it_is(run):
+    packed = pack(run / "run-crate")
+    shutil.rmtree(run / "run-crate")
+    before = sorted(run.rglob("*"))
+    assert check(packed)[0] == 0
+    assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "chunk"), [(IMAGE, "0/c/1/0/1"), (LABELS, "0/c/0/0/0")])
+def test_one_flipped_bit_in_one_chunk_is_named_by_the_list(run, tmp_path, name, chunk):
+    lists = tmp_path / "lists"
+    assert check(run / "run-crate", "--digest-lists", lists)[0] == 0
+    kept = {path.name: path.read_bytes() for path in lists.iterdir()}
+    assert len(kept) == 2
+    flip(run / name / chunk)
+    code, entries, _ = check(run / "run-crate", "--digest-lists", lists)
+    assert code == 4
+    assert {n for n, s in statuses(entries).items() if s != "unchanged"} == {name}
+    assert entries[name]["reasons"] == [f"{chunk} is changed"]
+    assert entries[name]["expected"] != entries[name]["found"]
+    assert {path.name: path.read_bytes() for path in lists.iterdir()} == kept
+
+
+def test_files_that_are_missing_or_new_are_named_by_the_list(run, tmp_path):
+    lists = tmp_path / "lists"
+    check(run / "run-crate", "--digest-lists", lists)
+    shutil.move(run / IMAGE / "0/c/1/0/1", run / IMAGE / "0/c/1/0/9")
+    reasons = check(run / "run-crate", "--digest-lists", lists)[1][IMAGE]["reasons"]
+    assert reasons == ["0/c/1/0/1 is missing", "0/c/1/0/9 is new"]
+
+
+def test_a_list_that_was_changed_is_not_believed(run, tmp_path):
+    lists = tmp_path / "lists"
+    check(run / "run-crate", "--digest-lists", lists)
+    for path in lists.iterdir():
+        flip(path)
+    flip(run / LABELS / "zarr.json", 0.9)
+    reasons = check(run / "run-crate", "--digest-lists", lists)[1][LABELS]["reasons"]
+    assert not [reason for reason in reasons if reason.endswith("is changed")]
+
+
+def test_without_a_list_the_certificate_names_the_plane(run):
+    flip(run / IMAGE / "0/c/1/0/1")
+    code, entries, _ = check(run / "run-crate")
+    assert code == 4
+    told = " ".join(entries[IMAGE]["reasons"])
+    assert "0/c/1/0/1 cannot be read" in told or "t=0 c=0 z=1" in told
+    assert "0/c/0" not in told
+    assert "z=0" not in told
+
+
+def test_a_chunk_that_was_written_later_is_named(run):
+    chunk = run / LABELS / "0/c/0/0/0"
+    os.utime(chunk, (4e9, 4e9))
+    chunk.write_bytes(chunk.read_bytes() + b"x")
+    os.utime(chunk, (4e9, 4e9))
+    reasons = check(run / "run-crate")[1][LABELS]["reasons"]
+    assert "0/c/0/0/0 was written later, at 2096-10-02 07:06:40 UTC" in reasons
+    assert not [reason for reason in reasons if reason.startswith("0/zarr.json")]
+
+
+def test_a_document_that_cannot_be_read_is_named(run):
+    (run / LABELS / "0" / "zarr.json").write_text("{")
+    reasons = check(run / "run-crate")[1][LABELS]["reasons"]
+    assert [reason for reason in reasons if reason.startswith("0/zarr.json cannot be read")]
+
+
+def test_what_is_missing_or_of_another_size_is_told(run):
+    shutil.rmtree(run / LABELS)
+    table = run / "images/a/tables/nuclei.tsv"
+    size = table.stat().st_size
+    table.write_bytes(table.read_bytes() + b"\n")
+    (run / "run-crate" / "README.md").write_text("other")
+    code, entries, report = check(run / "run-crate")
+    assert code == 4
+    assert entries[LABELS]["status"] == "missing"
+    assert entries[LABELS]["reasons"] == ["If it was moved, say so with --map OLD=NEW."]
+    assert entries["images/a/tables/nuclei.tsv"]["reasons"] == [
+        f"{size} bytes expected, {size + 1} found"
+    ]
+    assert entries["README.md"]["status"] == "changed"
+    assert report["counts"] == {"changed": 2, "missing": 1, "unchanged": 6}
+
+
+def test_a_file_of_the_originals_is_named(run, made, tmp_path):
+    data = shutil.copytree(made / "data", tmp_path / "data")
+    flip(data / "a.tif")
+    options = ["--map", f"{made / 'data'}={data}"]
+    code, entries, _ = check(run / "run-crate", *options)
+    assert code == 4
+    source = str(made / "data" / "a.tif")
+    assert {n for n, s in statuses(entries).items() if s != "unchanged"} == {source, "originals/a"}
+    assert entries["originals/a"]["reasons"] == [f"{source} is changed"]
+
+
+def test_what_moved_is_found_by_map(run, tmp_path):
+    crate = shutil.move(run / "run-crate", tmp_path / "elsewhere" / "run-crate")
+    shutil.move(run / "images", tmp_path / "moved")
+    code, entries, _ = check(crate)
+    assert code == 4
+    assert statuses(entries)[IMAGE] == "missing"
+    code, entries, _ = check(crate, "--results", run, "--map", f"images={tmp_path / 'moved'}")
+    assert (code, set(statuses(entries).values())) == (0, {"unchanged"})
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [(["x"], "not valid"), (["=x"], "not valid"), (["a=b", "a=c"], "given twice")],
+)
+def test_wrong_maps_are_refused(run, maps, told):
+    with pytest.raises(ConfigurationError, match=told):
+        check(run / "run-crate", *(f"--map={text}" for text in maps))
+
+
+def test_what_is_remote_is_not_fetched_and_a_copy_will_do(run, made):
+    source = str(made / "data" / "a.tif")
+    (identifier,) = [
+        entity["@id"]
+        for entity in json.loads((run / "run-crate/ro-crate-metadata.json").read_text())["@graph"]
+        if entity.get("alternateName") == source
+    ]
+    there = "s3://bucket/my%20data"
+    properties = {"alternateName": None, "contentUrl": f"{there}/a.tif"}
+    edit_graph(run / "run-crate", identifier, **properties)
+    code, entries, _ = check(run / "run-crate")
+    assert (code, entries[f"{there}/a.tif"]["status"]) == (0, "remote")
+    assert entries[f"{there}/a.tif"]["reasons"]
+    mapped = check(run / "run-crate", "--map", f"{there}={made / 'data'}")[1]
+    assert mapped[f"{there}/a.tif"]["status"] == "unchanged"
+
+
+def test_what_a_later_attempt_replaced_is_no_difference(run, tmp_path):
+    old = run / "records" / "convert_image" / "a"
+    record = json.loads((old / "0001.json").read_text())
+    (old / "0002.json").write_text(json.dumps(record | {"attempt": 2}))
+    for artifact in record["outputs"]:
+        artifact["digest"] = artifact["digest"].partition(":")[0] + ":" + "0" * 64
+    record |= {"started": "2020-01-01T00:00:00Z", "ended": "2020-01-01T00:00:01Z"}
+    (old / "0001.json").write_text(json.dumps(record))
+    (segment,) = (run / "records" / "segment_objects" / "a").iterdir()
+    first = json.loads(segment.read_text())
+    first |= {"attempt": 2, "status": "failed", "outputs": []}
+    first |= {"started": "2020-01-01T00:00:02Z", "ended": "2020-01-01T00:00:03Z"}
+    first["inputs"][0]["digest"] = "zarr-merkle-sha256:" + "0" * 64
+    segment.with_name("0002.json").write_text(json.dumps(first))
+    code, _, report = check(make_crate(run))
+    states = sorted(e["status"] for e in report["entries"] if e["name"] == IMAGE)
+    assert (code, states) == (0, ["replaced", "unchanged"])
+
+
+def test_a_certificate_of_something_else_is_told(run):
+    (identifier,) = [
+        entity["@id"]
+        for entity in json.loads((run / "run-crate/ro-crate-metadata.json").read_text())["@graph"]
+        if entity.get("alternateName") == IMAGE
+    ]
+    other = "zarr-merkle-sha256:" + "0" * 64
+    edit_graph(run / "run-crate", identifier, identifier=other)
+    code, entries, report = check(run / "run-crate")
+    assert (code, entries[IMAGE]["status"]) == (4, "changed")
+    (certificate,) = report["certificates"]
+    assert "which its attempt did not make" in certificate["faults"][0]
+
+
+def test_a_certificate_that_contradicts_itself_is_told(run):
+    path = run / "images/a/image.certificate.json"
+    content = json.loads(path.read_text())
+    content["planes"][1]["digest"] = content["planes"][0]["digest"]
+    content["source"]["independent"] = False
+    path.write_text(json.dumps(content, indent=1))
+    record = run / "records/convert_image/a/0001.json"
+    told = json.loads(record.read_text())
+    from parfocal.core.digest import digest_path
+
+    told["outputs"][1] |= {"digest": digest_path(path), "size_bytes": path.stat().st_size}
+    record.write_text(json.dumps(told))
+    code, entries, report = check(make_crate(run))
+    assert (code, set(statuses(entries).values())) == (4, {"unchanged"})
+    assert report["certificates"][0]["faults"] == [
+        "The digest of image 0 is not that of its planes",
+        "Image 0 is called verified, and no independent library read it",
+    ]
+
+
+def test_the_record_of_a_killed_job_is_missed(run):
+    folder = run / "records" / "segment_objects" / "b"
+    shutil.copytree(run / "records" / "segment_objects" / "a", folder)
+    record = json.loads((folder / "0001.json").read_text())
+    record |= {"image_id": "b", "status": "started", "ended": None, "outputs": []}
+    (folder / "0001.json").write_text(json.dumps(record))
+    crate = make_crate(run, "ab")
+    name = "records/segment_objects/b/0001.json"
+    code, entries, _ = check(crate)
+    assert (code, entries[name]["role"], entries[name]["status"]) == (0, "record", "unchanged")
+    (folder / "0001.json").unlink()
+    code, entries, _ = check(crate)
+    assert (code, entries[name]["status"]) == (4, "missing")
+
+
+def test_pipes_devices_and_loops_are_not_waited_for(run, tmp_path):
+    (run / "images/a/tables/nuclei.tsv").unlink()
+    os.mkfifo(run / "images/a/tables/nuclei.tsv")
+    (run / LABELS / "0/c/0/0/0").unlink()
+    os.mkfifo(run / LABELS / "0/c/0/0/0")
+    shutil.rmtree(run / IMAGE)
+    (run / IMAGE).symlink_to(run / IMAGE)
+    code, entries, _ = check(run / "run-crate")
+    found = statuses(entries)
+    assert code == 4
+    assert found["images/a/tables/nuclei.tsv"] == "unreadable"
+    assert found[LABELS] == "unreadable"
+    assert found[IMAGE] in ("missing", "unreadable")
+
+
+def test_files_of_the_system_are_not_read(run, made):
+    options = ["--map", f"{made / 'data' / 'a.tif'}=/proc/self/maps"]
+    entry = check(run / "run-crate", *options)[1][str(made / "data" / "a.tif")]
+    assert entry["status"] == "unreadable"
+    assert "file of the system" in entry["reasons"][0]
+
+
+def test_a_report_that_cannot_be_written_is_told(run):
+    with pytest.raises(InputError, match="cannot be written"):
+        verify_run([str(run / "run-crate"), f"--json={run / 'sheet.tsv' / 'x.json'}"])
