@@ -8,6 +8,7 @@ import pytest
 
 from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, InputError, VerificationError
+from rocrate_cache import seed_cache
 from verified_runs import edit_graph, flip, make_crate, make_run, pack
 
 IMAGE, LABELS = "images/a/image.ome.zarr", "images/a/labels/nuclei.ome.zarr"
@@ -297,3 +298,23 @@ def test_files_of_the_system_are_not_read(run, made):
 def test_a_report_that_cannot_be_written_is_told(run):
     with pytest.raises(InputError, match="cannot be written"):
         verify_run([str(run / "run-crate"), f"--json={run / 'sheet.tsv' / 'x.json'}"])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return seed_cache(tmp_path_factory.mktemp("cache") / "contexts")
+
+
+def test_the_validator_is_asked_without_a_network(run, cache):
+    crate = run / "run-crate"
+    assert check(crate, f"--validator-cache={cache}")[0] == 0
+    assert check(pack(crate), f"--validator-cache={cache}.sqlite")[0] == 0
+    edit_graph(crate, "./", license=None)
+    code, entries, report = check(crate, f"--validator-cache={cache}")
+    assert (code, set(statuses(entries).values())) == (4, {"unchanged"})
+    assert [finding for finding in report["findings"] if "license" in finding.lower()]
+
+
+def test_a_validator_without_its_cache_is_told(run, tmp_path):
+    with pytest.raises(ConfigurationError, match="lacks a context in its cache"):
+        check(run / "run-crate", f"--validator-cache={tmp_path / 'empty'}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parfocal.cli.collect import collect
+from parfocal.cli.compare_runs import compare_runs
 from parfocal.cli.login import login
 from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, StorageError, VerificationError
@@ -119,5 +120,6 @@ COMMANDS = {
     "schema": Command("Describe a step's parameters, inputs and outputs as JSON Schema", _schema),
     "collect-results": Command("Lay out data that lie apart, such as Galaxy's, as a run", collect),
     "verify-run": Command("Tell which data of a run crate are missing or changed", verify_run),
+    "compare-runs": Command("Tell in what two runs differ, by their crates", compare_runs),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

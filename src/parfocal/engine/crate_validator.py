@@ -9,11 +9,13 @@ import tempfile
 from pathlib import Path
 from shutil import which
 
+from parfocal.core.zipped_zarr import is_zip, zipped_files
 from parfocal.errors import ConfigurationError
 
 __all__ = ["validate_crate"]
 
 _PROFILE = "process-run-crate"  # that of all our crates
+_AWAY = "Unable to retrieve the JSON-LD context"
 _TIMEOUT_S = 3600
 _MOST = 20
 
@@ -31,7 +33,9 @@ def validate_crate(crate: Path, cache: Path) -> list[str]:
     Raises
     ------
     ConfigurationError
-        If it is not installed, or does not run.
+        If it is not installed, does not run, or its cache lacks what it needs.
+    InputError
+        If a zip file cannot be unpacked safely.
     """
     beside = Path(sys.executable).with_name("rocrate-validator")
     program = str(beside) if beside.exists() else which("rocrate-validator")
@@ -40,6 +44,8 @@ def validate_crate(crate: Path, cache: Path) -> list[str]:
         raise ConfigurationError(what, remedy="pip install roc-validator")
     name = cache.with_suffix("") if cache.suffix == ".sqlite" else cache
     with tempfile.TemporaryDirectory() as folder:
+        # Of a zip file the validator cannot write its report.
+        crate = zipped_files(crate).unpack(Path(folder)) if is_zip(crate) else crate
         report = Path(folder) / "report.json"
         command = [program, "--no-interactive", "validate", "--offline", "--cache-path", str(name)]
         command += ["--profile-identifier", _PROFILE, "--requirement-severity", "REQUIRED"]
@@ -56,4 +62,9 @@ def validate_crate(crate: Path, cache: Path) -> list[str]:
     if done.returncode not in (0, 1):
         what = "rocrate-validator did not run"
         raise ConfigurationError(what, where=crate, found=" ".join(done.stderr.split())[-500:])
+    if away := [i for i in issues if _AWAY in i["message"]]:
+        what = "rocrate-validator lacks a context in its cache"
+        remedy = "Fill the cache where there is a network: docs/reference/run-crate.md tells how."
+        found = away[0]["message"]
+        raise ConfigurationError(what, where=cache, found=found, remedy=remedy)
     return sorted(f"{i.get('violatingEntity')}: {i['message']}" for i in issues)[:_MOST]

@@ -1,0 +1,83 @@
+"""``parfocal compare-runs``: in what two runs differ."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parfocal.cli.verify_run import printable, write_report
+from parfocal.errors import VerificationError
+
+if TYPE_CHECKING:
+    from parfocal.provenance.compare_runs import Comparison
+
+__all__ = ["compare_runs"]
+
+_MOST_IMAGES = 5
+_MOST_CHARACTERS = 60
+
+
+def compare_runs(argv: Sequence[str]) -> int:
+    """Compare the crates of two runs, and print a table of what differs.
+
+    Raises
+    ------
+    InputError
+        If one of them is no crate of ours, or is damaged.
+    VerificationError
+        If a result differs, or the runs have none in common.
+    """
+    parser = ArgumentParser(
+        prog="parfocal compare-runs",
+        description="Tell in which inputs, parameters, versions, engines and results two runs "
+        "differ, by their crates. The data are not read.",
+    )
+    parser.add_argument("first", metavar="A", type=Path, help="folder or zip file of a crate")
+    parser.add_argument("second", metavar="B", type=Path, help="the other one")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the differences here, too")
+    options = parser.parse_args(argv)
+    from parfocal.provenance.compare_runs import compare_crates
+    from parfocal.provenance.read_crate import read_crate
+
+    found = compare_crates(read_crate(options.first), read_crate(options.second))
+    sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    if options.json is not None:
+        content = {
+            "format": "parfocal-run-comparison-1",
+            "first": str(options.first),
+            "second": str(options.second),
+            "same_results": found.same,
+            "differing_results": found.differing,
+            "differences": [row.as_json() for row in found.rows],
+        }
+        write_report(options.json, content)
+    if found.differing or not found.same:
+        what = f"{found.differing} results differ, and {found.same} are the same"
+        raise VerificationError(what, where=f"{options.first} and {options.second}")
+    return 0
+
+
+def _lines(found: Comparison) -> Iterator[str]:
+    width = max((len(row.what) for row in found.rows), default=0)
+    for row in found.rows:
+        sides = f"{_short(row.first)} | {_short(row.second)}"
+        more = f", and {len(row.images) - _MOST_IMAGES} more" * (len(row.images) > _MOST_IMAGES)
+        images = ", ".join(map(printable, row.images[:_MOST_IMAGES])) + more
+        yield f"{row.kind:<10} {printable(row.what):<{width}}  {sides}" + f"  ({images})" * bool(
+            images
+        )
+    yield f"{found.same} results are the same, {found.differing} differ"
+
+
+def _short(value: str | None) -> str:
+    """Return a value as a table has room for it: of a digest the first digits."""
+    if value is None:
+        return "-"
+    kind, _, digits = value.rpartition(":")
+    if kind.endswith("sha256") and len(digits) == 64 and " " not in value:
+        return digits[:12]
+    text = printable(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."

@@ -1,0 +1,230 @@
+"""In what two runs differ: inputs, parameters, versions, engines and results."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parfocal.provenance.read_crate import Action, Crate
+
+__all__ = ["Comparison", "Row", "compare_crates"]
+
+_TARGETS = ("label_name", "plate")  # parameters that tell apart what one step does to one image
+_RUN = "_run"
+_THERE = "there"
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What something is of: a kind, a step, a port or parameter, and an image.
+
+    Step and image are empty for what is about the run. The step is told with its target, such
+    as the name of a label image.
+    """
+
+    kind: str
+    step: str
+    what: str
+    image_id: str
+
+    @property
+    def text(self) -> str:
+        """Step and port, as a table shows them."""
+        return f"{self.step}: {self.what}" if self.step else self.what
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing in which two runs differ.
+
+    Attributes
+    ----------
+    kind : str
+        ``image`` or ``step`` that only one of them has; ``input``, ``parameter``, ``version``,
+        ``engine``, ``container``; ``file`` for a copy in the crate; ``result``; ``run result`` for
+        that of a step on the whole run, such as the report, which tells times.
+    what : str
+        The step and its port or parameter.
+    images : tuple of str
+        The images that it holds for; empty where it is about the run.
+    first, second : str or None
+        What each of them has; None for nothing.
+    """
+
+    kind: str
+    what: str
+    images: tuple[str, ...]
+    first: str | None
+    second: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        names = ("kind", "what", "first", "second")
+        return {name: getattr(self, name) for name in names} | {"images": list(self.images)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """In what two runs differ, and how many results are the same.
+
+    Attributes
+    ----------
+    same : int
+        Results of images that both runs have, with the same digest.
+    """
+
+    rows: tuple[Row, ...]
+    same: int
+
+    @property
+    def differing(self) -> int:
+        """How many results of images differ, of steps that both have, and images of one alone."""
+        return sum(len(row.images) for row in self.rows if row.kind in ("result", "image"))
+
+
+def compare_crates(first: Crate, second: Crate) -> Comparison:
+    """Compare two runs, whichever engines ran them.
+
+    Inputs, parameters and results are matched by image, step and port, and where a step was run
+    several times on an image, by the label image or plate: never by path. The newest attempt
+    that ended well counts.
+    """
+    runs = _Run(first), _Run(second)
+    grouped: dict[tuple[str, str, str | None, str | None], list[str]] = defaultdict(list)
+    same = 0
+    for key in sorted(runs[0].facts.keys() | runs[1].facts.keys()):
+        pair = runs[0].facts.get(key), runs[1].facts.get(key)
+        if not all(run.has(key) for run in runs):
+            continue
+        if pair[0] != pair[1]:
+            grouped[key.kind, key.text, *pair].append(key.image_id)
+        elif key.kind == "result":
+            same += 1
+    rows = [
+        *_alone("image", runs[0].images, runs[1].images),
+        *_alone("step", runs[0].steps, runs[1].steps),
+        *(
+            Row(kind, what, tuple(name for name in images if name), *pair)
+            for (kind, what, *pair), images in grouped.items()
+        ),
+    ]
+    return Comparison(tuple(rows), same)
+
+
+def _alone(kind: str, first: set[str], second: set[str]) -> Iterator[Row]:
+    """Yield rows of the images or steps that one run alone has."""
+    for names, pair in ((first - second, (_THERE, None)), (second - first, (None, _THERE))):
+        if names and kind == "image":
+            yield Row(kind, kind, tuple(sorted(names)), *pair)
+        else:
+            yield from (Row(kind, name, (), *pair) for name in sorted(names))
+
+
+class _Run:
+    """A run as its crate tells it, by what can be compared.
+
+    Attributes
+    ----------
+    facts : dict of Key to str
+        All that can differ, as text.
+    images, steps : set of str
+        Of all attempts, failed ones too.
+    """
+
+    def __init__(self, crate: Crate) -> None:
+        self._crate = crate
+        self.images = {one.image_id for one in crate.actions} - {_RUN}
+        newest = _newest(crate)
+        self.steps = {f"{a.step}{_target(crate, a)}" for a in crate.actions}
+        self._tasks = {(f"{action.step}{target}", _image(action)) for action, target in newest}
+        self.facts = dict(_versions(crate, [action for action, _ in newest]))
+        made = crate.made()
+        for action, target in newest:
+            step = f"{action.step}{target}"
+            self.facts |= _parameters(crate, action, step) | _data(crate, action, step, made)
+        for datum in crate.data.values():
+            folder, slash, _ = datum.name.partition("/")
+            if datum.in_crate and slash:
+                self.facts[Key("file", "", folder, "")] = datum.digest
+
+    def has(self, key: Key) -> bool:
+        """Return whether it ran what could have given this: else a difference tells nothing."""
+        if key.image_id and key.image_id not in self.images:
+            return False
+        if key.step and key.step not in self.steps:
+            return False
+        settings = key.kind in ("parameter", "input")
+        return not settings or (key.step, key.image_id) in self._tasks
+
+
+def _newest(crate: Crate) -> list[tuple[Action, str]]:
+    """Return the newest attempts that ended well, each with what tells it from its likes."""
+    newest: dict[tuple[str, str, str], Action] = {}
+    for action in crate.actions:
+        if action.failed or action.started is None:
+            continue
+        values = dict(_values(crate, action))
+        target = "".join(
+            f" {values[name]}" for name in _TARGETS if values.get(name, "null") != "null"
+        )
+        known = newest.get((action.step, action.image_id, target))
+        if known is None or known.started is None or known.started <= action.started:
+            newest[action.step, action.image_id, target] = action
+    return [(action, target) for (_, _, target), action in sorted(newest.items())]
+
+
+def _target(crate: Crate, action: Action) -> str:
+    values = dict(_values(crate, action))
+    return "".join(f" {values[name]}" for name in _TARGETS if values.get(name, "null") != "null")
+
+
+def _values(crate: Crate, action: Action) -> Iterator[tuple[str, str]]:
+    for identifier in action.used:
+        if identifier in crate.values:
+            yield crate.values[identifier]
+
+
+def _parameters(crate: Crate, action: Action, step: str) -> dict[Key, str]:
+    image_id = _image(action)
+    return {Key("parameter", step, name, image_id): value for name, value in _values(crate, action)}
+
+
+def _data(crate: Crate, action: Action, step: str, made: set[str]) -> dict[Key, str]:
+    """Return the digests of what an attempt took from outside the run, and of what it made."""
+    found: dict[Key, list[str]] = defaultdict(list)
+    result = "run result" if action.image_id == _RUN else "result"
+    for side, identifiers in (("input", action.used), ("output", action.made)):
+        for identifier in identifiers:
+            datum = crate.data.get(identifier)
+            if datum is None or (side == "input" and identifier in made):
+                continue
+            prefix = f"#parameter/{action.step}/{side}/"
+            ports = [p.removeprefix(prefix) for p in datum.ports if p.startswith(prefix)]
+            kind = "input" if side == "input" else result
+            for port in ports:
+                found[Key(kind, step, port, _image(action))].append(datum.digest)
+    return {key: ", ".join(sorted(digests)) for key, digests in found.items()}
+
+
+def _versions(crate: Crate, actions: list[Action]) -> Mapping[Key, str]:
+    """Return versions of steps, lock files, commits, engines and containers."""
+    found: dict[Key, set[str]] = defaultdict(set)
+    for action in actions:
+        if action.tool in crate.tools:
+            version = crate.tools[action.tool]
+            found[Key("version", "", "parfocal", "")].add(version)
+            of_step = Key("version", f"{action.step}{_target(crate, action)}", "behaviour", "")
+            found[of_step].add(action.tool.rpartition("-")[2])
+        for name, value in (crate.values[n] for n in action.facts if n in crate.values):
+            kind = "engine" if name == "engine" else "version"
+            found[Key(kind, "", name, "")].add(value)
+        if action.container:
+            image = action.container.removeprefix("#container/")
+            found[Key("container", "", "image", "")].add(image)
+    return {key: ", ".join(sorted(values)) for key, values in found.items()}
+
+
+def _image(action: Action) -> str:
+    return "" if action.image_id == _RUN else action.image_id
