@@ -1,7 +1,7 @@
 """Annotations whose writing was broken off anywhere: what the next call makes of them.
 
 A few calls of each kind are spoiled; with ``PARFOCAL_TEST_EVERY_CALL`` set, each call is, one
-after the other, which takes a quarter of an hour.
+after the other, which takes longer than tests may otherwise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ WAIT_S = 60
 PRELOADED = ["omero.gateway", "omero.grid", "pyarrow.parquet", "annotating"]
 PRELOADED += ["parfocal.omero.connection", "parfocal.omero.annotate.apply"]
 SAMPLES = 4
+EVERY_CALL = bool(os.environ.get("PARFOCAL_TEST_EVERY_CALL"))
+EVERY_CALL_TIMEOUT_S = 7200
 WRITES = ("IUpdate", "IPixels", "RawFileStore", "RawPixelsStore", "Table", "SharedResources")
+
+if EVERY_CALL:
+    pytestmark = pytest.mark.timeout(EVERY_CALL_TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def desk(target: str, tmp_path: Path) -> Desk:
 
 def sampled(count: int) -> Iterator[int]:
     """Yield the numbers of calls to spoil, of as many as there are."""
-    step = 1 if os.environ.get("PARFOCAL_TEST_EVERY_CALL") else max(1, count // SAMPLES)
+    step = 1 if EVERY_CALL else max(1, count // SAMPLES)
     # Those that are left out are others in each place where this is used.
     yield from range(1 + count % step, count + 1, step)
 
