@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import statistics
 import subprocess
 import time
 from collections.abc import Sequence
@@ -41,12 +40,12 @@ HANDED_OVER = ("--galaxy-params", "--image-id-file", "--name-file", "--row-file"
 
 
 def measure_galaxy(folder: Path) -> None:
-    """Run tools in Galaxy, then what they ran and the bare commands in turn; print the table."""
+    """Run each tool in Galaxy, then what it ran and the bare command in turn; print the table."""
     rounds = int(os.environ.get("PARFOCAL_BENCH_ROUNDS", "5"))
     with _galaxy(folder) as galaxy:
         run = Run(History(galaxy, "benchmark", galaxy.admin_key), folder)
         for tool in (*JOBS, *WHOLE_RUN):
-            in_galaxy = statistics.median(run.time(tool) for _ in range(rounds))
+            in_galaxy = run.time(tool)
             there, bare = run.entrants(tool)
             race([there, bare], rounds)
             added = there.median_s - bare.median_s

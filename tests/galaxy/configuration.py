@@ -41,6 +41,14 @@ def by_user(user_email, tool_id):
     uploads = tool_id.startswith("__") or tool_id == "upload1"
     return "local" if uploads else {PLACES}.get(user_email, "local")
 """
+BROKER = """\
+from kombu.transport.sqlalchemy import Transport
+
+class Prompt(Transport):
+    # Not each second: an upload is four tasks, one after the other. An option for it would be
+    # handed on to the database, which has none of that name.
+    polling_interval = 0.25
+"""
 SHOWN_AS_THEY_ARE = ("parfocal_render_report",)
 FOLDERS = ("data", "db", "files", "tmp", "jobs", "home", "shed_tools", "bin")
 
@@ -158,10 +166,10 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "enable_celery_tasks": True,
         "celery_conf": {
             # Not files: their broker reads what is only half written, and ends the worker.
-            "broker_url": f"sqlalchemy+sqlite:///{folder}/db/broker.sqlite",
-            # It cannot be asked more often: its transport hands all options on to the database.
+            "broker_url": f"parfocalbroker.Prompt+sqlite:///{folder}/db/broker.sqlite",
             "result_backend": f"db+sqlite:///{folder}/db/results.sqlite",
         },
+        "calculate_dataset_hash": "never",
         "check_upload_content": False,
         "allow_path_paste": True,
         "enable_beta_tool_formats": True,
@@ -169,8 +177,6 @@ def _galaxy(folder: Path, url: str, key: str) -> dict[str, object]:
         "watch_tools": "false",
         "cleanup_job": "onsuccess",  # what a failed job left can be looked at
         "job_handler_monitor_sleep": 0.3,
-        "job_runner_monitor_sleep": 0.3,
-        "workflow_monitor_sleep": 0.3,
         "log_level": "INFO",
     }
 
@@ -209,9 +215,13 @@ def _jobs() -> dict[str, object]:
 
 
 def _write_rules(folder: Path) -> None:
-    """Write what decides where a job runs; Galaxy looks for it in the modules of a package."""
+    """Write what decides where a job runs, and how tasks are handed over.
+
+    Galaxy looks for the former in the modules of a package.
+    """
     package = folder / "rules/parfocal_rules"
     package.mkdir(parents=True, exist_ok=True)
+    (folder / "rules/parfocalbroker.py").write_text(BROKER, encoding="utf-8")
     (package / "__init__.py").touch()
     (package / "places.py").write_text(RULE, encoding="utf-8")
 
