@@ -57,12 +57,16 @@ class Analysis:
 
 
 def write_images(folder: Path) -> Mapping[str, Path]:
-    """Write the images that a run begins with, by their names, and one file that is none."""
+    """Write the images that a run begins with, by their names, and one file that is none.
+
+    An image is called as its file is, in its own metadata too. Galaxy has no suffix of a file but
+    that of its datatype, so the files have these.
+    """
     files = {
-        "cells": ("cells.tif", (DATA / "cells.tif").read_bytes()),
-        BROKEN: (f"{BROKEN}.tif", b"No image here.\n"),
+        "cells": ("cells.tiff", (DATA / "cells.tif").read_bytes()),
+        BROKEN: (f"{BROKEN}.tiff", b"No image here.\n"),
         "packed": ("packed.ome.zarr.zip", (DATA / "cells.ome.zarr.zip").read_bytes()),
-        "stack": ("stack.tif", _stack_tiff()),
+        "stack": ("stack.tiff", _stack_tiff()),
     }
     folder.mkdir()
     for name, content in files.values():

@@ -50,7 +50,10 @@ def profiles(crate: Path) -> list[str]:
 
 
 def records(history: History) -> list[str]:
-    """Return the hidden records of the jobs that are mapped over images, without those in red."""
+    """Return the hidden records of the jobs that are mapped over images, without those in red.
+
+    Those that the filters of the workflow passed on are among them a second time.
+    """
     made = history.api.datasets.get_datasets(history_id=history.id, limit=None)
     return [each["id"] for each in made if ": record of " in each["name"] and each["state"] == "ok"]
 
@@ -68,9 +71,8 @@ def test_the_crate_tells_of_the_workflow_and_of_galaxy(crate: Path) -> None:
     kept = crate / main["@id"]
     assert kept.read_text("utf-8") == WORKFLOW.read_text("utf-8")
     assert graph[main["programmingLanguage"]["@id"]]["name"] == "Galaxy"
-    engines = [each for each in graph if each.startswith("https://galaxyproject.org/#galaxy-")]
-    assert len(engines) == 1
-    assert graph[engines[0]]["softwareVersion"][:3] in ("25.", "26.")
+    (engine,) = [each for each in graph if each.startswith("https://galaxyproject.org/#galaxy-")]
+    assert graph[engine]["name"] == "Galaxy"
     attempts = [each for each in graph if each.startswith("#action/")]
     assert len(attempts) == STEPS * len(IMAGES)
 
@@ -98,7 +100,6 @@ def test_without_a_workflow_a_crate_says_that_it_is_less(
     history: History, analysed: Analysis, tmp_path: Path
 ) -> None:
     made = [{"src": "hda", "id": each} for each in records(history)]
-    assert len(made) == STEPS * len(IMAGES)
     began = [{"src": "hda", "id": each} for each in analysed.inputs.values()]
     job = history.run("parfocal_record_run", {"records": made, "images": began})
     assert job.state == "ok", job.stderr
@@ -110,4 +111,5 @@ def test_without_a_workflow_a_crate_says_that_it_is_less(
     assert "This is a Process Run Crate: " in told
     assert f"- `{BROKEN}`\n" in told
     record = json.loads(history.text(job.outputs["record"]))
+    assert record["details"]["attempts_done"] == STEPS * len(IMAGES)
     assert f"No step was run on 1 of {len(IMAGES) + 1} images" in record["warnings"][0]
