@@ -15,8 +15,11 @@ _TARGETS = ("label_name", "plate")  # parameters that tell apart what one step d
 _RUN = "_run"
 _THERE = "there"
 
+Settings = tuple[tuple[str, str], ...]
+"""Names and values of the parameters of an attempt; those of many attempts are one object."""
 
-@dataclass(frozen=True, order=True)
+
+@dataclass(frozen=True, order=True, slots=True)
 class Key:
     """What something is of: a kind, a step, a port or parameter, and an image.
 
@@ -102,6 +105,10 @@ def compare_crates(first: Crate, second: Crate) -> Comparison:
             grouped[key.kind, key.text, *pair].append(key.image_id)
         elif key.kind == "result":
             same += 1
+    for step, image_id in sorted(runs[0].settings.keys() & runs[1].settings.keys()):
+        pairs = runs[0].settings[step, image_id], runs[1].settings[step, image_id]
+        for name, *values in _unequal(*pairs):
+            grouped["parameter", f"{step}: {name}", values[0], values[1]].append(image_id)
     rows = [
         *_alone("image", runs[0].images, runs[1].images),
         *_alone("step", runs[0].steps, runs[1].steps),
@@ -111,6 +118,16 @@ def compare_crates(first: Crate, second: Crate) -> Comparison:
         ),
     ]
     return Comparison(tuple(rows), same)
+
+
+def _unequal(first: Settings, second: Settings) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield the parameters of a step that differ, with both values."""
+    if first == second:
+        return
+    one, other = dict(first), dict(second)
+    for name in sorted(one.keys() | other.keys()):
+        if one.get(name) != other.get(name):
+            yield name, one.get(name), other.get(name)
 
 
 def _alone(kind: str, first: set[str], second: set[str]) -> Iterator[Row]:
@@ -128,7 +145,9 @@ class _Run:
     Attributes
     ----------
     facts : dict of Key to str
-        All that can differ, as text.
+        All that can differ but for parameters, as text.
+    settings : dict of (str, str) to Settings
+        The parameters by step and image.
     images, steps : set of str
         Of all attempts, failed ones too.
     """
@@ -138,12 +157,15 @@ class _Run:
         self.images = {one.image_id for one in crate.actions} - {_RUN}
         newest = _newest(crate)
         self.steps = {f"{a.step}{_target(crate, a)}" for a in crate.actions}
-        self._tasks = {(f"{action.step}{target}", _image(action)) for action, target in newest}
+        self.settings: dict[tuple[str, str], Settings] = {}
+        shared: dict[Settings, Settings] = {}
         self.facts = dict(_versions(crate, [action for action, _ in newest]))
         made = crate.made()
         for action, target in newest:
             step = f"{action.step}{target}"
-            self.facts |= _parameters(crate, action, step) | _data(crate, action, step, made)
+            self.facts |= _data(crate, action, step, made)
+            settings = tuple(sorted(_values(crate, action)))
+            self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
             if datum.in_crate and slash:
@@ -155,8 +177,7 @@ class _Run:
             return False
         if key.step and key.step not in self.steps:
             return False
-        settings = key.kind in ("parameter", "input")
-        return not settings or (key.step, key.image_id) in self._tasks
+        return key.kind != "input" or (key.step, key.image_id) in self.settings
 
 
 def _newest(crate: Crate) -> list[tuple[Action, str]]:
@@ -184,11 +205,6 @@ def _values(crate: Crate, action: Action) -> Iterator[tuple[str, str]]:
     for identifier in action.used:
         if identifier in crate.values:
             yield crate.values[identifier]
-
-
-def _parameters(crate: Crate, action: Action, step: str) -> dict[Key, str]:
-    image_id = _image(action)
-    return {Key("parameter", step, name, image_id): value for name, value in _values(crate, action)}
 
 
 def _data(crate: Crate, action: Action, step: str, made: set[str]) -> dict[Key, str]:
