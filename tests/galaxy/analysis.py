@@ -37,8 +37,8 @@ class Analysis:
     ----------
     history : str
         Where it ran.
-    inputs : dict of str to str
-        The datasets that it began with, by the names of the images.
+    images : str
+        The collection that it began with.
     outputs, collections : dict of str to str
         What it made, by labels.
     states : dict of str to int
@@ -46,7 +46,7 @@ class Analysis:
     """
 
     history: str
-    inputs: dict[str, str]
+    images: str
     outputs: dict[str, str]
     collections: dict[str, str]
     states: dict[str, int]
@@ -113,11 +113,12 @@ def _run(galaxy: Galaxy, folder: Path) -> Analysis:
         image: history.upload(path, _TYPES.get(image, "tiff"))
         for image, path in write_images(folder).items()
     }
+    images = list_of(history, datasets)
     workflow = history.upload(WORKFLOW, "yaml")
     inputs = {
-        "images": {"src": "hdca", "id": list_of(history, datasets)},
+        "images": {"src": "hdca", "id": images},
         "channel": "0",
         "workflow": {"src": "hda", "id": workflow},
     }
     done = run_workflow(history, WORKFLOW, inputs)
-    return Analysis(history.id, datasets, done.outputs, done.collections, done.states)
+    return Analysis(history.id, images, done.outputs, done.collections, done.states)

@@ -100,8 +100,8 @@ def test_without_a_workflow_a_crate_says_that_it_is_less(
     history: History, analysed: Analysis, tmp_path: Path
 ) -> None:
     made = [{"src": "hda", "id": each} for each in records(history)]
-    began = [{"src": "hda", "id": each} for each in analysed.inputs.values()]
-    job = history.run("parfocal_record_run", {"records": made, "images": began})
+    images = {"src": "hdca", "id": analysed.images}
+    job = history.run("parfocal_record_run", {"records": made, "images": images})
     assert job.state == "ok", job.stderr
     crate = unpacked(history, job.outputs["crate"], tmp_path / "run-crate")
     found = findings(crate, seed_cache(tmp_path / "cache"), "REQUIRED", "process-run-crate")
