@@ -6,9 +6,11 @@ joined. Which pixels form a component does not depend on the blocks, only the nu
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,20 +18,21 @@ from numpy.typing import NDArray
 
 from parfocal.analysis.block_grid import BlockGrid
 from parfocal.analysis.groups import Grouping
+from parfocal.analysis.joining import Joined, join_pairs
 from parfocal.analysis.label_blocks import find_runs
+from parfocal.analysis.scratch_rows import Column, Rows, parts
 from parfocal.core.blocks import Readable, Region, Shape, Writable, region_shape, whole
 from parfocal.core.scheduler import Scheduler
 
 __all__ = ["BlockMask", "Components", "label_components", "label_mask", "number_block"]
 
 Labels = NDArray[np.uint32]
-Pairs = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 _COLUMNS = 8
 """Pixels, the first one along Z, Y, X, the one after the last, and the number of the first."""
 
 _FAR: int = np.iinfo(np.int64).max
-_AT_ONCE = 1 << 12
 
 
 class BlockMask(Protocol):
@@ -49,35 +52,53 @@ class Components:
 
     Attributes
     ----------
-    roots : (labels + 1,) int64
-        The component of each label of each block, one block after the other; 0 for 0.
-    starts : (blocks + 1,) int64
-        Label n of block i has place ``starts[i] + n`` in `roots`.
-    counts : (components + 1,) int64
+    joined : Joined
+        Which labels of the blocks, counted through all of them, make one component.
+    starts : (blocks + 1,) Column
+        Label n of block i is number ``starts[i] + n`` of all.
+    counts : (components + 1,) int64 or Column
         Number of pixels.
-    lower, upper : (components + 1, 3) int64
+    lower, upper : (components + 1, 3) int64 or Column
         First pixel along Z, Y, X, and the one after the last.
-    firsts : (components + 1,) int64
+    firsts : (components + 1,) int64 or Column
         Number of the first pixel in the volume, in the order Z, Y, X.
     """
 
-    roots: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    lower: NDArray[np.int64]
-    upper: NDArray[np.int64]
-    firsts: NDArray[np.int64]
+    joined: Joined
+    starts: Column
+    counts: Integers | Column
+    lower: Integers | Column
+    upper: Integers | Column
+    firsts: Integers | Column
 
     def __len__(self) -> int:
         """Return the number of components."""
         return len(self.counts) - 1
 
-    def tables(self) -> Iterator[NDArray[np.int64]]:
+    def tables(self) -> Iterator[Integers]:
         """Yield for each block the component of each of its labels; 0 for 0."""
-        for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True):
-            table = self.roots[start : stop + 1].copy()
+        for start, stop in itertools.pairwise(self.starts.mapped()):
+            table = self.joined.numbers(start, stop + 1)
             table[0] = 0
             yield table
+
+    def pieces(self) -> Iterator[tuple[int, Components]]:
+        """Yield the components some at a time, in memory, and how many come before them.
+
+        They are numbered from 1 again; what stands at 0 means nothing.
+        """
+        for part in parts(len(self)):
+            some = slice(part.start, part.stop + 1)
+            yield (
+                part.start,
+                replace(
+                    self,
+                    counts=self.counts[some],
+                    lower=self.lower[some],
+                    upper=self.upper[some],
+                    firsts=self.firsts[some],
+                ),
+            )
 
 
 def label_mask(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
@@ -162,10 +183,10 @@ class _JoinBlock:
 
     volume: Readable
 
-    def __call__(self, item: tuple[Region, tuple[int, ...]]) -> list[Pairs]:
+    def __call__(self, item: tuple[Region, list[tuple[int, int]]]) -> list[Integers]:
         """Return pairs (2, N), the other block's label first, for each axis (2 is Z, 3 Y)."""
-        region, axes = item
-        return [_touching(*self._faces(region, axis)) for axis in axes]
+        region, near = item
+        return [_touching(*self._faces(region, axis)) for axis, _ in near]
 
     def _faces(self, region: Region, axis: int) -> tuple[Labels, Labels]:
         """Read the layers of pixels on both sides of the border where `region` starts."""
@@ -177,7 +198,7 @@ class _JoinBlock:
         return faces[0], faces[1]
 
 
-def _touching(one: Labels, other: Labels) -> Pairs:
+def _touching(one: Labels, other: Labels) -> Integers:
     """Return the pairs of labels that touch across a face, each once."""
     both = (one > 0) & (other > 0)
     pairs = np.unique(one[both].astype(np.uint64) << np.uint64(32) | other[both])
@@ -186,7 +207,7 @@ def _touching(one: Labels, other: Labels) -> Pairs:
 
 
 class _Tables:
-    """What has been found in the blocks so far: 64 bytes a label, 16 a pair, and 8 a block.
+    """What has been found in the blocks so far: 16 bytes in memory for a pair of labels that touch.
 
     Parameters
     ----------
@@ -194,112 +215,107 @@ class _Tables:
         The first block, which has the size of all but those at the ends.
     shape5 : (T, C, Z, Y, X)
         Size of the image.
+    folder : Path or None
+        Where rows lie: 64 bytes a label, and 8 a block.
     """
 
-    def __init__(self, first: Region, shape5: Shape) -> None:
+    def __init__(self, first: Region, shape5: Shape, folder: Path | None) -> None:
         _, _, *volume = whole(shape5)
         z, y, x = volume
         self.grid = BlockGrid((first[0], first[1], z, y, x), region_shape(first))
-        self._starts = array("q", [0])
-        self._rows = array("q", [0, _FAR, _FAR, _FAR, 0, 0, 0, _FAR])  # that of background
+        self._folder = folder
+        self._starts, self._rows = Rows(1, folder), Rows(_COLUMNS, folder)
+        self._starts.append(np.zeros(1, np.int64))
+        self._rows.append(np.array([[0, _FAR, _FAR, _FAR, 0, 0, 0, _FAR]]))  # that of background
         self._pairs = array("q")
+        self._before: _Found | None = None
 
     def add(self, found: _Found) -> None:
-        """Enter the components of the next block."""
-        self._starts.append(self._starts[-1] + len(found.counts))
+        """Enter the components of the next block, and which touch those of the one before."""
+        start, before = len(self._rows) - 1, self._before
+        if before is not None and found.region[4].start == before.region[4].stop:
+            touching = _touching(before.last, found.first)
+            self._enter(touching, start - len(before.counts), start)
         rows = (found.counts[:, None], found.lower, found.upper, found.firsts[:, None])
-        self._rows.frombytes(np.hstack(rows).tobytes())
+        self._rows.append(np.hstack(rows))
+        self._starts.append(np.array([len(self._rows) - 1]))
+        self._before = found
 
-    def join(self, pairs: Pairs, one: int, other: int) -> None:
-        """Enter which labels of block `one` touch which of block `other`."""
-        offsets = np.array([[self._starts[one]], [self._starts[other]]], np.int64)
-        self._pairs.frombytes((pairs + offsets).T.tobytes())
+    def join(self, volume: Readable, scheduler: Scheduler, *, planar: bool) -> None:
+        """Enter which components touch those of blocks before theirs along Z and Y."""
+        starts = self._starts.mapped()[:, 0]
+        items = ((self.grid.region(block), near) for block, near in self._borders(starts, planar))
+        found = scheduler.map(_JoinBlock(volume), items)
+        for (block, near), pairs in zip(self._borders(starts, planar), found, strict=True):
+            for (_, other), touching in zip(near, pairs, strict=True):
+                self._enter(touching, starts[other], starts[block])
 
-    def borders(self, *, planar: bool) -> Iterator[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    def _enter(self, pairs: Integers, one: int, other: int) -> None:
+        """Enter which labels touch, with the places where those of their blocks start."""
+        self._pairs.frombytes((pairs + np.array([[one], [other]])).T.tobytes())
+
+    def _borders(
+        self, starts: Integers, planar: bool
+    ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Yield each block that has labels and such blocks before it along Z or Y.
 
         With its number come those axes, and the numbers of those blocks.
         """
         _, _, depth, rows, columns = self.grid.counts
         for number in range(depth * rows * columns):
-            if self._is_empty(number):
+            if starts[number] == starts[number + 1]:
                 continue
-            inner = []
+            near = []
             if not planar and number >= rows * columns:
-                inner.append((2, number - rows * columns))
+                near.append((2, number - rows * columns))
             if number // columns % rows:
-                inner.append((3, number - columns))
-            inner = [(axis, one) for axis, one in inner if not self._is_empty(one)]
-            if inner:
-                yield number, tuple(axis for axis, _ in inner), tuple(one for _, one in inner)
-
-    def _is_empty(self, number: int) -> bool:
-        return self._starts[number] == self._starts[number + 1]
+                near.append((3, number - columns))
+            near = [(axis, one) for axis, one in near if starts[one] < starts[one + 1]]
+            if near:
+                yield number, near
 
     def merged(self) -> Components:
-        """Join what touches, and sum up, where the rows lie."""
-        rows = np.frombuffer(self._rows, np.int64).reshape(-1, _COLUMNS)
-        pairs = np.frombuffer(self._pairs, np.int64).reshape(-1, 2)
-        joined, least = _joined(pairs)
-        np.add.at(rows[:, 0], least, rows[joined, 0])
-        for column in (1, 2, 3, 7):
-            np.minimum.at(rows[:, column], least, rows[joined, column])
-        for column in (4, 5, 6):
-            np.maximum.at(rows[:, column], least, rows[joined, column])
-        stays = np.ones(len(rows), bool)
-        stays[joined] = False
-        roots = np.cumsum(stays, dtype=np.int64)
-        roots -= 1
-        roots[joined] = roots[least]
-        rows = _compacted(rows, stays) if len(joined) else rows
+        """Join what touches, and sum up."""
+        labels, least = join_pairs(np.frombuffer(self._pairs, np.int64).reshape(-1, 2))
+        if len(labels):
+            self._sum_up(labels, least)
+            self._drop(labels)
+        joined = Joined.of(labels, least)
+        column = self._rows.column
         return Components(
-            roots,
-            np.frombuffer(self._starts, np.int64),
-            counts=rows[:, 0],
-            lower=rows[:, 1:4],
-            upper=rows[:, 4:7],
-            firsts=rows[:, 7],
+            joined,
+            self._starts.column(0),
+            counts=column(0),
+            lower=column(slice(1, 4)),
+            upper=column(slice(4, 7)),
+            firsts=column(7),
         )
 
+    def _sum_up(self, labels: Integers, least: Integers) -> None:
+        """Add the rows of joined labels to those of the least that each is joined to."""
+        rows = self._rows.mapped()
+        np.add.at(rows[:, 0], least, rows[labels, 0])
+        for column in (1, 2, 3, 7):
+            np.minimum.at(rows[:, column], least, rows[labels, column])
+        for column in (4, 5, 6):
+            np.maximum.at(rows[:, column], least, rows[labels, column])
 
-def _compacted(rows: NDArray[np.int64], stays: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Move the rows that stay to the front, some at a time, and return them."""
-    stop = 0
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE][stays[start : start + _AT_ONCE]]
-        rows[stop : stop + len(part)] = part
-        stop += len(part)
-    return rows[:stop]
-
-
-def _joined(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which labels are joined to a lesser one, and the least that each is joined to.
-
-    Only labels that are joined to others are nodes of the graph, of which SciPy takes no more than
-    31 bits can number.
-
-    Parameters
-    ----------
-    pairs : (N, 2) int64
-        Labels that touch.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    names, places = np.unique(pairs, return_inverse=True)
-    one, other = places.reshape(-1, 2).T
-    shape = (len(names), len(names))
-    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=shape)
-    groups, of_name = connected_components(graph, directed=False)
-    lowest = np.full(groups, _FAR)
-    np.minimum.at(lowest, of_name, names)
-    least = lowest[of_name]
-    lesser = least < names
-    return names[lesser], least[lesser]
+    def _drop(self, labels: Integers) -> None:
+        """Take the rows of some labels away."""
+        all_rows, self._rows = self._rows.column(slice(None)), Rows(_COLUMNS, self._folder)
+        for part in parts(len(all_rows)):
+            first, last = np.searchsorted(labels, (part.start, part.stop))
+            dropped = labels[first:last] - part.start
+            self._rows.append(np.delete(all_rows[part], dropped, axis=0))
 
 
 def label_components(
-    masks: Iterable[BlockMask], volume: Writable, *, planar: bool, scheduler: Scheduler
+    masks: Iterable[BlockMask],
+    volume: Writable,
+    *,
+    planar: bool,
+    scheduler: Scheduler,
+    folder: Path | None = None,
 ) -> Components:
     """Label the components of one channel of one time point.
 
@@ -314,6 +330,8 @@ def label_components(
         Whether planes are labelled each by itself. Blocks must then have one plane.
     scheduler : Scheduler
         Where blocks are worked on.
+    folder : Path, optional
+        Where rows of what is found lie; see `Rows`.
 
     Returns
     -------
@@ -328,23 +346,13 @@ def label_components(
         If there is no block.
     """
     tables: _Tables | None = None
-    before: _Found | None = None
-    for number, found in enumerate(scheduler.map(_LabelBlock(volume), masks)):
-        tables = tables or _Tables(found.region, volume.shape5)
+    for found in scheduler.map(_LabelBlock(volume), masks):
+        tables = tables or _Tables(found.region, volume.shape5, folder)
         tables.add(found)
-        if before is not None and found.region[4].start == before.region[4].stop:
-            tables.join(_touching(before.last, found.first), number - 1, number)
-        before = found
     if tables is None:
         msg = "there is no block"
         raise ValueError(msg)
-    items = (
-        (tables.grid.region(number), axes) for number, axes, _ in tables.borders(planar=planar)
-    )
-    joined = scheduler.map(_JoinBlock(volume), items)
-    for (number, _, others), pairs in zip(tables.borders(planar=planar), joined, strict=True):
-        for other, touching in zip(others, pairs, strict=True):
-            tables.join(touching, other, number)
+    tables.join(volume, scheduler, planar=planar)
     return tables.merged()
 
 

@@ -222,7 +222,7 @@ def of_labels(counts: LabelCounts, label_name: str) -> Findings:
         }
     )
     findings.add_width(counts.objects)
-    covered = sum(int(one.sizes.sum()) for one in counts.stitched)
+    covered = sum(one.pixels for one in counts.stitched)
     pixels = sum(math.prod(one.tiling.shape) for one in counts.stitched)
     findings.add_share(covered, pixels, label_name)
     findings.add_pieces([[one] for one in counts.stitched], "tiles")

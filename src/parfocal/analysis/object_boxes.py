@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.ranking import rank, reorder
+from parfocal.analysis.scratch_rows import Column, Rows, parts
 from parfocal.analysis.tiling import Tiling
 from parfocal.analysis.voxels import CHUNK, Voxels
 from parfocal.core.blocks import Shape
@@ -29,20 +32,20 @@ class ObjectBoxes:
     ----------
     tiling : Tiling
         The blocks or tiles that it was worked on in.
-    sizes : (N,) int64
+    sizes : (N,) Column
         Number of pixels of each object.
-    lower, upper : (N, 3) int64
+    lower, upper : (N, 3) Column
         First pixel along Z, Y, X, and the one after the last.
     """
 
     tiling: Tiling
-    sizes: Integers
-    lower: Integers
-    upper: Integers
+    sizes: Column
+    lower: Column
+    upper: Column
 
 
 class BoxTable:
-    """The sizes and bounding boxes of all objects of an image: 64 bytes for each.
+    """The sizes and bounding boxes of all objects of an image: 64 bytes for each, in a file.
 
     Parameters
     ----------
@@ -52,12 +55,21 @@ class BoxTable:
         Size of the blocks that it is worked on in.
     planar : bool
         Whether planes are segmented each by itself.
+    folder : Path, optional
+        Where it lies; see `Rows`.
     """
 
-    def __init__(self, shape5: Shape, block: Shape, *, planar: bool) -> None:
+    def __init__(
+        self, shape5: Shape, block: Shape, *, planar: bool, folder: Path | None = None
+    ) -> None:
         self._blocks = Tiling(shape5[2:], block[2:], (0, 0, 0))
         self._planar = planar
-        self._rows = array("q")
+        self.folder = folder
+        self.pixels = 0
+        """How many pixels all objects have together."""
+        self._rows = Rows(_COLUMNS, folder)
+        self._volumes = Counter[int]()
+        self._last, self._in_order = 0, True
 
     def add(self, time: int, sizes: Integers, lower: Integers, upper: Integers) -> None:
         """Add objects of one time point.
@@ -71,14 +83,19 @@ class BoxTable:
         lower, upper : (N, 3) int64
             First pixel along Z, Y, X, and the one after the last.
         """
-        times = np.full(len(sizes), time)
-        rows = np.column_stack([times, sizes, lower, upper]).astype(np.int64)
-        self._rows.frombytes(rows.tobytes())
+        rows = np.column_stack([np.full(len(sizes), time), sizes, lower, upper])
+        self._rows.append(rows)
+        self.pixels += int(sizes.sum())
+        numbers = self._volumes_of(rows)
+        self._in_order &= bool((np.diff(numbers, prepend=self._last) >= 0).all())
+        self._last = int(numbers[-1]) if len(numbers) else self._last
+        found, times = np.unique(numbers, return_counts=True)
+        self._volumes.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
 
-    @property
-    def pixels(self) -> int:
-        """How many pixels all objects have together."""
-        return int(np.frombuffer(self._rows, np.int64)[1::_COLUMNS].sum())
+    def _volumes_of(self, rows: Integers) -> Integers:
+        """Return the number of each object's time point, or plane."""
+        numbers: Integers = rows[:, 0] * self._blocks.shape[0] + (rows[:, 2] if self._planar else 0)
+        return numbers
 
     def volumes(self, tiling: Tiling | None = None) -> list[ObjectBoxes]:
         """Return the objects of each time point, or of each plane, that has some.
@@ -88,16 +105,24 @@ class BoxTable:
         tiling : Tiling, optional
             The tiles whose borders are asked about; by default the blocks.
         """
-        tiling = tiling or self._blocks
-        rows = np.frombuffer(self._rows, np.int64).reshape(-1, _COLUMNS)
-        volumes = rows[:, 0] * tiling.shape[0] + (rows[:, 2] if self._planar else 0)
-        order = np.argsort(volumes, kind="stable")
-        starts = np.flatnonzero(np.diff(volumes[order])) + 1
-        return [
-            ObjectBoxes(tiling, rows[own, 1], rows[own, 2:5], rows[own, 5:])
-            for own in np.split(order, starts)
-            if len(own)
-        ]
+        if not self._in_order:
+            self._rows, self._in_order = self._ordered(), True
+        volumes, stop = [], 0
+        for _, count in sorted(self._volumes.items()):
+            part = slice(stop, stop := stop + count)
+            columns = (self._rows.column(one, part) for one in (1, slice(2, 5), slice(5, 8)))
+            volumes.append(ObjectBoxes(tiling or self._blocks, *columns))
+        return volumes
+
+    def _ordered(self) -> Rows:
+        """Return the rows in the order of volumes, and else in that in which they were added."""
+        rows, keys = self._rows.column(slice(None)), Rows(1, self.folder)
+        for part in parts(len(rows)):
+            keys.append(self._volumes_of(rows[part]) * len(rows) + np.arange(part.start, part.stop))
+        ordered, ranks = Rows(_COLUMNS, self.folder), rank(keys.column(0), self.folder)
+        pieces = (rows[part] for part in parts(len(rows)))
+        reorder(pieces, ranks.column(0), ordered, len(rows))
+        return ordered
 
 
 def find_boxes(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from parfocal.analysis.components import Components
 from parfocal.analysis.cutting import Box, ComponentSource, Cut, component_box, put_back
 from parfocal.analysis.object_boxes import BoxTable, find_boxes
+from parfocal.analysis.object_labels import ObjectLabels, turn
+from parfocal.analysis.ranking import rank
+from parfocal.analysis.scratch_rows import Rows, parts
 from parfocal.analysis.stitch import MakeVolume, Stitched
 from parfocal.analysis.watershed import SplitSettings, split_component
 from parfocal.analysis.windows import Windows, divide_in_windows, needed_bytes
-from parfocal.core.blocks import Readable, Region, Shape, Writable
+from parfocal.core.blocks import Region, Writable
 from parfocal.core.scheduler import Scheduler, Threads
 
 __all__ = [
     "LARGE_COMPONENT",
-    "ObjectLabels",
     "ObjectTable",
     "SizeLimits",
     "label_dtype",
@@ -40,6 +42,9 @@ ALONE = 1 << 19
 
 TOGETHER = 1 << 15
 """Pixels above which components are not handed out together."""
+
+
+_Kinds = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,11 @@ class ObjectTable:
     Attributes
     ----------
     labels : Writable
-        Numbers of components, and for each object what `_place` makes of its place in `firsts`,
-        which starts at 1.
+        Numbers of components, and for each object what `turn` makes of its place in `firsts`.
     boxes : BoxTable
-        Sizes and bounding boxes of the objects.
-    firsts : array of int64
-        First pixel of each object: its number in the image, in the order T, Z, Y, X.
+        Sizes and bounding boxes of the objects. Rows of this table lie beside its.
+    firsts : Rows
+        First pixel of each object, from 1 on: its number in the image, in the order T, Z, Y, X.
     too_small, too_large : int
         Numbers of objects that were dropped. Components that are too small to hold an
         object count as one.
@@ -95,16 +99,21 @@ class ObjectTable:
 
     labels: Writable
     boxes: BoxTable
-    firsts: array[int] = field(default_factory=lambda: array("q"))
+    firsts: Rows = field(init=False)
     too_small: int = 0
     too_large: int = 0
     large_components: list[int] = field(default_factory=list)
     windowed: list[Stitched] = field(default_factory=list)
     windowed_at: list[tuple[int, int]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Begin with the place of the background."""
+        self.firsts = Rows(1, self.boxes.folder)
+        self.firsts.append(np.array([-1]))
+
     def __len__(self) -> int:
         """Return the number of objects."""
-        return len(self.firsts)
+        return len(self.firsts) - 1
 
     def make_room(
         self,
@@ -126,67 +135,21 @@ class ObjectTable:
         earlier : iterable of Region
             The blocks of the time points before, whose objects are copied.
         """
-        most = int((components.counts // max(1, math.ceil(limits.least))).sum())
+        least = max(1, math.ceil(limits.least))
+        most = sum(int((some.counts[1:] // least).sum()) for _, some in components.pieces())
         if self.labels.dtype.itemsize == 8 or len(components) + len(self) + most <= NARROW:
             return
         wide = make(np.uint64)
         for region in earlier:
-            places = _place(self.labels.read(region))
-            places[places > len(self.firsts)] = 0
-            wide.write(region, _place(places.astype(np.uint64)))
+            places = turn(self.labels.read(region))
+            places[places > len(self)] = 0
+            wide.write(region, turn(places.astype(np.uint64)))
         self.labels = wide
 
     def image(self, dtype: np.dtype[Any]) -> ObjectLabels:
         """Return the label image, with objects numbered by T and first pixel in Z, Y, X."""
-        numbers = np.zeros(len(self.firsts) + 1, dtype)
-        places = np.frombuffer(self.firsts, np.int64)
-        numbers[1 + np.argsort(places)] = np.arange(1, len(places) + 1)
-        return ObjectLabels(self.labels, numbers)
-
-
-@dataclass(frozen=True)
-class ObjectLabels:
-    """The label image, numbered where it is read.
-
-    Attributes
-    ----------
-    labels : Readable
-        Places in `numbers`, counted down from the largest number of their data type.
-    numbers : (objects + 1,) integer
-        Number of each object.
-    """
-
-    labels: Readable
-    numbers: NDArray[Any]
-
-    @property
-    def shape5(self) -> Shape:
-        """Size along T, C, Z, Y, X, with one channel."""
-        return self.labels.shape5
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the labels."""
-        return self.numbers.dtype
-
-    def read(self, region: Region) -> NDArray[Any]:
-        """Return the labels of `region` (T, C, Z, Y, X)."""
-        places = _place(self.labels.read(region))
-        result = np.empty(places.shape, self.dtype)
-        planes = (array.reshape(-1, *array.shape[3:]) for array in (result, places))
-        for target, plane in zip(*planes, strict=True):  # to keep intermediate arrays small
-            plane[plane >= len(self.numbers)] = 0
-            target[...] = self.numbers[plane]
-        return result
-
-
-def _place(stored: NDArray[Any]) -> NDArray[Any]:
-    """Turn what is stored of an object into its place, and its place into what is stored.
-
-    Objects are counted down from the top of the range, components up from its bottom.
-    """
-    places: NDArray[Any] = np.negative(stored)
-    return places
+        numbers = rank(self.firsts.column(0), self.boxes.folder, dtype)
+        return ObjectLabels(self.labels, numbers.column(0))
 
 
 @dataclass(frozen=True)
@@ -243,25 +206,23 @@ def split_components(
     float
         Which part of the work was done since, by the number of pixels.
     """
-    counts = components.counts
-    numbers = np.flatnonzero(counts >= max(1.0, limits.least))
-    numbers = numbers[numbers > 0]
-    table.too_small += len(components) - len(numbers)
-    total = int(counts[numbers].sum())
-    too_much = needed_bytes(components)[numbers] > windows.memory
-    in_windows, numbers = numbers[too_much], numbers[~too_much]
-    large = counts[numbers] > LARGE_COMPONENT
-    table.large_components.extend(counts[numbers[large]].tolist())
-    alone = counts[numbers] > ALONE
+    total, alone, in_windows = 0, [], []
+    for before, some in components.pieces():
+        kinds = _kinds(some, limits, windows)
+        total += _count(table, some, kinds)
+        alone.extend(_boxes(before, some, kinds[1], source))
+        in_windows.extend(_boxes(before, some, kinds[2], source))
 
     work = _Divide(source, settings, limits)
-    for some, at_once in ((numbers[~alone], scheduler), (numbers[alone], Threads(1))):
-        for splits in at_once.map(work, _together(components, some, source)):
-            for split in splits:
-                _enter(table, source, split)
-                yield len(split.objects) / total
-    for number in in_windows.tolist():
-        box = component_box(components, number, source.labels.shape5, planar=source.planar)
+    together = itertools.chain.from_iterable(
+        _together(before, some, _kinds(some, limits, windows)[0], source)
+        for before, some in components.pieces()
+    )
+    for batches, at_once in ((together, scheduler), (([one] for one in alone), Threads(1))):
+        for splits in at_once.map(work, batches):
+            _enter(table, source, splits)
+            yield from (len(split.objects) / total for split in splits)
+    for number, box in in_windows:
         divided = divide_in_windows(
             source,
             number,
@@ -272,9 +233,38 @@ def split_components(
             keep=_Keep(table, limits),
             make_volume=make_volume,
             scheduler=scheduler,
+            folder=table.boxes.folder,
         )
         _enter_windowed(table, source, box, divided)
-        yield int(counts[number]) / total
+        yield int(components.counts[number]) / total
+
+
+def _kinds(components: Components, limits: SizeLimits, windows: Windows) -> _Kinds:
+    """Return which components may hold objects: small ones, large ones, and those for windows."""
+    numbers = np.flatnonzero(components.counts[:] >= max(1.0, limits.least))
+    numbers = numbers[numbers > 0]
+    too_much = needed_bytes(components)[numbers] > windows.memory
+    alone = components.counts[numbers] > ALONE
+    return numbers[~too_much & ~alone], numbers[~too_much & alone], numbers[too_much]
+
+
+def _count(table: ObjectTable, components: Components, kinds: _Kinds) -> int:
+    """Enter how many components are too small, and large ones; return the pixels of all others."""
+    table.too_small += len(components) - sum(map(len, kinds))
+    large = components.counts[np.concatenate(kinds[:2])]
+    table.large_components.extend(large[large > LARGE_COMPONENT].tolist())
+    return int(components.counts[np.concatenate(kinds)].sum())
+
+
+def _boxes(
+    before: int, components: Components, numbers: NDArray[np.int64], source: ComponentSource
+) -> list[tuple[int, Box]]:
+    """Return components, which come after so many others, with their boxes."""
+    shape, planar = source.labels.shape5, source.planar
+    return [
+        (before + number, component_box(components, number, shape, planar=planar))
+        for number in numbers.tolist()
+    ]
 
 
 @dataclass(frozen=True)
@@ -303,9 +293,9 @@ class _WriteWindow:
     def __call__(self, box: Box, objects: NDArray[np.int64]) -> None:
         region = self.source.region(box)
         stored = self.table.labels.read(region)
-        places = np.where(objects > 0, objects + len(self.table.firsts), 0)
+        places = np.where(objects > 0, objects + len(self.table), 0)
         own = stored[0, 0] == self.number
-        stored[0, 0][own] = _place(places[own].astype(stored.dtype))
+        stored[0, 0][own] = turn(places[own].astype(stored.dtype))
         self.table.labels.write(region, stored)
 
 
@@ -313,26 +303,23 @@ def _enter_windowed(
     table: ObjectTable, source: ComponentSource, box: Box, divided: Stitched
 ) -> None:
     origin = [part.start for part in box]
-    table.firsts.frombytes(_in_image(source, *(divided.firsts + origin).T).tobytes())
-    table.boxes.add(source.time, divided.sizes, divided.lower + origin, divided.upper + origin)
+    for part in parts(len(divided.sizes)):
+        places = (divided.firsts, divided.lower, divided.upper)
+        firsts, lower, upper = (column[part] + origin for column in places)
+        table.firsts.append(_in_image(source, *firsts.T))
+        table.boxes.add(source.time, divided.sizes[part], lower, upper)
     table.windowed.append(divided)
     table.windowed_at.append((source.time, origin[0] if source.planar else 0))
 
 
 def _together(
-    components: Components, numbers: NDArray[np.int64], source: ComponentSource
+    before: int, components: Components, numbers: NDArray[np.int64], source: ComponentSource
 ) -> Iterator[list[tuple[int, Box]]]:
     """Yield components with their boxes, many small ones at once."""
     groups = np.cumsum(components.counts[numbers]) // TOGETHER
-    ends = np.append(np.flatnonzero(np.diff(groups)) + 1, len(numbers))
-    shape, start = source.labels.shape5, 0
-    for end in ends:
-        if end > start:
-            yield [
-                (number, component_box(components, number, shape, planar=source.planar))
-                for number in numbers[start:end].tolist()
-            ]
-        start = end
+    for some in np.split(numbers, np.flatnonzero(np.diff(groups)) + 1):
+        if len(some):
+            yield _boxes(before, components, some, source)
 
 
 @dataclass(frozen=True)
@@ -386,11 +373,15 @@ def _in_image(
     return places
 
 
-def _enter(table: ObjectTable, source: ComponentSource, split: _Split) -> None:
-    places = split.objects.astype(table.labels.dtype)
-    places[places > 0] += places.dtype.type(len(table.firsts))
-    put_back(table.labels, source, split.cut, _place(places))
-    table.firsts.frombytes(split.firsts.tobytes())
-    table.boxes.add(source.time, *split.boxes)
-    table.too_small += split.too_small
-    table.too_large += split.too_large
+def _enter(table: ObjectTable, source: ComponentSource, splits: list[_Split]) -> None:
+    objects = len(table)
+    for split in splits:
+        places = split.objects.astype(table.labels.dtype)
+        places[places > 0] += places.dtype.type(objects)
+        put_back(table.labels, source, split.cut, turn(places))
+        objects += len(split.firsts)
+        table.too_small += split.too_small
+        table.too_large += split.too_large
+    table.firsts.append(np.concatenate([split.firsts for split in splits]))
+    boxes = zip(*(split.boxes for split in splits), strict=True)
+    table.boxes.add(source.time, *(np.concatenate(columns) for columns in boxes))

@@ -6,13 +6,15 @@ The tests are told in ``docs/explanation/segmentation.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.analysis.scratch_rows import Column, parts
 from parfocal.analysis.tiling import Tiling
 
 __all__ = ["SIGNIFICANT", "SeamScore", "TiledObjects", "score_seams", "score_volumes"]
@@ -37,15 +39,15 @@ class TiledObjects(Protocol):
         """The tiles."""
 
     @property
-    def sizes(self) -> Integers:
+    def sizes(self) -> Integers | Column:
         """Number of pixels (N,) of each object."""
 
     @property
-    def lower(self) -> Integers:
+    def lower(self) -> Integers | Column:
         """First pixel (N, 3) along Z, Y, X."""
 
     @property
-    def upper(self) -> Integers:
+    def upper(self) -> Integers | Column:
         """The one (N, 3) after the last."""
 
 
@@ -110,8 +112,8 @@ class _Counts:
     flat_expected: float = 0.0
     compared: int = 0
     near_expected: float = 0.0
-    near_sizes: list[Integers] = field(default_factory=list)
-    other_sizes: list[Integers] = field(default_factory=list)
+    near_sizes: Counter[int] = field(default_factory=Counter)
+    other_sizes: Counter[int] = field(default_factory=Counter)
 
 
 def score_seams(found: Sequence[TiledObjects]) -> SeamScore:
@@ -126,25 +128,22 @@ def score_seams(found: Sequence[TiledObjects]) -> SeamScore:
     for one in found:
         for axis, borders in enumerate(one.tiling.grid):
             if borders > 1 and len(one.sizes):
-                _count_sides(counts, one, axis)
-                _count_near(counts, one, axis)
-    near, other = (
-        np.concatenate([np.zeros(0, np.int64), *sizes])
-        for sizes in (counts.near_sizes, counts.other_sizes)
-    )
+                extents = _count_sides(counts, one, axis)
+                _count_near(counts, one, axis, math.ceil(_median(extents) / 2))
+    near, other = counts.near_sizes, counts.other_sizes
     chances = (
         # Where two objects touch, their sides go together: half of them count.
         _at_least(counts.flat // 2, counts.sides // 2, counts.flat_expected / 2),
-        _unlike(len(near), counts.compared, counts.near_expected),
+        _unlike(near.total(), counts.compared, counts.near_expected),
         _other_sizes(near, other),
     )
     return SeamScore(
         objects=sum(len(one.sizes) for one in found),
         flat=counts.flat,
         flat_expected=counts.flat_expected,
-        near=len(near),
+        near=near.total(),
         near_expected=counts.near_expected,
-        size_ratio=float(np.median(near) / np.median(other)) if len(near) and len(other) else None,
+        size_ratio=_median(near) / _median(other) if near and other else None,
         p_flat=chances[0],
         p_near=chances[1],
         p_size=chances[2],
@@ -181,39 +180,63 @@ def score_volumes(volumes: Sequence[Sequence[TiledObjects]]) -> SeamScore:
     )
 
 
-def _count_sides(counts: _Counts, one: TiledObjects, axis: int) -> None:
-    """Count the sides of objects across one axis, those of the volume left out."""
+def _pieces(one: TiledObjects, axis: int) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Yield the sizes of some objects, and their first and last pixels along an axis."""
+    for part in parts(len(one.sizes)):
+        yield one.sizes[part], one.lower[part, axis], one.upper[part, axis]
+
+
+def _count(values: Integers) -> dict[int, int]:
+    """Count how often each value occurs."""
+    names, times = np.unique(values, return_counts=True)
+    return dict(zip(names.tolist(), times.tolist(), strict=True))
+
+
+def _median(times: Counter[int]) -> float:
+    """Return the median of values that occur so often."""
+    values = sorted(times)
+    ends = np.cumsum([times[value] for value in values])
+    last = int(ends[-1]) - 1
+    low, high = np.searchsorted(ends, (last // 2, (last + 1) // 2), side="right")
+    return float(values[low] + values[high]) / 2
+
+
+def _count_sides(counts: _Counts, one: TiledObjects, axis: int) -> Counter[int]:
+    """Count the sides of objects across one axis, those of the volume left out, and extents."""
     core, size = one.tiling.core[axis], one.tiling.shape[axis]
-    sides = np.concatenate([one.lower[:, axis], one.upper[:, axis]])
-    sides = sides[(sides > 0) & (sides < size)]
-    counts.sides += len(sides)
-    counts.flat += int((sides % core == 0).sum())
-    counts.flat_expected += len(sides) * (one.tiling.grid[axis] - 1) / (size - 1)
+    extents, number = Counter[int](), 0
+    for _, lower, upper in _pieces(one, axis):
+        sides = np.concatenate([lower, upper])
+        sides = sides[(sides > 0) & (sides < size)]
+        number += len(sides)
+        counts.flat += int((sides % core == 0).sum())
+        extents.update(_count(upper - lower))
+    counts.sides += number
+    counts.flat_expected += number * (one.tiling.grid[axis] - 1) / (size - 1)
+    return extents
 
 
-def _count_near(counts: _Counts, one: TiledObjects, axis: int) -> None:
+def _count_near(counts: _Counts, one: TiledObjects, axis: int, radius: int) -> None:
     """Count the objects near borders, and those beside them, which are compared with them."""
     core, last = one.tiling.core[axis], one.tiling.grid[axis] - 1
-    extent = one.upper[:, axis] - one.lower[:, axis]
-    radius = max(2, math.ceil(np.median(extent) / 2))
+    radius = max(2, radius)
     reach = min(3 * radius, core // 2)
     if reach < 2 * radius:
         return
-    centre = one.lower[:, axis] + one.upper[:, axis]  # all distances are doubled
-    border = 2 * core * np.clip(np.rint(centre / (2 * core)), 1, last)
-    distance = np.abs(centre - border)
-    compared = distance < 2 * reach
-    near = distance < 2 * radius
-    odd = extent[compared] % 2
-    counts.compared += int(compared.sum())
-    counts.near_expected += float((_places(radius, odd) / _places(reach, odd)).sum())
-    counts.near_sizes.append(one.sizes[near])
-    counts.other_sizes.append(one.sizes[compared & ~near])
-
-
-def _places(reach: int, odd: Integers) -> Integers:
-    """Count the places of a centre within a distance; it lies between pixels or in one."""
-    return 2 * reach - 1 + odd
+    number = odd = 0
+    for sizes, lower, upper in _pieces(one, axis):
+        centre = lower + upper  # all distances are doubled
+        border = 2 * core * np.clip(np.rint(centre / (2 * core)), 1, last)
+        distance = np.abs(centre - border)
+        compared = distance < 2 * reach
+        near = distance < 2 * radius
+        number += int(compared.sum())
+        odd += int((centre[compared] % 2).sum())
+        counts.near_sizes.update(_count(sizes[near]))
+        counts.other_sizes.update(_count(sizes[compared & ~near]))
+    counts.compared += number
+    for of_kind, parity in ((number - odd, 0), (odd, 1)):  # a centre lies between pixels, or in one
+        counts.near_expected += of_kind * (2 * radius - 1 + parity) / (2 * reach - 1 + parity)
 
 
 def _at_least(number: int, trials: int, expected: float) -> float:
@@ -233,21 +256,27 @@ def _unlike(number: int, trials: int, expected: float) -> float:
     return min(1.0, 2 * min(fewer, _at_least(number, trials, expected)))
 
 
-def _other_sizes(near: Integers, other: Integers) -> float:
+def _other_sizes(near: Iterable[int], other: Iterable[int]) -> float:
     """Return the probability that sizes are of one distribution: Mann and Whitney's, with ties.
 
     The normal approximation holds for FEWEST or more of each; with less nothing is told.
+
+    Parameters
+    ----------
+    near, other : iterable or Counter of int
+        The sizes, or how often each occurs.
     """
     from scipy.special import ndtr
 
-    n, m = len(near), len(other)
+    ones, others = Counter(near), Counter(other)
+    n, m = ones.total(), others.total()
     if min(n, m) < FEWEST:
         return 1.0
-    _, place, times = np.unique(
-        np.concatenate([near, other]), return_inverse=True, return_counts=True
-    )
+    sizes = sorted(ones | others)
+    of_one = np.array([ones[size] for size in sizes])
+    times = of_one + [others[size] for size in sizes]
     ranks = np.cumsum(times) - (times - 1) / 2
-    excess = ranks[place[:n]].sum() - n * (n + m + 1) / 2
+    excess = (of_one * ranks).sum() - n * (n + m + 1) / 2
     ties = float((times.astype(float) * times * times - times).sum()) / ((n + m) * (n + m - 1))
     variance = n * m / 12 * (n + m + 1 - ties)
     if variance <= 0:

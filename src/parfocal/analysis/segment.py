@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +129,7 @@ def segment(
     make_volume: MakeVolume,
     scheduler: Scheduler,
     progress: Callable[[int, int], None],
+    folder: Path | None = None,
 ) -> Segmentation:
     """Segment one channel.
 
@@ -146,6 +149,8 @@ def segment(
         Where blocks are worked on.
     progress : callable
         Called as ``progress(done, total)``.
+    folder : Path, optional
+        Where rows of objects lie; see `Rows`.
 
     Returns
     -------
@@ -161,7 +166,7 @@ def segment(
 
     labels = volume(np.uint32)
     telling = Telling(progress, _count_passes(settings) * len(regions))
-    work = _Work(settings, make_volume, scheduler, telling)
+    work = _Work(settings, make_volume, scheduler, telling, folder)
     scale = find_scale(image, work.telling.over(regions), dark=settings.dark, scheduler=scheduler)
     if scale is None:
         return _segment_constant(image, labels, regions, block, work)
@@ -189,7 +194,7 @@ def _segment_constant(
         table = _find_objects(mask, labels, regions, block, work)
         if len(table):
             return Segmentation(table, chosen, None, constant=False, not_finite=not_finite)
-    none = ObjectTable(labels, BoxTable(labels.shape5, block, planar=settings.planar))
+    none = ObjectTable(labels, work.boxes(labels.shape5, block))
     return Segmentation(none, None, None, constant=True, not_finite=not_finite)
 
 
@@ -210,8 +215,7 @@ def _find_objects(
     once = work.scheduler.local
     times = [regions.at(time) for time in range(labels.shape5[0])]
     if not isinstance(mask, ValueMask) and _divides(work.settings):
-        boxes = BoxTable(labels.shape5, block, planar=work.settings.planar)
-        divided = ObjectTable(labels, boxes)
+        divided = ObjectTable(labels, work.boxes(labels.shape5, block))
         pieces = labels if once else wide(np.uint32)
         for time, here in enumerate(times):
             components = _label(mask, pieces, labels, here, work)
@@ -240,23 +244,18 @@ def _number(
     work: _Work,
 ) -> ComponentTable:
     """Give the components of all time points their numbers."""
-    boxes = BoxTable(labels.shape5, block, planar=work.settings.planar)
-    table = ComponentTable(labels, block, boxes)
+    table = ComponentTable(labels, block, work.boxes(labels.shape5, block))
     for here in times:
         table.add(_label(mask, labels, outside, here, work), work.settings.limits)
     return table
 
 
 def _divide(
-    table: ObjectTable,
-    components: Components,
-    cut_from: ComponentSource,
-    blocks: int,
-    work: _Work,
+    table: ObjectTable, components: Components, cut_from: ComponentSource, blocks: int, work: _Work
 ) -> None:
     """Divide the components of one time point, which has so many blocks, into objects."""
     settings = work.settings
-    divided = split_components(
+    shares = split_components(
         table,
         components,
         cut_from,
@@ -266,7 +265,7 @@ def _divide(
         make_volume=work.make_volume,
         scheduler=work.scheduler,
     )
-    for share in divided:
+    for share in shares:
         work.telling.advance(share * SPLITTING * blocks)
 
 
@@ -278,6 +277,11 @@ class _Work:
     make_volume: MakeVolume
     scheduler: Scheduler
     telling: Telling
+    folder: Path | None
+
+    def boxes(self, shape: Shape, block: Shape) -> BoxTable:
+        """Return an empty table of the objects of an image of this shape."""
+        return BoxTable(shape, block, planar=self.settings.planar, folder=self.folder)
 
 
 def _count_passes(settings: Settings) -> int:
@@ -299,15 +303,7 @@ def _threshold(
     work: _Work,
     make_volume: Callable[[Any], Writable],
 ) -> tuple[AnyMask, int]:
-    """Smooth the image into levels, and find the threshold.
-
-    Returns
-    -------
-    mask : Mask or ValueMask
-        With the threshold that is used.
-    given : int
-        The threshold of the method, before it was raised beyond noise.
-    """
+    """Return the mask, and the threshold of the method before it was raised beyond noise."""
     settings, chosen = work.settings, work.settings.threshold
     plain = not _divides(settings) and not any(settings.sigma) and image.dtype.kind != "f"
     if plain and isinstance(chosen, float):
@@ -361,17 +357,18 @@ def _label(
     mask: AnyMask, labels: Writable, outside: Writable, regions: BlockGrid, work: _Work
 ) -> Components:
     """Label the components of one time point block by block, in `outside` those of the rest."""
-    planar, scheduler = work.settings.planar, work.scheduler
+    planar = work.settings.planar
+    label = partial(label_components, planar=planar, scheduler=work.scheduler, folder=work.folder)
     inside: Iterable[BlockMask] = (Inside(mask, region) for region in work.telling.over(regions))
     if work.settings.fill_holes:
         rest = (Outside(mask, region) for region in work.telling.over(regions))
-        found = label_components(rest, outside, planar=planar, scheduler=scheduler)
+        found = label(rest, outside)
         holes = enclosed(found, labels.shape5, planar=planar)
         inside = (
             Filled(mask, region, outside, holes[table])
             for region, table in zip(work.telling.over(regions), found.tables(), strict=True)
         )
-    return label_components(inside, labels, planar=planar, scheduler=scheduler)
+    return label(inside, labels)
 
 
 def _settle(settle: _Settle, components: Components, regions: BlockGrid, work: _Work) -> int:

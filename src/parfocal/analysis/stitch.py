@@ -9,13 +9,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.analysis.groups import Grouping
-from parfocal.analysis.label_blocks import find_runs
+from parfocal.analysis.census import Census, Keep
+from parfocal.analysis.joining import Joined, join_pairs
+from parfocal.analysis.scratch_rows import Column, Rows, parts
 from parfocal.analysis.tile_labels import Infer, TileLabels, TileWork, matches
 from parfocal.analysis.tiling import Box, Tiling, common, inside, sizes
 from parfocal.core.blocks import Readable, Scratch, Shape, Writable
@@ -30,17 +32,6 @@ Write = Callable[[Box, Integers], None]
 MakeVolume = Callable[[Shape, Any, Shape], Scratch]
 """``make_volume(shape5, dtype, block5)`` returns scratch storage."""
 
-_COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
-    "complete": ("b", np.bool_),
-    "anchored": ("b", np.bool_),
-    "spills": ("b", np.bool_),
-    "counts": ("q", np.int64),
-}
-"""Columns of `TileLabels` that are kept, as what."""
-
-Keep = Callable[[Integers], NDArray[np.bool_]]
-"""``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept."""
-
 
 @dataclass(frozen=True)
 class Stitched:
@@ -50,11 +41,11 @@ class Stitched:
     ----------
     tiling : Tiling
         The tiles.
-    sizes : (N,) int64
+    sizes : (N,) int64 or Column
         Number of pixels of each object, in the order of their numbers.
-    firsts : (N, 3) int64
+    firsts : (N, 3) int64 or Column
         Their first pixels in the order Z, Y, X, which is the order of their numbers.
-    lower, upper : (N, 3) int64
+    lower, upper : (N, 3) int64 or Column
         Their first pixel along Z, Y, X, and the one after the last.
     merged : int
         How many objects no tile saw whole, so that they were made of the pieces of several.
@@ -65,10 +56,10 @@ class Stitched:
     """
 
     tiling: Tiling
-    sizes: Integers
-    firsts: Integers
-    lower: Integers
-    upper: Integers
+    sizes: Integers | Column
+    firsts: Integers | Column
+    lower: Integers | Column
+    upper: Integers | Column
     merged: int
     ambiguous: int
     contested: int
@@ -77,6 +68,11 @@ class Stitched:
     def objects(self) -> int:
         """Number of objects."""
         return len(self.sizes)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of all objects."""
+        return sum(int(self.sizes[part].sum()) for part in parts(len(self.sizes)))
 
 
 def stitch(
@@ -88,6 +84,7 @@ def stitch(
     scheduler: Scheduler,
     min_iou: float = 0.5,
     keep: Keep | None = None,
+    folder: Path | None = None,
 ) -> Stitched:
     """Find objects tile by tile, and write them as those of one volume.
 
@@ -96,7 +93,7 @@ def stitch(
     infer : callable
         ``infer(box)`` returns the labels (Z, Y, X) of what it sees in a box: any integers, 0 for
         background. It is called once a tile, where the scheduler works.
-    tiling, write, make_volume, scheduler, min_iou, keep
+    tiling, write, make_volume, scheduler, min_iou, keep, folder
         See `join_tiles`.
 
     Returns
@@ -117,6 +114,7 @@ def stitch(
         scheduler=scheduler,
         min_iou=min_iou,
         keep=keep,
+        folder=folder,
     )
 
 
@@ -129,12 +127,13 @@ def join_tiles(
     scheduler: Scheduler,
     min_iou: float,
     keep: Keep | None = None,
+    folder: Path | None = None,
 ) -> Stitched:
     """Write the objects of tiles as those of one volume.
 
     Neither the numbers nor the pixels depend on the scheduler, or on how the objects of tiles are
-    numbered. In memory are a few tiles, a row for each object, and a pair for each two pieces of
-    objects that several tiles see.
+    numbered. In memory are a few tiles, and a pair for each two pieces of objects that several
+    tiles see; rows of objects lie in files.
 
     Parameters
     ----------
@@ -153,40 +152,46 @@ def join_tiles(
     min_iou : float
         Least intersection over union of two pieces, where both tiles see them, to be one object.
     keep : callable, optional
-        ``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept.
+        ``keep(sizes)`` tells by their numbers of pixels (N,) which objects are kept. It is asked
+        about some at a time.
+    folder : Path, optional
+        Where rows of objects lie; see `Rows`.
 
     Returns
     -------
     Stitched
         Of the objects that are kept, numbered from 1 by their first pixel in the order Z, Y, X.
     """
-    pile = _Pile(tiling, _storage(tiling, make_volume), min_iou)
+    pile = _Pile(tiling, _storage(tiling, make_volume), min_iou, folder)
     for tile, found in enumerate(tiles):
         pile.add(tile, found)
-    joined = pile.joined()
+    joined, census = pile.joined()
     local = scheduler if scheduler.local else Threads(1)
-    census = _Census(len(joined.owners), tiling.shape)
     for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
-        census.add(tiling.inner(tile), core)
-    kept = census.sizes > 0
-    if keep is not None:
-        kept[kept] = keep(census.sizes[kept])
-    chosen = np.flatnonzero(kept)
-    chosen = chosen[np.argsort(census.firsts[chosen])]
-    numbers = np.zeros(len(kept), np.int64)
-    numbers[chosen] = np.arange(1, len(chosen) + 1)
+        census.add(tiling.inner(tile), core.groups, core.labels)
+    numbers, kept = census.number(keep)
+    table = numbers.mapped()[:, 0]
     for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
-        write(tiling.inner(tile), numbers[core.groups][core.labels])
-    firsts = np.stack(np.unravel_index(census.firsts[chosen], tiling.shape), axis=1)
+        write(tiling.inner(tile), table[core.groups][core.labels])
+    return _stitched(tiling, census.ordered(numbers, kept), joined.ambiguous)
+
+
+def _stitched(tiling: Tiling, rows: Rows, ambiguous: int) -> Stitched:
+    merged = contested = 0
+    told = rows.column(slice(None))
+    for part in parts(len(rows)):
+        pixels, *_, expected, of_pieces = told[part].T
+        merged += int(of_pieces.sum())
+        contested += int(((expected >= 0) & (expected != pixels)).sum())
     return Stitched(
         tiling=tiling,
-        sizes=census.sizes[chosen],
-        firsts=firsts.astype(np.int64),
-        lower=census.lower[chosen],
-        upper=census.upper[chosen],
-        merged=int((joined.made_of_pieces & kept).sum()),
-        ambiguous=joined.ambiguous,
-        contested=int((kept & (joined.owners >= 0) & (census.sizes != joined.expected)).sum()),
+        sizes=rows.column(0),
+        firsts=rows.column(slice(1, 4)),
+        lower=rows.column(slice(4, 7)),
+        upper=rows.column(slice(7, 10)),
+        merged=merged,
+        ambiguous=ambiguous,
+        contested=contested,
     )
 
 
@@ -198,81 +203,96 @@ def _storage(tiling: Tiling, make_volume: MakeVolume) -> Writable:
 
 @dataclass
 class _Pile:
-    """The tiles so far: 8 bytes a tile, 11 an object of each, and 16 a pair."""
+    """The tiles so far: 16 bytes a pair in memory; in files 8 a tile, and 32 an object of each."""
 
     tiling: Tiling
     storage: Writable
     min_iou: float
+    folder: Path | None
 
     def __post_init__(self) -> None:
-        """Begin with no object."""
-        self._starts = array("q", [0])
-        self._columns = {name: array(code) for name, (code, _) in _COLUMNS.items()}
+        """Begin with the background; pieces are numbered from 1 through all tiles."""
+        self._starts, self._pieces = Rows(1, self.folder), Rows(4, self.folder)
+        self._starts.append(np.zeros(1, np.int64))
+        self._pieces.append(np.array([[1, 0, 0, 0]]))
         self._pairs = array("q")
 
     def add(self, tile: int, found: TileLabels) -> None:
         """Store a tile, and compare it with those before it."""
-        before = [near for near in self.tiling.neighbours(tile) if near < tile]
-        self._starts.append(self._starts[-1] + len(found))
+        first = len(self._pieces)
+        self._starts.append(np.array([first - 1 + len(found)]))
         if not len(found):
             return
         outer = self.tiling.outer(tile)
         z, y, x = (slice(0, size) for size in sizes(outer))
         region = (slice(tile, tile + 1), slice(0, 1), z, y, x)
         self.storage.write(region, found.labels[None, None])
-        for near in before:
-            complete = self._complete(near)
-            if not len(complete):
+        starts, pieces = self._starts.mapped()[:, 0], self._pieces.mapped()
+        for near in self.tiling.neighbours(tile):
+            if near > tile or starts[near] == starts[near + 1]:
                 continue
+            complete = pieces[starts[near] + 1 : starts[near + 1] + 1, 0] > 0
             both = common(outer, self.tiling.outer(near))
             seen = found.labels[inside(both, outer)]
             stored = _read(self.storage, near, inside(both, self.tiling.outer(near)))
             one, other = matches(found.complete, complete, (seen, stored), self.min_iou)
             if len(one):
-                pairs = np.stack([one + self._starts[tile], other + self._starts[near]], axis=1)
+                pairs = np.stack([one + first, other + starts[near] + 1], axis=1)
                 self._pairs.frombytes(pairs.tobytes())
-        for name, (_, dtype) in _COLUMNS.items():
-            self._columns[name].frombytes(getattr(found, name).astype(dtype).tobytes())
+        columns = (found.complete, found.anchored, found.spills, found.counts)
+        self._pieces.append(np.stack(columns, axis=1).astype(np.int64))
 
-    def _complete(self, tile: int) -> NDArray[np.bool_]:
-        """Tell which objects of a tile are complete."""
-        start, stop = self._starts[tile], self._starts[tile + 1]
-        return np.array(self._columns["complete"][start:stop], bool)
-
-    def joined(self) -> _Joined:
+    def joined(self) -> tuple[_Joined, Census]:
         """Join what matches into groups, each of which is one object."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
+        labels, least = join_pairs(np.frombuffer(self._pairs, np.int64).reshape(-1, 2))
+        members = np.union1d(labels, least)
+        several = self._several(members, labels, least)
+        pieces, owners = self._pieces.column(slice(None)), Rows(2, self.folder)
+        census, ambiguous = Census(self.tiling.shape, self.folder), 0
+        for part in parts(len(pieces)):
+            complete, _, spills, counts = pieces[part].T
+            tiles = self._tiles(np.arange(part.start, part.stop))
+            own, alone = np.where(complete, [tiles, counts], -1), complete == 0
+            told = np.stack([own[0], spills * complete, own[1], np.zeros_like(tiles)], axis=1)
+            first, last = np.searchsorted(members, (part.start, part.stop))
+            told[members[first:last] - part.start] = several[first:last]
+            alone[members[first:last] - part.start] = False
+            ambiguous += int(alone.sum())
+            owners.append(told[:, :2])
+            first, last = np.searchsorted(labels, (part.start, part.stop))
+            census.begin(np.delete(told[:, 2:], labels[first:last] - part.start, axis=0))
+        groups, starts = Joined.of(labels, least), self._starts.column(0)
+        owned = owners.column(slice(None))
+        return _Joined(self.tiling, self.storage, starts, groups, owned, ambiguous), census
 
-        starts = np.frombuffer(self._starts, np.int64)
-        one, other = np.frombuffer(self._pairs, np.int64).reshape(-1, 2).T
-        graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(starts[-1], starts[-1]))
-        number, of_piece = connected_components(graph, directed=False)
-        groups = of_piece.astype(np.int64) + 1
-        complete, anchored, spills, counts = (
-            np.frombuffer(self._columns[name], dtype) for name, (_, dtype) in _COLUMNS.items()
-        )
-        tiles = np.repeat(np.arange(len(self.tiling)), np.diff(starts))
-        owners = np.full(number + 1, len(self.tiling), np.int64)
+    def _tiles(self, pieces: Integers) -> Integers:
+        """Return the tile of each piece."""
+        tiles: Integers = np.searchsorted(self._starts.mapped()[:, 0], pieces) - 1
+        return tiles
+
+    def _several(self, members: Integers, labels: Integers, least: Integers) -> Integers:
+        """Tell of the pieces that match others what `joined` tells of all.
+
+        Returns
+        -------
+        (members, 4) int64
+            The tile that writes their group, or -1; whether the piece is of that tile and leaves
+            its block; the number of pixels that it sees, or -1; whether each writes its piece.
+        """
+        leads = members.copy()
+        leads[np.searchsorted(members, labels)] = least
+        names, groups = np.unique(leads, return_inverse=True)
+        complete, anchored, spills, counts = self._pieces.mapped()[members].T
+        tiles, none = self._tiles(members), len(self.tiling)
+        owners = np.full(len(names), none)
         for wanted in (complete & anchored, complete):
-            free = wanted & (owners[groups] == len(self.tiling))
+            free = (wanted > 0) & (owners[groups] == none)
             np.minimum.at(owners, groups[free], tiles[free])
-        owners[owners == len(self.tiling)] = -1
         own = owners[groups] == tiles
-        expected = np.bincount(groups[own], counts[own], number + 1).astype(np.int64)
-        pieces = np.bincount(groups, minlength=number + 1)
-        alone = pieces[groups] == 1
-        return _Joined(
-            self.tiling,
-            self.storage,
-            starts,
-            groups,
-            np.where(own & spills, groups, 0),
-            owners,
-            expected,
-            (owners < 0) & (pieces > 1),
-            int((alone & ~complete).sum()),
-        )
+        expected = np.bincount(groups[own], counts[own], len(names)).astype(np.int64)
+        expected[owners == none], owners[owners == none] = -1, -1
+        owners, expected = owners[groups], expected[groups]
+        return np.stack([owners, own & (spills > 0), expected, owners < 0], axis=1)
 
 
 @dataclass(frozen=True)
@@ -289,29 +309,22 @@ class _Joined:
 
     Attributes
     ----------
-    starts : (tiles + 1,) int64
-        Number of the first piece of each tile.
-    groups, spilling : (pieces,) int64
-        The group of each piece; the same where the group's owner is its tile, and the piece
-        leaves the block of it, else 0.
-    owners : (groups + 1,) int64
-        The tile that writes a group, because it sees it whole; -1 where each writes its piece.
-    expected : (groups + 1,) int64
-        Number of pixels that the owner sees.
-    made_of_pieces : (groups + 1,) bool
-        Whether no tile sees it whole, but several a piece.
+    starts : (tiles + 1,) Column
+        Piece n of tile i is number ``starts[i] + n`` of all.
+    groups : Joined
+        The group of each piece.
+    owners : (pieces + 1, 2) Column
+        The tile that writes its group, because it sees it whole, or -1 where each writes its piece;
+        and whether that is the tile of the piece, and the piece leaves the block of it.
     ambiguous : int
         Number of pieces that are cut and match nothing.
     """
 
     tiling: Tiling
     storage: Readable
-    starts: Integers
-    groups: Integers
-    spilling: Integers
-    owners: Integers
-    expected: Integers
-    made_of_pieces: NDArray[np.bool_]
+    starts: Column
+    groups: Joined
+    owners: Column
     ambiguous: int
 
     def core(self, tile: int) -> _Core:
@@ -321,19 +334,32 @@ class _Joined:
         pixel that is free then goes to what the first of the neighbours that see something owns.
         """
         core = self.tiling.inner(tile)
-        own = self._table(self.groups, tile)
+        starts, all_owners = self.starts.mapped(), self.owners.mapped()
+
+        def tables(one: int) -> tuple[Integers, Integers, Integers]:
+            """Return groups, owners and groups that spill of the labels of a tile; for 0 none."""
+            start, stop = starts[one], starts[one + 1] + 1
+            groups = self.groups.numbers(start, stop)
+            owners, spills = all_owners[start:stop].T.copy()
+            groups[0], owners[0] = 0, -1
+            return groups, owners, groups * spills
+
+        own, owners, _ = tables(tile)
         near = [
-            (other, common(core, self.tiling.outer(other)), self._table(self.spilling, other))
+            (other, common(core, self.tiling.outer(other)), tables(other)[2])
             for other in self.tiling.neighbours(tile)
         ]
         groups = np.unique(np.concatenate([own, *(table for _, _, table in near)]))
         labels = np.zeros(sizes(core), np.int32)
         if len(own) > 1:
             seen = _read(self.storage, tile, inside(core, self.tiling.outer(tile)))
-            labels = np.searchsorted(groups, own).astype(np.int32)[seen]
-            for other in set(self.owners[own].tolist()) - {tile, -1}:
+            places = np.searchsorted(groups, own).astype(np.int32)
+            owned_by = np.full(len(groups), -1)
+            owned_by[places] = owners
+            labels = places[seen]
+            for other in set(owners.tolist()) - {tile, -1}:
                 view = labels[inside(common(core, self.tiling.outer(other)), core)]
-                view[(self.owners[groups] == other)[view]] = 0
+                view[(owned_by == other)[view]] = 0
         for other, box, table in near:
             if table.any():
                 seen = _read(self.storage, other, inside(box, self.tiling.outer(other)))
@@ -341,46 +367,6 @@ class _Joined:
                 places = np.searchsorted(groups, table).astype(np.int32)
                 np.copyto(view, places[seen], where=view == 0)
         return _Core(groups, labels)
-
-    def _table(self, values: Integers, tile: int) -> Integers:
-        """Return `values` of the labels of a tile, 0 for 0."""
-        table: Integers = np.concatenate(
-            [np.zeros(1, np.int64), values[self.starts[tile] : self.starts[tile + 1]]]
-        )
-        return table
-
-
-@dataclass
-class _Census:
-    """Sizes, first pixels and boxes of all groups, from their blocks."""
-
-    groups: int
-    shape: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        """Begin with no pixel."""
-        far = np.iinfo(np.int64).max
-        self.sizes = np.zeros(self.groups, np.int64)
-        self.firsts = np.full(self.groups, far)
-        self.lower = np.full((self.groups, 3), far)
-        self.upper = np.zeros((self.groups, 3), np.int64)
-
-    def add(self, box: Box, core: _Core) -> None:
-        """Count a block."""
-        runs = find_runs(core.labels, (slice(0, 1), slice(0, 1), *box))
-        if not runs.ids.size:
-            return
-        grouping = Grouping(runs.ids)
-        present = core.groups[grouping.ids]
-        self.sizes[present] += grouping.reduce(np.add, runs.lengths)
-        starts = np.stack([runs.z, runs.y, runs.x])
-        first = grouping.reduce(np.minimum, np.ravel_multi_index(tuple(starts), self.shape))
-        self.firsts[present] = np.minimum(self.firsts[present], first)
-        ends = (runs.z + 1, runs.y + 1, runs.x + runs.lengths)
-        lower = np.stack([grouping.reduce(np.minimum, part) for part in starts], axis=1)
-        upper = np.stack([grouping.reduce(np.maximum, part) for part in ends], axis=1)
-        self.lower[present] = np.minimum(self.lower[present], lower)
-        self.upper[present] = np.maximum(self.upper[present], upper)
 
 
 def _read(storage: Readable, tile: int, box: Box) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ import bisect
 import math
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,9 @@ def needed_bytes(components: Components) -> NDArray[np.int64]:
     (components + 1,) int64
         Bytes; 0 for the background.
     """
-    spans = np.maximum(components.upper - components.lower, 0) + 2  # with its margin
+    spans = np.maximum(components.upper[:] - components.lower[:], 0) + 2  # with its margin
     boxes = np.prod(spans.astype(np.float64), axis=1)
-    needed: NDArray[np.int64] = PIXEL_BYTES * components.counts + (BOX_BYTES * boxes).astype(
+    needed: NDArray[np.int64] = PIXEL_BYTES * components.counts[:] + (BOX_BYTES * boxes).astype(
         np.int64
     )
     needed[0] = 0
@@ -134,6 +135,7 @@ def divide_in_windows(
     keep: Keep,
     make_volume: MakeVolume,
     scheduler: Scheduler,
+    folder: Path | None,
 ) -> Stitched:
     """Divide a component in windows.
 
@@ -161,6 +163,8 @@ def divide_in_windows(
         Makes scratch volumes, which are given back as soon as the component is divided.
     scheduler : Scheduler
         Where windows are worked on.
+    folder : Path or None
+        Where rows of objects lie; see `Rows`.
 
     Returns
     -------
@@ -184,4 +188,5 @@ def divide_in_windows(
             make_volume=make,
             scheduler=Threads(1) if scheduler.local else scheduler,
             keep=keep,
+            folder=folder,
         )

@@ -77,6 +77,7 @@ def _by_threshold(
         make_volume=volumes,
         scheduler=context.scheduler,
         progress=context.progress,
+        folder=context.scratch,
     )
     _tell(_findings(found, params), context)
     volumes.keep_only(found.table.labels)
@@ -114,7 +115,7 @@ def _by_model(
         context.warn(warning)
     if prepared.signature.labels:
         limits = limits_of(params, image.metadata, planar=prepared.planar)
-        run = ModelRun(volumes, context.scheduler, context.progress)
+        run = ModelRun(volumes, context.scheduler, context.progress, context.scratch)
         labels, counts = prepared.labels(limits, run)
         _tell(of_labels(counts, params.label_name), context)
         volumes.keep_only(labels)
@@ -156,6 +157,7 @@ def _by_probability(
         make_volume=volumes,
         scheduler=context.scheduler,
         progress=dividing,
+        folder=context.scratch,
     )
     _tell(_findings(found, params, prepared.borders), context)
     volumes.keep_only(found.table.labels)

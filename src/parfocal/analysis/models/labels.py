@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def find_labels(
     make_volume: MakeVolume,
     scheduler: Scheduler,
     progress: Callable[[int, int], None],
+    folder: Path | None,
 ) -> LabelCounts:
     """Write the label image.
 
@@ -81,6 +83,8 @@ def find_labels(
         Where tiles are worked on.
     progress : callable
         Called as ``progress(done, total)`` in tiles.
+    folder : Path or None
+        Where rows of objects lie; see `Rows`.
 
     Raises
     ------
@@ -116,6 +120,7 @@ def find_labels(
                 scheduler=scheduler,
                 min_iou=handle.options.min_iou,
                 keep=keep,
+                folder=folder,
             )
             counts.add(found)
     return counts

@@ -46,11 +46,14 @@ class ModelRun:
         Where tiles are worked on.
     progress : callable
         Called as ``progress(done, total)``.
+    folder : Path, optional
+        Where rows of objects lie; see `Rows`.
     """
 
     make_volume: MakeVolume
     scheduler: Scheduler
     progress: Progress
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class Prepared:
             make_volume=run.make_volume,
             scheduler=run.scheduler,
             progress=run.progress,
+            folder=run.folder,
         )
         return volume, counts
 
