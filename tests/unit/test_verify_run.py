@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from parfocal.cli.verify_run import verify_run
+from parfocal.core.digest import digest_path
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from rocrate_cache import seed_cache
 from verified_runs import edit_graph, flip, make_crate, make_run, pack
@@ -246,7 +247,6 @@ def test_a_certificate_that_contradicts_itself_is_told(run):
     path.write_text(json.dumps(content, indent=1))
     record = run / "records/convert_image/a/0001.json"
     told = json.loads(record.read_text())
-    from parfocal.core.digest import digest_path
 
     told["outputs"][1] |= {"digest": digest_path(path), "size_bytes": path.stat().st_size}
     record.write_text(json.dumps(told))
@@ -318,3 +318,34 @@ def test_the_validator_is_asked_without_a_network(run, cache):
 def test_a_validator_without_its_cache_is_told(run, tmp_path):
     with pytest.raises(ConfigurationError, match="lacks a context in its cache"):
         check(run / "run-crate", f"--validator-cache={tmp_path / 'empty'}")
+
+
+@pytest.mark.parametrize("start", ["/", ""])
+def test_paths_out_of_the_results_are_read_as_they_are_named(run, made, start):
+    source = made / "data" / "a.tif"
+    (identifier,) = [
+        entity["@id"]
+        for entity in json.loads((run / "run-crate/ro-crate-metadata.json").read_text())["@graph"]
+        if entity.get("alternateName") == str(source)
+    ]
+    relative = os.path.relpath(source, run)
+    name = f"{run}/{relative}" if start else relative
+    edit_graph(run / "run-crate", identifier, alternateName=name)
+    code, entries, _ = check(run / "run-crate")
+    assert ".." in name
+    assert (code, entries[name]["status"]) == (0, "unchanged")
+    mapped = check(run / "run-crate", "--map", f"{name.partition('..')[0] or '..'}={run}")[1]
+    assert mapped[name]["status"] == "remote"
+
+
+def test_a_certificate_that_cannot_be_read_is_told(run):
+    path = run / "images/a/image.certificate.json"
+    path.write_text('{"format": "parfocal-certificate-1"}')
+    record = run / "records/convert_image/a/0001.json"
+    told = json.loads(record.read_text())
+    told["outputs"][1] |= {"digest": digest_path(path), "size_bytes": path.stat().st_size}
+    record.write_text(json.dumps(told))
+    code, _, report = check(make_crate(run))
+    (certificate,) = report["certificates"]
+    assert (code, certificate["verdict"]) == (4, "unreadable")
+    assert len(certificate["faults"][0]) < 300

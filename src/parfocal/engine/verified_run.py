@@ -33,6 +33,7 @@ _NO_LIST = (
 )
 _MARK = b'"parfocal-certificate'
 _MOST = 20
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def verify_crate(
         try:
             one = read_certificate(path)
         except InputError as error:
-            certificates.append(CheckedCertificate(name, "unreadable", (str(error.found),)))
+            certificates.append(CheckedCertificate(name, "unreadable", (_short(error.found),)))
             continue
         certificates.append(CheckedCertificate(name, one.verdict, _faults(one, around[identifier])))
         if one.result_digest in changed:
@@ -211,6 +212,11 @@ def _differences(proof: Path, path: Path, threads: int) -> tuple[str, ...]:
     except InputError as error:
         return (str(error),)
     return tuple(f"{one.what} at {one.where}" for one in found.differences[:_MOST])
+
+
+def _short(found: object) -> str:
+    text = " ".join(str(found).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:

@@ -261,9 +261,7 @@ class _Reader:
         if not _DIGEST.fullmatch(digest):
             raise self._not_valid(identifier, "a digest", "identifier or sha256")
         path = PurePosixPath(name)
-        if "://" not in name and ".." in path.parts:
-            raise self._not_valid(identifier, "a path without '..'", "the path")
-        if not described and (path.is_absolute() or str(path) != name):
+        if not described and (path.is_absolute() or str(path) != name or ".." in path.parts):
             raise self._not_valid(identifier, "a path in the crate", "@id")
         size = _text(entity, "contentSize")
         if size and not (size.isascii() and size.isdigit() and len(size) < 20):
