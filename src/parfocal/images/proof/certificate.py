@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from parfocal.errors import InputError
-from parfocal.models.base import Model
+from parfocal.models.base import Model, explain_validation
 from parfocal.models.image import Channel, ImageMetadata
 from parfocal.models.image_part import FetchedPart
 
@@ -168,8 +168,9 @@ def read_certificate(path: Path) -> Certificate | Certificates:
         content = path.read_bytes()
         several = b'"parfocal-certificates-1"' in content[:200]
         return (Certificates if several else Certificate).model_validate_json(content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValidationError) as error:
+        found = explain_validation(error) if isinstance(error, ValidationError) else error
         what = "The certificate cannot be read"
         expected = "what convert-image or verify-image wrote"
         remedy = "Give a certificate as its job wrote it."
-        raise InputError(what, where=path, expected=expected, found=error, remedy=remedy) from error
+        raise InputError(what, where=path, expected=expected, found=found, remedy=remedy) from error
