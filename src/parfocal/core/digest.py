@@ -102,8 +102,7 @@ def lines_of(digests: Mapping[str, str]) -> bytes:
     digests : mapping of str to str
         What `file_digests` returned.
     """
-    pairs = digests.items()
-    return b"".join(f"{digest}  ".encode() + os.fsencode(name) + b"\n" for name, digest in pairs)
+    return b"".join(_line(name, digest) for name, digest in digests.items())
 
 
 def digest_path(path: Path, threads: int = 1) -> str:
@@ -200,7 +199,14 @@ def _digest_file(path: Path) -> str:
 
 def _digest_lines(path: Path, names: list[str], threads: int) -> str:
     digests = _digest_files([path / name for name in names], threads)
-    return hashlib.sha256(lines_of(dict(zip(names, digests, strict=True)))).hexdigest()
+    total = hashlib.sha256()
+    for name, digest in zip(names, digests, strict=True):
+        total.update(_line(name, digest))
+    return total.hexdigest()
+
+
+def _line(name: str, digest: str) -> bytes:
+    return f"{digest}  ".encode() + os.fsencode(name) + b"\n"
 
 
 def _digest_files(files: list[Path], threads: int) -> list[str]:

@@ -119,7 +119,8 @@ def verify_crate(
     StorageError
         If a list cannot be written.
     """
-    looker = Looker(lists, places.of)
+    folders = sum(not datum.digest.startswith("sha256:") for datum in crate.data.values())
+    looker = Looker(lists, places.of, max(1, threads // max(1, folders)))
     entries = list(verify_data(crate, places, looker, threads=threads, progress=progress))
     changed = {entry.datum.digest for entry in entries if entry.status == "changed"}
     proofs: dict[str, Path] = {}
