@@ -34,10 +34,9 @@ class Element:
 
 def list_of(history: History, datasets: Mapping[str, str]) -> str:
     """Make a list of datasets by their names in it, and return the collection."""
-    members = [HistoryDatasetElement(name=name, id=id_) for name, id_ in datasets.items()]
-    made = history.api.histories.create_dataset_collection(
-        history.id, CollectionDescription(name="images", elements=members)
-    )
+    members = CollectionDescription(name="images")
+    members.elements = [HistoryDatasetElement(name=n, id=id_) for n, id_ in datasets.items()]
+    made = history.api.histories.create_dataset_collection(history.id, members)
     return str(made["id"])
 
 

@@ -84,8 +84,12 @@ def run_workflow(history: History, path: Path, inputs: Mapping[str, Any]) -> Inv
 
 
 @contextmanager
-def logged_in(history: History, tools: Mapping[str, str], **login: str) -> Iterator[None]:
+def logged_in(
+    history: History, tools: Mapping[str, str], **login: str
+) -> Iterator[dict[str, list[dict[str, Any]]]]:
     """Keep a login of the user to OMERO, chosen in the forms of tools, while this lasts.
+
+    It yields for each tool what its form sends of that; a workflow needs no more than the choice.
 
     Parameters
     ----------
@@ -104,6 +108,7 @@ def logged_in(history: History, tools: Mapping[str, str], **login: str) -> Itera
         "variables": [each for each in values if each["name"] != "password"],
         "secrets": [each for each in values if each["name"] == "password"],
     }
+    sent: dict[str, list[dict[str, Any]]] = {}
     try:
         for tool, version in tools.items():
             service = {"name": "omero", "version": "1.0", "group": group}
@@ -119,7 +124,10 @@ def logged_in(history: History, tools: Mapping[str, str], **login: str) -> Itera
                 timeout=REQUEST_TIMEOUT_S,
             )
             answer.raise_for_status()
-        yield
+            selected = {"id": made["id"], "name": made["name"]}
+            user_credentials = {"user_credentials_id": known["id"], "selected_group": selected}
+            sent[tool] = [{"name": "omero", "version": "1.0", **user_credentials}]
+        yield sent
     finally:
         for each in _of_tools(history, url, tools):
             api.make_delete_request(f"{url}/{each['id']}")
