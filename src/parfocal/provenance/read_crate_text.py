@@ -16,7 +16,7 @@ _MOST_ENTITIES = 2_000_000
 _LARGEST_ENTITY = 128 << 20  # characters; the run as a whole names all of its data
 _CHUNK = 1 << 20
 _BLANK = re.compile(r"[ \t\n\r]*")
-_REMEDY = "Take the crate from where it was made: this copy is damaged."
+_REMEDY = "Take the crate anew from where it was made; one of very many images is made in parts."
 
 
 def iter_entities(stream: IO[bytes], where: object) -> Iterator[dict[str, Any]]:
