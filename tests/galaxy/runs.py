@@ -100,7 +100,7 @@ def _logins(tool: str) -> int:
 
 def _outcome(test: dict[str, Any]) -> Outcome:
     data = test["data"]
-    problems = [str(each) for each in data.get("output_problems", [])]
+    problems = [str(each) for each in data.get("output_problems") or []]
     problems += [str(data[name]) for name in ("execution_problem", "problem_log") if name in data]
     seconds = float(data.get("time_seconds", 0))
     return Outcome(test["id"], data["status"], problems, data.get("job") or {}, seconds)
