@@ -50,7 +50,8 @@ def measure_galaxy(folder: Path) -> None:
             race([there, bare], rounds)
             added = there.median_s - bare.median_s
             value = f"{in_galaxy:.1f} s, its command {there.median_s:.2f} s, "
-            value += f"the bare one {bare.median_s:.2f} s: {added:+.2f} s"
+            value += f"the bare one {bare.median_s:.2f} s: {added:+.2f} s, "
+            value += f"of processors {there.median_cpu_s - bare.median_cpu_s:+.2f} s"
             print(f"| `{tool}`, a job in Galaxy | {value} | < 1 s more |", flush=True)
 
 
