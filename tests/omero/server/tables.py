@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +156,16 @@ class SharedResources(omero.grid.SharedResources):
     def __init__(self, server: Server, session: Session) -> None:
         self._server, self._session = server, session
 
-    def _enter(self, name: str, current: Any) -> Any:
+    @contextmanager
+    def _served(self, name: str, current: Any) -> Iterator[Any]:
+        """Serve one call, which may be spoiled before it and after it."""
         self._server.faults.before("SharedResources", name, self._session.uuid, current)
         self._server.sessions.demand(self._session.uuid)
         with self._server.store.lock:
-            return call_for(self._server, self._session, current.ctx)
+            call = call_for(self._server, self._session, current.ctx)
+        with entering(call):
+            yield call
+        self._server.faults.after("SharedResources", name, self._session.uuid, current)
 
     def areTablesEnabled(self, current: Any = None) -> bool:
         """Tell that there are tables."""
@@ -166,36 +173,34 @@ class SharedResources(omero.grid.SharedResources):
 
     def repositories(self, current: Any = None) -> Any:
         """Return the repositories of the server."""
-        with entering(self._enter("repositories", current)) as call:
+        with self._served("repositories", current) as call:
             return repositories(self._server, self._session, call)
 
     def newTable(self, repository: int, path: str, current: Any = None) -> Any:
         """Make a table that has no columns yet."""
-        call = self._enter("newTable", current)
         name = PurePosixPath("/", path)
-        with entering(call), self._server.store.transaction():
-            values = {
-                "name": name.name,
-                "path": f"{str(name.parent).rstrip('/')}/",
-                "mimetype": MIMETYPE,
-                "size": 0,
-                "hasher": self._server.store.find_by("ChecksumAlgorithm", "value", "SHA1-160"),
-            }
-            file = self._server.store.add("OriginalFile", values, call.new_details())
-        proxy = self._serve(file, call)
-        self._server.faults.after("SharedResources", "newTable", self._session.uuid, current)
-        return proxy
+        with self._served("newTable", current) as call:
+            with self._server.store.transaction():
+                values = {
+                    "name": name.name,
+                    "path": f"{str(name.parent).rstrip('/')}/",
+                    "mimetype": MIMETYPE,
+                    "size": 0,
+                    "hasher": self._server.store.find_by("ChecksumAlgorithm", "value", "SHA1-160"),
+                }
+                file = self._server.store.add("OriginalFile", values, call.new_details())
+            return self._serve(file, call)
 
     def openTable(self, file: Any, current: Any = None) -> Any:
         """Open a table, None when the file is not one."""
-        call = self._enter("openTable", current)
-        with entering(call), self._server.store.lock:
-            entity = self._server.store.get("OriginalFile", file.id.val)
-            if entity is None or not can_read(call, entity):
+        with self._served("openTable", current) as call:
+            with self._server.store.lock:
+                entity = self._server.store.get("OriginalFile", file.id.val)
+                if entity is None or not can_read(call, entity):
+                    return None
+            if not self._server.original_files.path(entity).is_file():
                 return None
-        if not self._server.original_files.path(entity).is_file():
-            return None
-        return self._serve(entity, call)
+            return self._serve(entity, call)
 
     def _serve(self, file: Entity, call: Any) -> Any:
         with entering(call), self._server.store.lock:
