@@ -3,7 +3,7 @@
 # Exit code 3 when it cannot be had on this machine, with the reason as the last line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-stamp=.venv/.omero-$(cat envs/omero.lock.txt envs/ice.lock.txt envs/zeroc_ice/include/* | sha256sum | cut -c1-16)
+stamp=.venv/.omero-$(cat envs/omero.lock.txt envs/ice.lock.txt envs/zeroc_ice/include/* envs/zeroc_ice/wheel.sh | sha256sum | cut -c1-16)
 [ -e "$stamp" ] && exit 0
 if [ ! -x .venv/bin/uv ]; then
     echo "There is no .venv yet; 'make omero' makes it" >&2

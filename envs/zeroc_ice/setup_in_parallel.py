@@ -1,6 +1,6 @@
 """Run setup.py of this folder with its files compiled on all processors.
 
-setuptools compiles the files of an extension one after another, which takes Ice six minutes.
+setuptools compiles the files of an extension one after another, which takes Ice ten minutes.
 Here a compilation only starts where setuptools asks for it, and all are waited for where it links.
 """
 

@@ -7,6 +7,8 @@ here=envs/zeroc_ice
 python=$PWD/.venv/bin/python
 headers=(Python.h openssl/ssl.h bzlib.h)
 packages=(g++ python3-dev libssl-dev libbz2-dev)
+# In the place of those that Python was compiled with; no symbols for a debugger, which take time.
+flags="-O2 -fwrapv -DNDEBUG -g0"
 
 give_up() {
     echo "$1" >&2
@@ -46,8 +48,7 @@ build() {
     echo "Compiling Ice, which takes some minutes ..." >&2
     (
         cd "$work/source"
-        # The last -g counts: symbols for a debugger would take time.
-        CPATH=$headers_of_ours CFLAGS=-g0 CXXFLAGS="-g0 -include $headers_of_ours/current_frame.h" \
+        CPATH=$headers_of_ours CFLAGS=$flags CXXFLAGS="$flags -include $headers_of_ours/current_frame.h" \
             "$python" "$setup" --quiet bdist_wheel --dist-dir "$work/wheel"
     ) > "$work/build.log" 2>&1 || {
         tail -n 40 "$work/build.log" >&2
@@ -71,7 +72,7 @@ made.destroy()'
 
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 abi=$("$python" -c 'import sys, sysconfig; print(f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}")')
-digest=$(cat envs/ice.lock.txt $here/include/* | sha256sum | cut -c1-16)
+digest=$(cat envs/ice.lock.txt $here/include/* - <<< "$flags" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/parfocal/zeroc-ice/$abi-$digest
 headers_of_ours=$PWD/$here/include setup=$PWD/$here/setup_in_parallel.py
 mkdir -p "$(dirname "$cache")"

@@ -103,9 +103,13 @@ def test_two_at_once_compile_once(project: Path) -> None:
     assert told(project).count("compiled") == 1
 
 
-def test_other_headers_make_another_wheel(project: Path) -> None:
+@pytest.mark.parametrize("changed", ["include/current_frame.h", "wheel.sh"])
+def test_other_headers_or_flags_make_another_wheel(project: Path, changed: str) -> None:
     run(project)
-    (header,) = (project / "envs/zeroc_ice/include").glob("current_frame.h")
-    header.write_text(header.read_text("utf-8") + "\n", "utf-8")
+    file = project / "envs/zeroc_ice" / changed
+    before = file.read_text("utf-8")
+    after = before.replace("-O2", "-O1") if changed == "wheel.sh" else f"{before}\n"
+    assert after != before
+    file.write_text(after, "utf-8")
     run(project)
     assert told(project).count("compiled") == 2
