@@ -225,6 +225,66 @@ def test_what_a_later_attempt_replaced_is_no_difference(run, tmp_path):
     assert (code, states) == (0, ["replaced", "unchanged"])
 
 
+def used_once_more(run, **changes):
+    """Add an attempt to segment that took in the image as it lies there now."""
+    (segment,) = (run / "records" / "segment_objects" / "a").glob("0001.json")
+    record = json.loads(segment.read_text()) | {"attempt": 2} | changes
+    record |= {"started": "2090-01-01T00:00:00Z", "ended": "2090-01-01T00:00:01Z"}
+    record["inputs"][0]["digest"] = digest_path(run / IMAGE)
+    segment.with_name("0002.json").write_text(json.dumps(record))
+
+
+def images_found(report):
+    """Return status and reasons of what the crate names at the path of the image."""
+    return {
+        entry["expected"]: (entry["status"], " ".join(entry["reasons"]))
+        for entry in report["entries"]
+        if entry["name"] == IMAGE
+    }
+
+
+@pytest.mark.parametrize("changes", [{}, {"status": "failed", "outputs": []}])
+def test_damage_that_an_attempt_took_in_is_still_damage(run, changes):
+    whole = digest_path(run / IMAGE)
+    flip(run / IMAGE / "0/c/1/0/1")
+    used_once_more(run, **changes)
+    code, _, report = check(make_crate(run))
+    found = images_found(report)
+    assert (code, found.pop(whole)[0]) == (4, "changed")
+    ((status, reasons),) = found.values()
+    assert status == "unchanged"
+    assert "none made it" in reasons
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, (4, "changed")), ({"status": "failed", "outputs": []}, (0, "replaced"))],
+)
+def test_what_was_restored_after_an_attempt_took_in_damage_is_unchanged(run, changes, expected):
+    whole = digest_path(run / IMAGE)
+    flip(run / IMAGE / "0/c/1/0/1")
+    used_once_more(run, **changes)
+    crate = make_crate(run)
+    flip(run / IMAGE / "0/c/1/0/1")
+    code, _, report = check(crate)
+    found = images_found(report)
+    assert found.pop(whole) == ("unchanged", "")
+    ((status, reasons),) = found.values()
+    assert (code, status) == expected
+    assert "none made it" in reasons
+
+
+def test_a_source_that_was_edited_before_an_attempt_that_failed_is_changed(run):
+    whole = digest_path(run / IMAGE)
+    shutil.rmtree(run / "records" / "convert_image")
+    flip(run / IMAGE / "0/c/1/0/1")
+    used_once_more(run, status="failed", outputs=[])
+    code, _, report = check(make_crate(run))
+    found = images_found(report)
+    assert (code, found.pop(whole)[0]) == (4, "changed")
+    assert list(found.values()) == [("unchanged", "")]
+
+
 def test_a_certificate_of_something_else_is_told(run):
     (identifier,) = [
         entity["@id"]

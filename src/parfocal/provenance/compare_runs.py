@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from parfocal.provenance.read_crate import Action, Crate
+from parfocal.provenance.read_crate_newest import newest_attempts, settings_of, target_of
 
 __all__ = ["Comparison", "Row", "compare_crates"]
 
-_TARGETS = ("label_name", "plate")  # parameters that tell apart what one step does to one image
 _RUN = "_run"
 _THERE = "there"
 
@@ -155,8 +155,8 @@ class _Run:
     def __init__(self, crate: Crate) -> None:
         self._crate = crate
         self.images = {one.image_id for one in crate.actions} - {_RUN}
-        newest = _newest(crate)
-        self.steps = {f"{a.step}{_target(crate, a)}" for a in crate.actions}
+        newest = newest_attempts(crate)
+        self.steps = {f"{a.step}{target_of(crate, a)}" for a in crate.actions}
         self.settings: dict[tuple[str, str], Settings] = {}
         shared: dict[Settings, Settings] = {}
         self.facts = dict(_versions(crate, [action for action, _ in newest]))
@@ -164,7 +164,7 @@ class _Run:
         for action, target in newest:
             step = f"{action.step}{target}"
             self.facts |= _data(crate, action, step, made)
-            settings = tuple(sorted(_values(crate, action)))
+            settings = tuple(sorted(settings_of(crate, action)))
             self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
@@ -178,33 +178,6 @@ class _Run:
         if key.step and key.step not in self.steps:
             return False
         return key.kind != "input" or (key.step, key.image_id) in self.settings
-
-
-def _newest(crate: Crate) -> list[tuple[Action, str]]:
-    """Return the newest attempts that ended well, each with what tells it from its likes."""
-    newest: dict[tuple[str, str, str], Action] = {}
-    for action in crate.actions:
-        if action.failed or action.started is None:
-            continue
-        values = dict(_values(crate, action))
-        target = "".join(
-            f" {values[name]}" for name in _TARGETS if values.get(name, "null") != "null"
-        )
-        known = newest.get((action.step, action.image_id, target))
-        if known is None or known.started is None or known.started <= action.started:
-            newest[action.step, action.image_id, target] = action
-    return [(action, target) for (_, _, target), action in sorted(newest.items())]
-
-
-def _target(crate: Crate, action: Action) -> str:
-    values = dict(_values(crate, action))
-    return "".join(f" {values[name]}" for name in _TARGETS if values.get(name, "null") != "null")
-
-
-def _values(crate: Crate, action: Action) -> Iterator[tuple[str, str]]:
-    for identifier in action.used:
-        if identifier in crate.values:
-            yield crate.values[identifier]
 
 
 def _data(crate: Crate, action: Action, step: str, made: set[str]) -> dict[Key, str]:
@@ -231,7 +204,7 @@ def _versions(crate: Crate, actions: list[Action]) -> Mapping[Key, str]:
         if action.tool in crate.tools:
             version = crate.tools[action.tool]
             found[Key("version", "", "parfocal", "")].add(version)
-            of_step = Key("version", f"{action.step}{_target(crate, action)}", "behaviour", "")
+            of_step = Key("version", f"{action.step}{target_of(crate, action)}", "behaviour", "")
             found[of_step].add(action.tool.rpartition("-")[2])
         for name, value in (crate.values[n] for n in action.facts if n in crate.values):
             kind = "engine" if name == "engine" else "version"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from parfocal.core.ordered import in_order
 from parfocal.provenance.read_crate import Crate, Datum
 from parfocal.provenance.verify_files import Looker
+from parfocal.provenance.verify_history import history_of
 from parfocal.provenance.verify_places import Places
 
 __all__ = ["FAILING", "Entry", "verify_data"]
@@ -17,7 +17,9 @@ __all__ = ["FAILING", "Entry", "verify_data"]
 FAILING = ("changed", "missing", "unreadable")
 """States of data that are not what the crate says."""
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_LATER = "A later attempt of the run wrote something else there"
+_FOREIGN = "An attempt used it, and none made it: it is not what the run itself made there"
+_IDLE = "Something else lies there, and no result that counts was made from this"
 _MOVED = "If it was moved, say so with --map OLD=NEW."
 
 Progress = Callable[[int, int], None]
@@ -34,7 +36,8 @@ class Entry:
         that made nothing.
     status : str
         ``unchanged``, ``changed``, ``missing``, ``unreadable``, ``remote``, or ``replaced`` where a
-        later attempt of the same run wrote to the same path.
+        later attempt of the same run wrote to the same path, or where another input lies there
+        and no result that counts was made from this one.
     where : Path or None
         Where it was looked for.
     found : str or None
@@ -70,7 +73,7 @@ def verify_data(
     progress : callable, optional
         Called as ``progress(done, total)``, in bytes as the crate tells them.
     """
-    current = _current(crate)
+    history = history_of(crate)
     made, recorded = crate.made(), _records(crate)
     total = sum(datum.size_bytes or 1 for datum in crate.data.values())
     done = 0
@@ -79,10 +82,14 @@ def verify_data(
         role = "record" if datum.identifier in recorded else "output"
         role = role if datum.identifier in made else "input"
         entry = Entry(datum, "copy" if datum.in_crate else role, "unchanged")
-        if not datum.in_crate and current[datum.name] != datum.identifier:
-            reason = "A later attempt of the run wrote something else there"
-            return replace(entry, status="replaced", reasons=(reason,))
-        return _check(crate, places, looker, entry)
+        if datum.identifier in history.replaced:
+            return replace(entry, status="replaced", reasons=(_LATER,))
+        entry = _check(crate, places, looker, entry)
+        if datum.identifier in history.idle and entry.status in FAILING:
+            entry = replace(entry, status="replaced", reasons=(_IDLE,))
+        if datum.identifier in history.foreign:
+            entry = replace(entry, reasons=(*entry.reasons, _FOREIGN))
+        return entry
 
     for entry in in_order(check, crate.data.values(), threads):
         done += entry.datum.size_bytes or 1
@@ -105,28 +112,6 @@ def _check(crate: Crate, places: Places, looker: Looker, entry: Entry) -> Entry:
     look = looker.look(where, datum.digest, datum.size_bytes)
     reasons = look.reasons if look.status != "missing" else (_MOVED,)
     return replace(entry, status=look.status, where=where, found=look.found, reasons=reasons)
-
-
-def _current(crate: Crate) -> dict[str, str]:
-    """Return which thing lay last at each path: the one that the newest attempt made, or used."""
-    newest: dict[str, tuple[datetime, str]] = {}
-    for moment, identifier in _seen(crate):
-        datum = crate.data.get(identifier)
-        if datum is not None:
-            known = newest.get(datum.name)
-            if known is None or known[0] <= moment:
-                newest[datum.name] = (moment, identifier)
-    found = {datum.name: datum.identifier for datum in crate.data.values()}
-    return found | {name: identifier for name, (_, identifier) in newest.items()}
-
-
-def _seen(crate: Crate) -> Iterator[tuple[datetime, str]]:
-    """Yield what each action used when it started, and what it made when it ended."""
-    for action in crate.actions:
-        for identifier in action.used:
-            yield action.started or _NEVER, identifier
-        for identifier in action.made:
-            yield action.ended or action.started or _NEVER, identifier
 
 
 def _records(crate: Crate) -> set[str]:
