@@ -115,6 +115,13 @@ def test_a_label_image_without_the_object_is_told(run):
         trace(run)
 
 
+def test_a_label_image_without_an_image_is_told(run):
+    group = zarr.open_group(run / LABELS, mode="r+")
+    group.attrs["ome"] = {"multiscales": []}
+    with pytest.raises(InputError, match="label image cannot be read"):
+        trace(run)
+
+
 def test_a_label_image_that_is_gone_is_told(run):
     shutil.rmtree(run / LABELS)
     with pytest.raises(InputError, match="label image cannot be read"):

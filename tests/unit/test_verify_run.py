@@ -3,11 +3,17 @@
 import json
 import os
 import shutil
+import zipfile
+from urllib.parse import unquote
 
+import numcodecs
+import numpy as np
 import pytest
+import zarr
 
 from parfocal.cli.verify_run import verify_run
 from parfocal.core.digest import digest_path
+from parfocal.engine.changed_zarr import signs_of_change
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from rocrate_cache import seed_cache
 from verified_runs import edit_graph, flip, make_crate, make_run, pack
@@ -140,6 +146,103 @@ def test_a_document_that_cannot_be_read_is_named(run):
     (run / LABELS / "0" / "zarr.json").write_text("{")
     reasons = check(run / "run-crate")[1][LABELS]["reasons"]
     assert [reason for reason in reasons if reason.startswith("0/zarr.json cannot be read")]
+
+
+@pytest.mark.parametrize("codec", [numcodecs.GZip(), numcodecs.LZMA()])
+def test_a_chunk_that_does_not_decompress_is_named(tmp_path, codec):
+    group = zarr.create_group(tmp_path / "x.ome.zarr", zarr_format=2)
+    array = group.create_array("0", shape=(64, 64), chunks=(64, 64), dtype="u2", compressors=codec)
+    array[...] = np.random.default_rng(1).integers(0, 99, (64, 64))
+    chunk = tmp_path / "x.ome.zarr" / "0/0.0"
+    content = bytearray(chunk.read_bytes())
+    for at in range(20, 40):
+        content[at] ^= 255
+    chunk.write_bytes(content)
+    (sign,) = signs_of_change(tmp_path / "x.ome.zarr", None)
+    assert sign.startswith("0/0.0 cannot be read: ")
+    chunk.write_bytes(content[:12])
+    (sign,) = signs_of_change(tmp_path / "x.ome.zarr", None)
+    assert sign.startswith("0/0.0 cannot be read: ")
+
+
+def test_an_image_without_its_root_document_is_told(run, tmp_path):
+    lists = tmp_path / "lists"
+    check(run / "run-crate", "--digest-lists", lists)
+    (run / IMAGE / "zarr.json").unlink()
+    (run / IMAGE / "notes.txt").write_text("x")
+    code, entries, _ = check(run / "run-crate", "--digest-lists", lists)
+    assert (code, entries[IMAGE]["status"]) == (4, "changed")
+    reasons = entries[IMAGE]["reasons"]
+    assert "It is no Zarr any more" in reasons[0]
+    assert reasons[1:] == ["zarr.json is missing"]
+
+
+def test_a_folder_with_the_name_of_a_certificate_is_none(run):
+    folder = run / "images/a/x.json"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    record = run / "records/convert_image/a/0001.json"
+    told = json.loads(record.read_text())
+    told["inputs"].append(
+        told["outputs"][1]
+        | {"uri": "images/a/x.json", "digest": digest_path(folder), "size_bytes": 1}
+    )
+    record.write_text(json.dumps(told))
+    code, entries, _ = check(make_crate(run))
+    assert (code, entries["images/a/x.json"]["status"]) == (0, "unchanged")
+
+
+def test_a_certificate_that_is_only_an_input_is_checked_for_itself(run):
+    record = run / "records/convert_image/a/0001.json"
+    told = json.loads(record.read_text())
+    certificate = told["outputs"].pop()
+    record.write_text(json.dumps(told))
+    segment = run / "records/segment_objects/a/0001.json"
+    other = json.loads(segment.read_text())
+    other["inputs"] = [certificate]
+    segment.write_text(json.dumps(other))
+    code, entries, report = check(make_crate(run))
+    assert (code, entries[certificate["uri"]]["role"]) == (0, "input")
+    assert [one["faults"] for one in report["certificates"]] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("a%00b", "unreadable"),
+        ("x" * 300, "unreadable"),
+        ("\ud800", "unreadable"),
+        ("a/\udcff", "missing"),  # so Python names a file whose name is not UTF-8
+    ],
+)
+def test_a_copy_that_no_file_can_be_is_told(run, name, status):
+    entity = {"@id": name, "@type": "File", "sha256": "0" * 64}
+    path = run / "run-crate" / "ro-crate-metadata.json"
+    document = json.loads(path.read_text())
+    document["@graph"].append(entity)
+    path.write_text(json.dumps(document))
+    code, entries, report = check(run / "run-crate")
+    assert code == 4
+    assert report["counts"] == {"unchanged": 9, status: 1}
+    ((found, entry),) = [(n, e) for n, e in entries.items() if e["status"] == status]
+    assert found == unquote(name).encode("utf-8", "backslashreplace").decode()
+    assert entry["role"] == "copy"
+    assert entry["reasons"]
+
+
+def test_a_copy_that_is_damaged_or_a_link_is_unreadable(run, tmp_path):
+    packed = pack(run / "run-crate")
+    with zipfile.ZipFile(packed) as pack_:
+        info = pack_.getinfo("README.md")
+    content = bytearray(packed.read_bytes())
+    content[info.header_offset + 30 + len("README.md") + 40] ^= 255
+    packed.write_bytes(content)
+    (run / "run-crate" / "README.md").unlink()
+    (run / "run-crate" / "README.md").symlink_to(tmp_path / "outside")
+    for crate in (packed, run / "run-crate"):
+        code, entries, report = check(crate)
+        assert (code, entries["README.md"]["status"]) == (4, "unreadable")
+        assert report["counts"] == {"unchanged": 8, "unreadable": 1}
 
 
 def test_what_is_missing_or_of_another_size_is_told(run):

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parfocal.errors import StorageError, VerificationError
 
@@ -127,7 +127,16 @@ def write_report(path: Path, content: dict[str, object]) -> None:
     from parfocal.core.publish import write_json
 
     try:
-        write_json(path, content)
+        write_json(path, _writable(content))
     except OSError as error:
         what = "The report cannot be written"
         raise StorageError(what, where=path, found=error) from error
+
+
+def _writable(value: Any) -> Any:
+    """Return a report with escapes where a name in it is not Unicode."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_writable(name): _writable(one) for name, one in value.items()}
+    return [_writable(one) for one in value] if isinstance(value, list) else value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import lzma
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +12,13 @@ from typing import Any
 
 from parfocal.core.digest import zarr_keys
 
-__all__ = ["signs_of_change"]
+__all__ = ["DAMAGE", "signs_of_change"]
 
-# What libraries raise of metadata and chunks in which any byte may have been changed.
-_DAMAGE = (
+DAMAGE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError),
-    *(OSError, RuntimeError, MemoryError),
+    *(OSError, RuntimeError, MemoryError, EOFError, zlib.error, lzma.LZMAError),
 )
+"""What libraries raise of metadata and chunks in which any byte may have been changed."""
 _MOST = 20
 _SLACK_S = 2.0  # clocks of file servers, and times that are kept in whole seconds
 
@@ -60,7 +62,7 @@ def _broken(path: Path) -> Iterator[str]:
             continue
         try:
             node: Any = zarr.open((path / name).parent, mode="r")
-        except _DAMAGE as error:
+        except DAMAGE as error:
             yield f"{name} cannot be read: {_line(error)}"
             continue
         if isinstance(node, zarr.Array):
@@ -74,7 +76,7 @@ def _broken_chunks(array: Any, prefix: str) -> Iterator[str]:
         start = [at * size for at, size in zip(place, sizes, strict=True)]
         try:
             array[tuple(slice(s, s + size) for s, size in zip(start, sizes, strict=True))]
-        except _DAMAGE as error:
+        except DAMAGE as error:
             yield f"{prefix}{array.metadata.encode_chunk_key(place)} cannot be read: {_line(error)}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from parfocal.engine.changed_zarr import DAMAGE
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import record_path
@@ -138,7 +139,7 @@ def _chunks(labels: Path, row: Mapping[str, Any]) -> tuple[str, ...]:
         axes = [axis["name"].lower() for axis in multiscale["axes"]]
         array: Any = group[path]
         found = tuple(f"{path}/{key}" for key in _holding(array, axes, row))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except DAMAGE as error:
         what = "The label image cannot be read"
         remedy = "'parfocal verify-run' tells whether it was changed."
         raise InputError(what, where=labels, found=error, remedy=remedy) from error

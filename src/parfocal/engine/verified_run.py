@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.digest import is_zarr
-from parfocal.engine.changed_zarr import signs_of_change
+from parfocal.engine.changed_zarr import DAMAGE, signs_of_change
 from parfocal.errors import InputError
 from parfocal.images.proof.certificate import (
     Certificate,
@@ -154,6 +154,8 @@ def _certificates(entries: Iterable[Entry]) -> dict[str, Path]:
         path = entry.where
         if entry.status != "unchanged" or path is None or not entry.datum.name.endswith(".json"):
             continue
+        if not path.is_file():
+            continue
         with path.open("rb") as stream:
             if _MARK in stream.read(200):
                 found[entry.datum.identifier] = path
@@ -161,7 +163,10 @@ def _certificates(entries: Iterable[Entry]) -> dict[str, Path]:
 
 
 def _around(crate: Crate, identifiers: set[str]) -> dict[str, set[str]]:
-    """Return the digests of what the attempts that made something used and made."""
+    """Return the digests of what the attempts that made something used and made.
+
+    Of what was only an input there are none.
+    """
     around: dict[str, set[str]] = {identifier: set() for identifier in identifiers}
     for action in crate.actions:
         for identifier in identifiers.intersection(action.made):
@@ -173,7 +178,7 @@ def _around(crate: Crate, identifiers: set[str]) -> dict[str, set[str]]:
 def _faults(certificate: Certificate | Certificates, around: set[str]) -> tuple[str, ...]:
     """Return what contradicts itself in a certificate, or what its attempt used and made."""
     told = []
-    if certificate.result_digest not in around:
+    if around and certificate.result_digest not in around:
         told.append(f"It is about {certificate.result_digest}, which its attempt did not make")
     if (certificate.verdict == "different") != bool(certificate.differences):
         told.append("Its verdict is not that of its differences")
@@ -210,8 +215,8 @@ def _differences(proof: Path, path: Path, threads: int) -> tuple[str, ...]:
     """Return what differs from the certificate: planes, levels, metadata."""
     try:
         found = check_certificate(read_certificate(proof), path, threads=threads)
-    except InputError as error:
-        return (str(error),)
+    except (InputError, *DAMAGE) as error:
+        return (f"Its planes cannot be compared with the certificate: {_short(error)}",)
     return tuple(f"{one.what} at {one.where}" for one in found.differences[:_MOST])
 
 

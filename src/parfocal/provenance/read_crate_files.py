@@ -89,8 +89,12 @@ class _Folder:
         file = self.path / name
         try:
             inside = file.resolve().is_relative_to(self._root)
-        except (OSError, RuntimeError) as error:  # a loop of links
+        except RuntimeError as error:  # a loop of links
             raise self._escape(name) from error
+        except (OSError, ValueError) as error:  # a name that no file can have
+            what = "A file of the crate cannot be read"
+            where = f"{self.path}, {ascii(name)[:200]}"
+            raise InputError(what, where=where, found=error, remedy=_REMEDY) from error
         if not inside:
             raise self._escape(name)
         return file

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from parfocal.core.digest import digest_json, digest_path, file_digests, is_zarr, lines_of
+from parfocal.core.digest import (
+    ROOTS,
+    digest_json,
+    digest_path,
+    file_digests,
+    is_zarr,
+    is_zarr_key,
+    lines_of,
+)
 from parfocal.core.zipped_zarr import find_zipped_zarr
 from parfocal.errors import InputError, StorageError
 from parfocal.models.manifest import read_manifest
@@ -16,6 +24,7 @@ from parfocal.provenance.verify_lists import DigestLists
 
 __all__ = ["Look", "Looker"]
 
+_NO_ROOT = f"It is no Zarr any more: none of {', '.join(ROOTS)} lies in it"
 _SYSTEM = {"proc", "sys"}  # files there are no files, and may never end
 
 
@@ -81,7 +90,7 @@ class Looker:
             return Look("changed", None, (sizes,))
         if kind == "manifest-sha256" and path.is_dir():
             return self._compare_originals(path, expected)
-        if path.is_dir() and (is_zarr(path) or kind == "tree-sha256"):
+        if path.is_dir() and (is_zarr(path) or kind in ("tree-sha256", "zarr-merkle-sha256")):
             return self._compare_folder(path, expected)
         packed = find_zipped_zarr(path) if kind == "zarr-merkle-sha256" else None
         found = packed.digest() if packed else digest_path(path, self.threads)
@@ -95,7 +104,10 @@ class Looker:
         if found == expected:
             self.lists.keep(expected, lines)
             return Look("unchanged", found)
-        return Look("changed", found, self.lists.differences(expected, digests))
+        if is_zarr(path) or expected.startswith("tree-"):
+            return Look("changed", found, self.lists.differences(expected, digests))
+        keys = {name: digest for name, digest in digests.items() if is_zarr_key(name)}
+        return Look("changed", found, (_NO_ROOT, *self.lists.differences(expected, keys)))
 
     def _compare_originals(self, folder: Path, expected: str) -> Look:
         """Compare each file that the manifest lists: the crate has the digest of the list."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parfocal.core.ordered import in_order
+from parfocal.errors import InputError
 from parfocal.provenance.read_crate import Crate, Datum
 from parfocal.provenance.verify_files import Looker
 from parfocal.provenance.verify_history import history_of
@@ -101,9 +102,14 @@ def verify_data(
 def _check(crate: Crate, places: Places, looker: Looker, entry: Entry) -> Entry:
     datum = entry.datum
     if datum.in_crate:
-        found = crate.files.digest(datum.name)
-        status = "missing" if found is None else "unchanged"
-        status = status if found in (None, datum.digest) else "changed"
+        try:
+            found = crate.files.digest(datum.name)
+        except (InputError, OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            return replace(entry, status="unreadable", reasons=(reason,))
+        if found is None:
+            return replace(entry, status="missing", reasons=("The crate has no such file",))
+        status = "unchanged" if found == datum.digest else "changed"
         return replace(entry, status=status, found=found)
     where = places.of(datum.name)
     if where is None:
