@@ -120,6 +120,25 @@ def test_what_differs_is_told_by_image_step_and_port(compare, capsys):
     assert line.split()[-4:] == [shown[0], "|", shown[1], "(a)"]
 
 
+def test_another_plate_is_another_result(tmp_path):
+    run = chain("a", "/data/a.tif")
+
+    def with_plate(name, state, report="1"):
+        made = (artifact("plate", "ome-zarr", "plates/P1.ome.zarr", state),)
+        told = (artifact("report", "html", "report.html", report),)
+        plate = record("assemble-plate", "_run", 8, outputs=made, parameters={"plate": "P1"})
+        records = [*run, plate, record("render-report", "_run", 9, outputs=told)]
+        write_graph(tmp_path / name, records, run_steps=["render-report", "assemble-plate"])
+        return tmp_path / name / "run-crate"
+
+    first = with_plate("a", "1")
+    code, rows, report = outcome(tmp_path, first, with_plate("b", "1", report="2"))
+    assert (code, [key[0] for key in rows], report["same_results"]) == (0, ["run result"], 6)
+    code, rows, report = outcome(tmp_path, first, with_plate("c", "2"))
+    assert list(rows) == [("result", "assemble-plate P1: plate")]
+    assert (code, report["same_results"], report["differing_results"]) == (4, 5, 1)
+
+
 def test_another_input_is_told(compare):
     sources = "https://example.org/data/a.tif", "https://example.org/data/b.tif"
     code, rows, _ = compare(*(chain("a", source) for source in sources))

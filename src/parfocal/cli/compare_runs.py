@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_runs"]
 
 _MOST_IMAGES = 5
+_REPORTS = ("html", "json", "crate", "sheet")
 _MOST_CHARACTERS = 60
 
 
@@ -42,7 +43,7 @@ def compare_runs(argv: Sequence[str]) -> int:
     from parfocal.provenance.compare_runs import compare_crates
     from parfocal.provenance.read_crate import read_crate
 
-    found = compare_crates(read_crate(options.first), read_crate(options.second))
+    found = compare_crates(read_crate(options.first), read_crate(options.second), _run_data())
     sys.stdout.writelines(f"{line}\n" for line in _lines(found))
     if options.json is not None:
         content = {
@@ -58,6 +59,14 @@ def compare_runs(argv: Sequence[str]) -> int:
         what = f"{found.differing} results differ, and {found.same} are the same"
         raise VerificationError(what, where=f"{options.first} and {options.second}")
     return 0
+
+
+def _run_data() -> set[tuple[str, str]]:
+    """Return the outputs of steps on the whole run that are data, and tell no times."""
+    from parfocal.steps import STEPS
+
+    run_steps = [step for step in STEPS if step.scope == "run"]
+    return {(s.name, p.name) for s in run_steps for p in s.outputs if p.kind not in _REPORTS}
 
 
 def _lines(found: Comparison) -> Iterator[str]:

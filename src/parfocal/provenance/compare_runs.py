@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Row:
     kind : str
         ``image`` or ``step`` that only one of them has; ``input``, ``parameter``, ``version``,
         ``engine``, ``container``; ``file`` for a copy in the crate; ``result``; ``run result`` for
-        that of a step on the whole run, such as the report, which tells times.
+        what a step on the whole run tells, such as the report, which has times in it.
     what : str
         The step and its port or parameter.
     images : tuple of str
@@ -75,7 +75,7 @@ class Comparison:
     Attributes
     ----------
     same : int
-        Results of images that both runs have, with the same digest.
+        Results that both runs have, with the same digest.
     """
 
     rows: tuple[Row, ...]
@@ -83,18 +83,27 @@ class Comparison:
 
     @property
     def differing(self) -> int:
-        """How many results of images differ, of steps that both have, and images of one alone."""
-        return sum(len(row.images) for row in self.rows if row.kind in ("result", "image"))
+        """How many results differ, of steps that both have, and images that one alone has."""
+        counted = (row for row in self.rows if row.kind in ("result", "image"))
+        return sum(len(row.images) or 1 for row in counted)
 
 
-def compare_crates(first: Crate, second: Crate) -> Comparison:
+def compare_crates(
+    first: Crate, second: Crate, run_data: Collection[tuple[str, str]] = ()
+) -> Comparison:
     """Compare two runs, whichever engines ran them.
 
     Inputs, parameters and results are matched by image, step and port, and where a step was run
     several times on an image, by the label image or plate: never by path. The newest attempt
     that ended well counts.
+
+    Parameters
+    ----------
+    run_data : collection of (str, str)
+        Steps on the whole run, and their outputs that are data, such as plates: they count as
+        results.
     """
-    runs = _Run(first), _Run(second)
+    runs = _Run(first, run_data), _Run(second, run_data)
     grouped: dict[tuple[str, str, str | None, str | None], list[str]] = defaultdict(list)
     same = 0
     for key in sorted(runs[0].facts.keys() | runs[1].facts.keys()):
@@ -152,7 +161,7 @@ class _Run:
         Of all attempts, failed ones too.
     """
 
-    def __init__(self, crate: Crate) -> None:
+    def __init__(self, crate: Crate, run_data: Collection[tuple[str, str]]) -> None:
         self._crate = crate
         self.images = {one.image_id for one in crate.actions} - {_RUN}
         newest = newest_attempts(crate)
@@ -163,7 +172,7 @@ class _Run:
         made = crate.made()
         for action, target in newest:
             step = f"{action.step}{target}"
-            self.facts |= _data(crate, action, step, made)
+            self.facts |= _data(crate, action, step, made, run_data)
             settings = tuple(sorted(settings_of(crate, action)))
             self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
@@ -180,10 +189,15 @@ class _Run:
         return key.kind != "input" or (key.step, key.image_id) in self.settings
 
 
-def _data(crate: Crate, action: Action, step: str, made: set[str]) -> dict[Key, str]:
+def _data(
+    crate: Crate,
+    action: Action,
+    step: str,
+    made: set[str],
+    run_data: Collection[tuple[str, str]],
+) -> dict[Key, str]:
     """Return the digests of what an attempt took from outside the run, and of what it made."""
     found: dict[Key, list[str]] = defaultdict(list)
-    result = "run result" if action.image_id == _RUN else "result"
     for side, identifiers in (("input", action.used), ("output", action.made)):
         for identifier in identifiers:
             datum = crate.data.get(identifier)
@@ -191,8 +205,9 @@ def _data(crate: Crate, action: Action, step: str, made: set[str]) -> dict[Key, 
                 continue
             prefix = f"#parameter/{action.step}/{side}/"
             ports = [p.removeprefix(prefix) for p in datum.ports if p.startswith(prefix)]
-            kind = "input" if side == "input" else result
             for port in ports:
+                told = action.image_id == _RUN and (action.step, port) not in run_data
+                kind = "input" if side == "input" else "run result" if told else "result"
                 found[Key(kind, step, port, _image(action))].append(datum.digest)
     return {key: ", ".join(sorted(digests)) for key, digests in found.items()}
 
