@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import timedelta
 
 import numpy as np
 import pyarrow.parquet
@@ -9,10 +10,11 @@ import pytest
 import zarr
 
 from parfocal.cli.trace_object import trace_object
+from parfocal.core.digest import digest_path
 from parfocal.engine import traced_object
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.provenance.records import iter_records, write_record
-from verified_runs import make_run
+from verified_runs import edit, make_run
 
 TABLE, LABELS = "images/a/tables/nuclei.parquet", "images/a/labels/nuclei.ome.zarr"
 
@@ -85,7 +87,7 @@ def test_originals_that_another_image_fetched_are_found(run):
     assert trace(run)["attempts"][-1]["record"] == "records/fetch_image/b/0001.json"
 
 
-def test_the_crate_is_named(run):
+def test_the_crate_that_has_the_attempt_is_named(run, capsys):
     (record,) = [one for one in iter_records(run) if one.step == "fetch-image"]
     folder = run / "records" / "record_run" / "_run"
     folder.mkdir(parents=True)
@@ -93,6 +95,39 @@ def test_the_crate_is_named(run):
     update = {"step": "record-run", "image_id": "_run", "outputs": (crate,)}
     write_record(folder / "0001.json", record.model_copy(update=update))
     assert trace(run)["crate"]["uri"] == "run-crate"
+    update |= {"attempt": 2, "started": record.started + timedelta(days=1)}
+    update["outputs"] = (crate.model_copy(update={"uri": "other.zip"}),)
+    write_record(folder / "0002.json", record.model_copy(update=update))
+    assert trace(run)["crate"]["uri"] == "run-crate"
+    capsys.readouterr()
+    edit(run / "run-crate", without_the_measurement)
+    found = trace(run)
+    assert (found["crate"], found["other_crate"]["uri"]) == (None, "other.zip")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "crate    none yet"
+    assert "other.zip was made before" in lines[-1]
+
+
+def without_the_measurement(document):
+    """Take the attempt that measured out of a crate, as if it had been made before."""
+    document["@graph"] = [
+        entity
+        for entity in document["@graph"]
+        if not entity["@id"].startswith("#action/measure_objects/")
+    ]
+
+
+def test_a_label_image_that_was_changed_is_told(run, capsys):
+    before = trace(run)
+    assert before["labels_found"] == before["labels"]["digest"]
+    assert "changed since" not in capsys.readouterr().out
+    zarr.open_group(run / LABELS, mode="r+").attrs["note"] = "x"
+    found = trace(run)
+    assert found["labels"] == before["labels"]
+    assert found["labels_found"] == digest_path(run / LABELS) != before["labels_found"]
+    assert (
+        f"changed since it was measured: found {found['labels_found']}" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("row", [1, -1, 10**30])

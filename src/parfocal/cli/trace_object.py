@@ -50,6 +50,8 @@ def _lines(found: Trace) -> Iterator[str]:
     row = found.row
     yield f"object   {row['label']} of {row['label_name']} in {row['image_id']}, t {row['t']}"
     yield f"labels   {found.labels.uri} {found.labels.digest}"
+    if found.labels_found != found.labels.digest:
+        yield f"  changed since it was measured: found {found.labels_found}"
     for chunk in found.chunks:
         yield f"  in {chunk}"
     for record in found.records:
@@ -60,5 +62,7 @@ def _lines(found: Trace) -> Iterator[str]:
         for artifact in record.inputs:
             yield f"  from {artifact.uri} {artifact.digest}"
     yield f"source   {found.source or 'not known'}"
-    crate = found.crate
+    crate, other = found.crate, found.other_crate
     yield f"crate    {crate.uri} {crate.digest}" if crate else "crate    none yet"
+    if other:
+        yield f"  {other.uri} was made before, is of other images, or cannot be read"

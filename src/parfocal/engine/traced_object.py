@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from parfocal.core.digest import digest_path
 from parfocal.engine.changed_zarr import DAMAGE
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import record_path
-from parfocal.provenance.records import iter_attempts
-from parfocal.provenance.trace_records import find_results, input_of, trace_back
+from parfocal.provenance.trace_records import find_crate, find_results, input_of, trace_back
 
 __all__ = ["Trace", "trace_object"]
 
@@ -31,20 +32,26 @@ class Trace:
     row : dict
         The row of the table.
     labels : Artifact
-        The label image.
+        The label image that was measured.
+    labels_found : str
+        The digest of the label image as it lies there now.
     chunks : tuple of str
         The files of its full resolution that hold the object.
     records : tuple of Record
         The attempt that measured, and all that led to it.
     crate : Artifact or None
-        The newest crate of the run, where the records know one.
+        The newest crate that has the attempt which measured.
+    other_crate : Artifact or None
+        Where there is none, a crate that was made before, or is of other images.
     """
 
     row: Mapping[str, Any]
     labels: Artifact
+    labels_found: str
     chunks: tuple[str, ...]
     records: tuple[Record, ...]
     crate: Artifact | None
+    other_crate: Artifact | None
 
     @property
     def source(self) -> str | None:
@@ -57,10 +64,12 @@ class Trace:
             "format": "parfocal-object-trace-1",
             "object": {name: self.row[name] for name in _NAMES},
             "labels": self.labels.model_dump(mode="json"),
+            "labels_found": self.labels_found,
             "chunks": list(self.chunks),
             "source": self.source,
             "attempts": [_attempt(record) for record in self.records],
             "crate": self.crate.model_dump(mode="json") if self.crate else None,
+            "other_crate": self.other_crate.model_dump(mode="json") if self.other_crate else None,
         }
 
 
@@ -90,12 +99,16 @@ def trace_object(table: Path, row: int) -> Trace:
     if labels is None:
         what = "The table was not made from a label image"
         raise InputError(what, where=table, found=records[0].step)
+    chunks = _chunks(results / labels.uri, values)
+    crate, other_crate = find_crate(results, records[0])
     return Trace(
         row=values,
         labels=labels,
-        chunks=_chunks(results / labels.uri, values),
+        labels_found=digest_path(results / labels.uri, len(os.sched_getaffinity(0))),
+        chunks=chunks,
         records=tuple(records),
-        crate=_crate(results),
+        crate=crate,
+        other_crate=other_crate,
     )
 
 
@@ -172,16 +185,6 @@ def _bounds(axis: str, row: Mapping[str, Any], length: int) -> tuple[int, int]:
         return int(row["t"]), int(row["t"]) + 1
     first, end = row.get(f"bbox_{axis}0"), row.get(f"bbox_{axis}1")
     return (0, length) if first is None or end is None else (int(first), int(end))
-
-
-def _crate(results: Path) -> Artifact | None:
-    folders = (results / "records" / "record_run").glob("*/")
-    attempts = [
-        one for folder in folders for one in iter_attempts(results, "record_run", folder.name)
-    ]
-    made = [record for _, record in attempts if record.status == "done"]
-    newest = max(made, key=lambda record: record.started, default=None)
-    return newest.outputs[0] if newest and newest.outputs else None
 
 
 def _attempt(record: Record) -> dict[str, Any]:

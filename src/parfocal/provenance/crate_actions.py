@@ -20,7 +20,7 @@ from parfocal.provenance.crate_terms import (
     value_text,
 )
 
-__all__ = ["Actions", "error_text", "record_path"]
+__all__ = ["Actions", "action_of", "error_text", "record_path"]
 
 DOCKER_IMAGE = "https://w3id.org/ro/terms/workflow-run#DockerImage"
 _UNITS = {
@@ -33,6 +33,11 @@ def record_path(record: Record) -> str:
     """Return where a record lies, relative to the results folder."""
     folder = record.step.replace("-", "_")
     return f"records/{folder}/{record.image_id}/{record.attempt:04d}.json"
+
+
+def action_of(record: Record) -> str:
+    """Return the identifier of the action of a record."""
+    return fragment("action", record_path(record).removeprefix("records/").removesuffix(".json"))
 
 
 def error_text(record: Record) -> str | None:
@@ -72,7 +77,7 @@ class Actions:
         error = error_text(record)
         attempt = f"attempt {record.attempt}"
         return self._graph.add(
-            fragment("action", place.removeprefix("records/").removesuffix(".json")),
+            action_of(record),
             "CreateAction",
             name=f"{record.step} of {record.image_id}, {attempt}",
             description=f"parfocal {record.step} on image {record.image_id}, {attempt}; "

@@ -8,13 +8,16 @@ from pathlib import Path
 from parfocal.core.digest import digest_path
 from parfocal.errors import InputError
 from parfocal.models.record import Artifact, Record
+from parfocal.provenance.crate_actions import action_of
 from parfocal.provenance.crate_selection import artifact_key
+from parfocal.provenance.read_crate_files import crate_files
+from parfocal.provenance.read_crate_text import iter_entities
 from parfocal.provenance.records import iter_attempts, iter_records
 
 Key = tuple[str, str]
 """URI and digest."""
 
-__all__ = ["find_results", "input_of", "trace_back"]
+__all__ = ["find_crate", "find_results", "input_of", "trace_back"]
 
 
 def find_results(path: Path) -> Path:
@@ -30,6 +33,27 @@ def find_results(path: Path) -> Path:
             return folder
     what = "There is no results folder around this: no folder above it has records"
     raise InputError(what, where=path, remedy="Name a table where its run wrote it.")
+
+
+def find_crate(results: Path, record: Record) -> tuple[Artifact | None, Artifact | None]:
+    """Return the newest crate that has an attempt; and where none has it, the newest one."""
+    folders = (results / "records" / "record_run").glob("*/")
+    attempts = [one for at in folders for _, one in iter_attempts(results, "record_run", at.name)]
+    attempts.sort(key=lambda one: one.started, reverse=True)
+    crates = [one.outputs[0] for one in attempts if one.status == "done" and one.outputs]
+    for crate in crates:
+        if _has(results / crate.uri, action_of(record)):
+            return crate, None
+    return None, crates[0] if crates else None
+
+
+def _has(path: Path, action: str) -> bool:
+    """Return whether a crate has an action; one that cannot be read has none."""
+    try:
+        with crate_files(path).metadata() as stream:
+            return any(entity["@id"] == action for entity in iter_entities(stream, path))
+    except InputError:
+        return False
 
 
 def trace_back(path: Path, results: Path, image_id: str) -> list[Record]:
