@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from crate_graphs import request_for, write_graph
-from crate_records import example_run, killed, write_results
+from crate_records import artifact, chain, example_run, killed, write_results
 from parfocal.errors import InputError
 from parfocal.provenance import read_crate_files, read_crate_text
 from parfocal.provenance.crate import write_crate
 from parfocal.provenance.read_crate import read_crate
+from parfocal.provenance.verify_places import Places
 from verified_runs import METADATA, edit, edit_graph, pack
 
 IMAGE = "images/a/image.ome.zarr"
@@ -64,6 +65,21 @@ def test_a_crate_says_what_its_records_said(crate):
     assert sum(one.failed for one in read.actions) == 3
     assert set(read.tools.values()) == {"0.1.0"}
     assert read.data["README.md"].in_crate
+
+
+def test_what_lay_at_one_address_has_its_name_each_time(tmp_path):
+    uri = "https://example.org/data/my image.tif"
+    records = [one for name in "ab" for one in chain(name, f"/data/{name}.tif")]
+    for number, state in ((1, "old"), (5, "new")):
+        inputs = (*records[number].inputs, artifact("more", "file", uri, state))
+        records[number] = records[number].model_copy(update={"inputs": inputs})
+    write_graph(tmp_path, records)
+    crate = read_crate(tmp_path / "run-crate")
+    there = [one for one in crate.data.values() if one.identifier.startswith("https://")]
+    assert len({one.digest for one in there}) == 2
+    assert [one.name for one in there] == ["https://example.org/data/my%20image.tif"] * 2
+    places = Places(tmp_path, {"https://example.org/data/my%20image.tif": "/copy.tif"})
+    assert {places.of(one.name) for one in there} == {Path("/copy.tif")}
 
 
 def test_a_zip_file_says_the_same(crate):

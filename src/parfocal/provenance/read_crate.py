@@ -255,7 +255,8 @@ class _Reader:
         described = identifier.lower().startswith(_APART)
         if described:
             digest = _text(entity, "identifier")
-            name = _text(entity, "alternateName") or _text(entity, "contentUrl") or identifier
+            name = _text(entity, "alternateName") or _text(entity, "contentUrl")
+            name = name or _address(identifier, digest)
         else:
             digest, name = f"sha256:{_text(entity, 'sha256')}", unquote(identifier)
         if not _DIGEST.fullmatch(digest):
@@ -284,6 +285,12 @@ class _Reader:
     def _not_valid(self, identifier: str, expected: str, name: str) -> InputError:
         what = f"The crate is not valid: {name} of {ascii(identifier)[:200]}"
         return InputError(what, where=self._crate.path, expected=expected, remedy=_REMEDY)
+
+
+def _address(identifier: str, digest: str) -> str:
+    """Return an address without the digest that tells apart what lay there at different times."""
+    address, _, version = identifier.partition("#")
+    return address if version.rstrip("/") == digest else identifier
 
 
 def _text(entity: Mapping[str, Any], name: str) -> str:
