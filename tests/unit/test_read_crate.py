@@ -287,6 +287,13 @@ def test_what_does_not_hold_together_is_found(crate):
     ]
 
 
+def test_of_many_findings_the_number_is_told(crate):
+    lost = [{"@id": f"lost{number}.txt"} for number in range(23)]
+    edit_graph(crate, "./", hasPart=lost)
+    findings = read_crate(crate).findings
+    assert (len(findings), findings[-1]) == (21, "and 3 more")
+
+
 def test_an_attempt_that_never_ended_has_no_end(tmp_path):
     sheet = write_results(tmp_path, [killed("convert-image", "a")])
     write_crate(tmp_path / "run-crate", request_for(tmp_path, sheet, "sheet"))

@@ -165,6 +165,15 @@ def test_a_chunk_that_does_not_decompress_is_named(tmp_path, codec):
     assert sign.startswith("0/0.0 cannot be read: ")
 
 
+def test_of_many_damaged_chunks_the_first_are_named(tmp_path):
+    array = zarr.create_array(tmp_path / "0", shape=(25,), chunks=(1,), dtype="u1", fill_value=9)
+    array[...] = 1
+    for number in range(25):
+        (tmp_path / "0" / "c" / str(number)).write_bytes(b"x")
+    signs = signs_of_change(tmp_path / "0", None)
+    assert (len(signs), signs[-1]) == (21, "and more that cannot be read")
+
+
 def test_an_image_without_its_root_document_is_told(run, tmp_path):
     lists = tmp_path / "lists"
     check(run / "run-crate", "--digest-lists", lists)
@@ -254,7 +263,9 @@ def test_what_is_missing_or_of_another_size_is_told(run):
     code, entries, report = check(run / "run-crate")
     assert code == 4
     assert entries[LABELS]["status"] == "missing"
-    assert entries[LABELS]["reasons"] == ["If it was moved, say so with --map OLD=NEW."]
+    (remedy,) = entries[LABELS]["reasons"]
+    assert "--map OLD=NEW" in remedy
+    assert "--results" in remedy
     assert entries["images/a/tables/nuclei.tsv"]["reasons"] == [
         f"{size} bytes expected, {size + 1} found"
     ]

@@ -35,7 +35,9 @@ def signs_of_change(path: Path, made: datetime | None) -> tuple[str, ...]:
     made : datetime or None
         When the attempt ended that made it.
     """
-    told = [*itertools.islice(_broken(path), _MOST)]
+    told = [*itertools.islice(_broken(path), _MOST + 1)]
+    if len(told) > _MOST:
+        told[_MOST] = "and more that cannot be read"
     late = _late(path, made) if made else []
     told += [f"{name} was written later, at {time}" for name, time in late[:_MOST]]
     if len(late) > _MOST:

@@ -190,7 +190,7 @@ def _faults(certificate: Certificate | Certificates, around: set[str]) -> tuple[
         if image.verdict == "verified" and not image.source.independent:
             told.append(f"Image {number} is called verified, and no independent library read it")
     if certificate.verdict == "different":
-        told += [str(difference) for difference in certificate.differences[:_MOST]]
+        told += _first(map(str, certificate.differences))
     return tuple(told)
 
 
@@ -217,7 +217,14 @@ def _differences(proof: Path, path: Path, threads: int) -> tuple[str, ...]:
         found = check_certificate(read_certificate(proof), path, threads=threads)
     except (InputError, *DAMAGE) as error:
         return (f"Its planes cannot be compared with the certificate: {_short(error)}",)
-    return tuple(f"{one.what} at {one.where}" for one in found.differences[:_MOST])
+    return tuple(_first(f"{one.what} at {one.where}" for one in found.differences))
+
+
+def _first(told: Iterable[str]) -> list[str]:
+    """Return the first of many lines, and how many more there are."""
+    lines = list(told)
+    more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+    return lines[:_MOST] + more
 
 
 def _short(found: object) -> str:

@@ -143,6 +143,7 @@ class _Reader:
         self._descriptor: Mapping[str, Any] = {}
         self._root: Mapping[str, Any] = {}
         self._fault: InputError | None = None
+        self._found = 0
 
     def add(self, entity: Mapping[str, Any]) -> None:
         """Take in an entity."""
@@ -201,6 +202,8 @@ class _Reader:
                 self._find(f"{action.identifier} has no result")
             if action.tool not in crate.tools:
                 self._find(f"{action.identifier} does not say which version of its step was used")
+        if self._found > _MOST_FINDINGS:
+            crate.findings.append(f"and {self._found - _MOST_FINDINGS} more")
 
     def _check_references(self, identifier: str, references: Iterable[str]) -> None:
         for reference in references:
@@ -208,7 +211,8 @@ class _Reader:
                 self._find(f"{identifier} refers to {reference}, which is not described")
 
     def _find(self, text: str) -> None:
-        if len(self._crate.findings) < _MOST_FINDINGS:
+        self._found += 1
+        if self._found <= _MOST_FINDINGS:
             self._crate.findings.append(text)
 
     def _shared(self, text: str) -> str:

@@ -21,7 +21,9 @@ FAILING = ("changed", "missing", "unreadable")
 _LATER = "A later attempt of the run wrote something else there"
 _FOREIGN = "An attempt used it, and none made it: it is not what the run itself made there"
 _IDLE = "Something else lies there, and no result that counts was made from this"
-_MOVED = "If it was moved, say so with --map OLD=NEW."
+_MOVED = (
+    "If it was moved, say so with --map OLD=NEW; if the crate was, name the results with --results."
+)
 
 Progress = Callable[[int, int], None]
 
