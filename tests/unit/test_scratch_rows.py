@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_rows_are_those_that_were_appended(pieces, at_once):
             (len(rows) - 1) // at_once
         )
     assert len(rows) == len(rows.column(0)) == len(expected)
-    np.testing.assert_array_equal(rows.mapped(), expected)
+    np.testing.assert_array_equal(rows.read(slice(0, len(rows))), expected)
     np.testing.assert_array_equal(rows.column(slice(1, 3), slice(2, 5)), expected[2:5, 1:])
     assert rows.column(1).tolist() == expected[:, 1].tolist()
     assert [int(one) for one in rows.column(2)] == expected[:, 2].tolist()
@@ -46,10 +47,38 @@ def test_rows_are_those_that_were_appended(pieces, at_once):
 def test_what_is_overwritten_is_so_for_all_and_grows_on():
     rows = rows_of([1, 2, 3])
     column = rows.column(0)
-    rows.mapped()[1] = 9
+    rows.put(np.array([1]), np.array([9]))
     rows.append(np.array([4]))
     assert column.tolist() == [1, 9, 3]
     assert rows.column(0).tolist() == [1, 9, 3, 4]
+
+
+@given(
+    places=st.lists(st.integers(0, 99), unique=True, max_size=30),
+    near=st.integers(0, 200),
+    at_once=st.integers(1, 20),
+)
+@settings(max_examples=60)
+def test_rows_at_any_places_are_read_and_overwritten(places, near, at_once):
+    expected = np.arange(300).reshape(-1, 3)
+    rows, wanted = Rows(3), np.array(places, np.int64)
+    rows.append(expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch_rows, "AT_ONCE", at_once)
+        patch.setattr(scratch_rows, "_NEAR_BYTES", near)
+        np.testing.assert_array_equal(rows.take(wanted), expected[wanted])
+        np.testing.assert_array_equal(rows.column(1)[wanted - 100], expected[wanted, 1])
+        rows.put(wanted, -expected[wanted])
+    expected[wanted] *= -1
+    np.testing.assert_array_equal(rows.column(slice(None)), expected)
+
+
+def test_a_place_beyond_the_rows_is_an_error():
+    column = rows_of([1, 2, 3]).column(0)
+    assert column[-1] == 3
+    for place in (3, -4):
+        with pytest.raises(IndexError, match="3 rows"):
+            column[place]
 
 
 def test_a_copy_for_another_process_reads_the_same_file_and_leaves_it(tmp_path):
@@ -74,6 +103,19 @@ def test_a_disk_that_is_full_or_missing_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "_path", Path("/dev/full"))
     with pytest.raises(StorageError, match="No space left"):
         rows.append(np.arange(1 << 17))
+
+
+def test_a_file_that_goes_or_is_cut_is_told(tmp_path):
+    rows = rows_of(range(100), folder=tmp_path)
+    rows.flush()
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, 400)
+    with pytest.raises(StorageError, match="ends at byte 400"):
+        rows.read(slice(0, 100))
+    file.unlink()
+    for work in (lambda: rows.column(0)[3], lambda: rows.put(np.array([3]), np.array([3]))):
+        with pytest.raises(StorageError, match="No such file"):
+            work()
 
 
 @given(

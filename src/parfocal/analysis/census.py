@@ -75,12 +75,12 @@ class Census:
         ends = (runs.z + 1, runs.y + 1, runs.x + runs.lengths)
         least = [grouping.reduce(np.minimum, part) for part in (first, *starts)]
         most = [grouping.reduce(np.maximum, part) for part in ends]
-        present, rows = objects[grouping.ids], self._rows.mapped()
-        some = rows[present]
+        present = objects[grouping.ids]
+        some = self._rows.take(present)
         some[:, 0] += grouping.reduce(np.add, runs.lengths)
         some[:, 1:5] = np.minimum(some[:, 1:5], np.stack(least, axis=1))
         some[:, 5:8] = np.maximum(some[:, 5:8], np.stack(most, axis=1))
-        rows[present] = some
+        self._rows.put(present, some)
 
     def number(self, keep: Keep | None) -> tuple[Rows, int]:
         """Give the objects that have pixels and are kept numbers, in the order of first pixels.

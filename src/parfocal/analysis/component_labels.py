@@ -64,7 +64,7 @@ class ComponentTable:
             self.too_small += int(small.sum())
             self.too_large += int(large.sum())
             kept += len(own)
-        ranks = rank(firsts.column(0), self.boxes.folder).mapped()[:, 0]
+        ranks = rank(firsts.column(0), self.boxes.folder).column(0)
         for part in parts(len(components.starts) - 1):
             self._starts.append(components.starts[part] + len(self._numbers))
         for part in parts(int(components.starts[-1]) + 1):

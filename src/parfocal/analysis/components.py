@@ -77,10 +77,11 @@ class Components:
 
     def tables(self) -> Iterator[Integers]:
         """Yield for each block the component of each of its labels; 0 for 0."""
-        for start, stop in itertools.pairwise(self.starts.mapped()):
-            table = self.joined.numbers(start, stop + 1)
-            table[0] = 0
-            yield table
+        for part in parts(len(self.starts) - 1):
+            for start, stop in itertools.pairwise(self.starts[part.start : part.stop + 1]):
+                table = self.joined.numbers(start, stop + 1)
+                table[0] = 0
+                yield table
 
     def pieces(self) -> Iterator[tuple[int, Components]]:
         """Yield the components some at a time, in memory, and how many come before them.
@@ -228,6 +229,7 @@ class _Tables:
         self._starts.append(np.zeros(1, np.int64))
         self._rows.append(np.array([[0, _FAR, _FAR, _FAR, 0, 0, 0, _FAR]]))  # that of background
         self._pairs = array("q")
+        self._filled = bytearray()
         self._before: _Found | None = None
 
     def add(self, found: _Found) -> None:
@@ -239,38 +241,38 @@ class _Tables:
         rows = (found.counts[:, None], found.lower, found.upper, found.firsts[:, None])
         self._rows.append(np.hstack(rows))
         self._starts.append(np.array([len(self._rows) - 1]))
+        self._filled.append(len(found.counts) > 0)
         self._before = found
 
     def join(self, volume: Readable, scheduler: Scheduler, *, planar: bool) -> None:
         """Enter which components touch those of blocks before theirs along Z and Y."""
-        starts = self._starts.mapped()[:, 0]
-        items = ((self.grid.region(block), near) for block, near in self._borders(starts, planar))
+        starts = self._starts.column(0)
+        items = ((self.grid.region(block), near) for block, near in self._borders(planar))
         found = scheduler.map(_JoinBlock(volume), items)
-        for (block, near), pairs in zip(self._borders(starts, planar), found, strict=True):
-            for (_, other), touching in zip(near, pairs, strict=True):
-                self._enter(touching, starts[other], starts[block])
+        for (block, near), pairs in zip(self._borders(planar), found, strict=True):
+            begins = starts[np.array([block, *(other for _, other in near)])]
+            for start, touching in zip(begins[1:], pairs, strict=True):
+                self._enter(touching, start, begins[0])
 
     def _enter(self, pairs: Integers, one: int, other: int) -> None:
         """Enter which labels touch, with the places where those of their blocks start."""
         self._pairs.frombytes((pairs + np.array([[one], [other]])).T.tobytes())
 
-    def _borders(
-        self, starts: Integers, planar: bool
-    ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    def _borders(self, planar: bool) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Yield each block that has labels and such blocks before it along Z or Y.
 
         With its number come those axes, and the numbers of those blocks.
         """
         _, _, depth, rows, columns = self.grid.counts
         for number in range(depth * rows * columns):
-            if starts[number] == starts[number + 1]:
+            if not self._filled[number]:
                 continue
             near = []
             if not planar and number >= rows * columns:
                 near.append((2, number - rows * columns))
             if number // columns % rows:
                 near.append((3, number - columns))
-            near = [(axis, one) for axis, one in near if starts[one] < starts[one + 1]]
+            near = [(axis, one) for axis, one in near if self._filled[one]]
             if near:
                 yield number, near
 
@@ -293,12 +295,14 @@ class _Tables:
 
     def _sum_up(self, labels: Integers, least: Integers) -> None:
         """Add the rows of joined labels to those of the least that each is joined to."""
-        rows = self._rows.mapped()
-        np.add.at(rows[:, 0], least, rows[labels, 0])
+        leads, groups = np.unique(least, return_inverse=True)
+        sums, rows = self._rows.take(leads), self._rows.take(labels)
+        np.add.at(sums[:, 0], groups, rows[:, 0])
         for column in (1, 2, 3, 7):
-            np.minimum.at(rows[:, column], least, rows[labels, column])
+            np.minimum.at(sums[:, column], groups, rows[:, column])
         for column in (4, 5, 6):
-            np.maximum.at(rows[:, column], least, rows[labels, column])
+            np.maximum.at(sums[:, column], groups, rows[:, column])
+        self._rows.put(leads, sums)
 
     def _drop(self, labels: Integers) -> None:
         """Take the rows of some labels away."""

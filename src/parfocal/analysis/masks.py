@@ -169,7 +169,7 @@ def enclosed(found: Components, shape: Shape, *, planar: bool) -> NDArray[np.boo
         axes = slice(1, 3)
     within = np.zeros(len(found) + 1, bool)
     for before, some in found.pieces():
-        off_start = np.all(some.lower[1:, axes] > 0, axis=1)
-        off_end = np.all(some.upper[1:, axes] < ends[axes], axis=1)
+        off_start = np.all(some.lower[1:][:, axes] > 0, axis=1)
+        off_end = np.all(some.upper[1:][:, axes] < ends[axes], axis=1)
         within[before + 1 : before + 1 + len(some)] = off_start & off_end
     return within

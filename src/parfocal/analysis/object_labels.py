@@ -13,6 +13,9 @@ from parfocal.core.blocks import Readable, Region, Shape
 
 __all__ = ["ObjectLabels", "turn"]
 
+_NEAR = 1 << 20
+"""Numbers that are read together."""
+
 
 @dataclass(frozen=True)
 class ObjectLabels:
@@ -44,12 +47,22 @@ class ObjectLabels:
         """Return the labels of `region` (T, C, Z, Y, X)."""
         places = turn(self.labels.read(region))
         result = np.empty(places.shape, self.dtype)
-        numbers = self.numbers.mapped()
         planes = (array.reshape(-1, *array.shape[3:]) for array in (result, places))
         for target, plane in zip(*planes, strict=True):  # to keep intermediate arrays small
-            plane[plane >= len(numbers)] = 0
-            target[...] = numbers[plane]
+            plane[plane >= len(self.numbers)] = 0
+            target[...] = self._numbers_of(plane)
         return result
+
+    def _numbers_of(self, places: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of places, which lie near to each other as a rule."""
+        least = int(places.min(where=places > 0, initial=len(self.numbers)))
+        most = int(places.max(initial=0))
+        if most - least < _NEAR:
+            table = np.append(self.numbers[least : most + 1], self.dtype.type(0))
+            return table[np.where(places > 0, places.astype(np.int64) - least, -1)]
+        names, inverse = np.unique(places, return_inverse=True)
+        numbers: NDArray[Any] = self.numbers[names.astype(np.int64)]
+        return numbers[inverse].reshape(places.shape)
 
 
 def turn(stored: NDArray[Any]) -> NDArray[Any]:

@@ -58,7 +58,7 @@ def rank(values: Column, folder: Path | None, dtype: Any = np.int64) -> Rows:
                 found.append(some[inside])
         order = np.argsort(np.concatenate(found))
         numbers = np.arange(done + 1, done + 1 + len(order))
-        ranks.mapped()[np.concatenate(places)[order], 0] = numbers
+        ranks.put(np.concatenate(places)[order], numbers)
         done += len(order)
     return ranks
 
@@ -94,4 +94,4 @@ def reorder(pieces: Iterable[Integers], ranks: Column, ordered: Rows, count: int
         ordered.append(np.zeros((part.stop - part.start, ordered.columns), np.int64))
     for part, some in zip(parts(len(ranks)), pieces, strict=True):
         places = ranks[part]
-        ordered.mapped()[places[places > 0] - 1] = some[places > 0]
+        ordered.put(places[places > 0] - 1, some[places > 0])

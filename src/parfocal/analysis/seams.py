@@ -183,7 +183,7 @@ def score_volumes(volumes: Sequence[Sequence[TiledObjects]]) -> SeamScore:
 def _pieces(one: TiledObjects, axis: int) -> Iterator[tuple[Integers, Integers, Integers]]:
     """Yield the sizes of some objects, and their first and last pixels along an axis."""
     for part in parts(len(one.sizes)):
-        yield one.sizes[part], one.lower[part, axis], one.upper[part, axis]
+        yield one.sizes[part], one.lower[part][:, axis], one.upper[part][:, axis]
 
 
 def _count(values: Integers) -> dict[int, int]:

@@ -170,7 +170,7 @@ def join_tiles(
     for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
         census.add(tiling.inner(tile), core.groups, core.labels)
     numbers, kept = census.number(keep)
-    table = numbers.mapped()[:, 0]
+    table = numbers.column(0)
     for tile, core in enumerate(local.map(joined.core, range(len(tiling)))):
         write(tiling.inner(tile), table[core.groups][core.labels])
     return _stitched(tiling, census.ordered(numbers, kept), joined.ambiguous)
@@ -227,17 +227,19 @@ class _Pile:
         z, y, x = (slice(0, size) for size in sizes(outer))
         region = (slice(tile, tile + 1), slice(0, 1), z, y, x)
         self.storage.write(region, found.labels[None, None])
-        starts, pieces = self._starts.mapped()[:, 0], self._pieces.mapped()
         for near in self.tiling.neighbours(tile):
-            if near > tile or starts[near] == starts[near + 1]:
+            if near > tile:
                 continue
-            complete = pieces[starts[near] + 1 : starts[near + 1] + 1, 0] > 0
+            start, stop = (self._starts.read(slice(near, near + 2))[:, 0] + 1).tolist()
+            if start == stop:
+                continue
+            complete = self._pieces.read(slice(start, stop))[:, 0] > 0
             both = common(outer, self.tiling.outer(near))
             seen = found.labels[inside(both, outer)]
             stored = _read(self.storage, near, inside(both, self.tiling.outer(near)))
             one, other = matches(found.complete, complete, (seen, stored), self.min_iou)
             if len(one):
-                pairs = np.stack([one + first, other + starts[near] + 1], axis=1)
+                pairs = np.stack([one + first, other + start], axis=1)
                 self._pairs.frombytes(pairs.tobytes())
         columns = (found.complete, found.anchored, found.spills, found.counts)
         self._pieces.append(np.stack(columns, axis=1).astype(np.int64))
@@ -267,7 +269,7 @@ class _Pile:
 
     def _tiles(self, pieces: Integers) -> Integers:
         """Return the tile of each piece."""
-        tiles: Integers = np.searchsorted(self._starts.mapped()[:, 0], pieces) - 1
+        tiles: Integers = np.searchsorted(self._starts.column(0)[:], pieces) - 1
         return tiles
 
     def _several(self, members: Integers, labels: Integers, least: Integers) -> Integers:
@@ -282,7 +284,7 @@ class _Pile:
         leads = members.copy()
         leads[np.searchsorted(members, labels)] = least
         names, groups = np.unique(leads, return_inverse=True)
-        complete, anchored, spills, counts = self._pieces.mapped()[members].T
+        complete, anchored, spills, counts = self._pieces.take(members).T
         tiles, none = self._tiles(members), len(self.tiling)
         owners = np.full(len(names), none)
         for wanted in (complete & anchored, complete):
@@ -334,13 +336,12 @@ class _Joined:
         pixel that is free then goes to what the first of the neighbours that see something owns.
         """
         core = self.tiling.inner(tile)
-        starts, all_owners = self.starts.mapped(), self.owners.mapped()
 
         def tables(one: int) -> tuple[Integers, Integers, Integers]:
             """Return groups, owners and groups that spill of the labels of a tile; for 0 none."""
-            start, stop = starts[one], starts[one + 1] + 1
-            groups = self.groups.numbers(start, stop)
-            owners, spills = all_owners[start:stop].T.copy()
+            start, stop = self.starts[one : one + 2].tolist()
+            groups = self.groups.numbers(start, stop + 1)
+            owners, spills = self.owners[start : stop + 1].T.copy()
             groups[0], owners[0] = 0, -1
             return groups, owners, groups * spills
 
