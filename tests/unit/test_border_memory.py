@@ -90,9 +90,13 @@ def peak(work):
 
 
 def slope(work, few, many):
-    """Return by how many bytes the peak grows for each more that `work` tells of."""
+    """Return by how many bytes the peak grows for each more that `work` tells of.
+
+    Each is the least of two, since threads that other tests left are traced, too.
+    """
     peak(lambda: work(few))  # so that caches are warm
-    (less, one), (more, other) = peak(lambda: work(few)), peak(lambda: work(many))
+    less, one = min(peak(lambda: work(few)) for _ in range(2))
+    more, other = min(peak(lambda: work(many)) for _ in range(2))
     return (more - less) / (other - one)
 
 
@@ -169,7 +173,7 @@ def test_an_object_costs_nothing_from_image_to_labels(seeds, tmp_path, monkeypat
             assert labels.read(last).max() == len(table) == side * side
             return len(table)
 
-    assert slope(run, 8, 16) < 40
+    assert slope(run, 8, 22) < 40
     gc.collect()
     assert not list(tmp_path.iterdir())
 
