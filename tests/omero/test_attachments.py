@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from parfocal.errors import InputError, ParfocalError, RemoteError
 from parfocal.models.source import parse_source
 from parfocal.omero import files
 from parfocal.omero.attachments import attach, attachments, download, remove
+from parfocal.omero.connection import Connection
+from parfocal.omero.credentials import Credentials
 from parfocal.omero.states import object_state
 
 NAMESPACE = "parfocal.readthedocs.io/test"
@@ -20,6 +23,14 @@ NAMESPACE = "parfocal.readthedocs.io/test"
 def dataset(alice):
     """A dataset of alice's in her default group, as a source."""
     return make_dataset(alice)
+
+
+@pytest.fixture
+def of_bob(connection, server) -> Iterator[Connection]:
+    """A connection of bob to the server of alice's."""
+    login = Credentials("bob", server.password("bob"), "the test")
+    with Connection(connection.server, login) as made:
+        yield made
 
 
 def make_dataset(gateway, name: str = "for attachments"):
@@ -168,3 +179,67 @@ def test_a_damaged_file_is_noticed(connection, dataset, own_server, tmp_path: Pa
     stored.write_bytes(b"wrong")
     with pytest.raises(RemoteError, match="not the same"):
         download(connection, attached, tmp_path / "back")
+
+
+@pytest.mark.parametrize("group", ["annotate", "write"])
+def test_each_user_replaces_and_removes_only_his_or_her_own(
+    connection, of_bob, gateway, tmp_path: Path, group: str
+) -> None:
+    dataset = make_dataset(gateway("alice", group=group))
+
+    def of(user: Connection) -> list:
+        return attachments(user, dataset, NAMESPACE, "a.txt")
+
+    def put(user: Connection, content: bytes):
+        return attach(user, dataset, written(tmp_path, content), "a.txt", NAMESPACE)
+
+    hers = put(connection, b"alice")
+    assert of(of_bob) == [hers]
+    remove(of_bob, dataset, "a.txt", NAMESPACE)
+    assert of(of_bob) == [hers]
+    put(of_bob, b"bob")
+    his = put(of_bob, b"bob again")
+    assert (hers.owner_id, his.owner_id) == (connection.user_id, of_bob.user_id)
+    assert (of(connection), of(of_bob)) == ([hers, his], [his, hers])
+    hers = put(connection, b"alice again")
+    assert (of(connection), of(of_bob)) == ([hers, his], [his, hers])
+    remove(connection, dataset, "a.txt", NAMESPACE)
+    assert of(connection) == of(of_bob) == [his]
+    remove(of_bob, dataset, "a.txt", NAMESPACE)
+    assert of(connection) == of(of_bob) == []
+
+
+@pytest.mark.parametrize("way", ["replace", "remove"])
+def test_what_a_user_linked_to_another_object_stays_there(
+    connection, dataset, alice, tmp_path: Path, way: str
+) -> None:
+    import omero
+
+    first = attach(connection, dataset, written(tmp_path, b"1"), "a.txt", NAMESPACE)
+    other = make_dataset(alice, "that the user linked it to")
+    link = omero.model.DatasetAnnotationLinkI()
+    link.parent = omero.model.DatasetI(other.id, False)
+    link.child = omero.model.FileAnnotationI(first.annotation_id, False)
+    alice.getUpdateService().saveObject(link)
+    new = written(tmp_path, b"2")
+    for target in (dataset, other):
+        assert first in attachments(connection, other, NAMESPACE)
+        if way == "replace":
+            expected = [attach(connection, target, new, "a.txt", NAMESPACE)]
+        else:
+            remove(connection, target, "a.txt", NAMESPACE)
+            expected = []
+        assert attachments(connection, target, NAMESPACE) == expected
+    assert alice.getObject("OriginalFile", first.file_id) is None
+
+
+def test_what_was_replaced_goes_though_the_answer_is_lost(
+    connection, dataset, faults, root, tmp_path: Path
+) -> None:
+    before = original_files(root)
+    attach(connection, dataset, written(tmp_path, b"old"), "a.txt", NAMESPACE)
+    rule = faults.drop("Command", "Delete2", when="after")
+    attached = attach(connection, dataset, written(tmp_path, b"new"), "a.txt", NAMESPACE)
+    assert attachments(connection, dataset, NAMESPACE) == [attached]
+    assert original_files(root) - before == {attached.file_id}
+    assert faults.seen(rule) >= 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -190,8 +187,7 @@ def test_a_server_that_is_gone_without_a_word_is_found_out(
     def work(gateway: Any) -> str:
         calls.append(1)
         if len(calls) == 1:
-            os.kill(own_server.pid, signal.SIGSTOP)
-            threading.Timer(8, os.kill, (own_server.pid, signal.SIGCONT)).start()
+            own_server.freeze(8)
         return who(gateway)
 
     assert connection.call(work) == "alice"

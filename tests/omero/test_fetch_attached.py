@@ -18,6 +18,10 @@ from tests.omero.server.control import Control
 from parfocal.engine import run_step
 from parfocal.errors import InputError, RemoteError
 from parfocal.models.manifest import read_manifest
+from parfocal.omero.attached_files import download_attached
+from parfocal.omero.connection import Connection
+from parfocal.omero.description import describe
+from parfocal.omero.images import read_image
 from parfocal.steps import load_step
 
 
@@ -172,3 +176,34 @@ def test_a_damaged_file_is_not_taken_for_whole(
     (own_server.folder / "Files" / str(file)).write_bytes(b"hullo")
     with pytest.raises(RemoteError, match="not the same"):
         fetch(logged_in, image, tmp_path / "original")
+
+
+@pytest.mark.parametrize("kind", ["file", "table"])
+def test_what_is_deleted_meanwhile_is_told(
+    alice: Any, image: Any, connection: Connection, tmp_path: Path, kind: str
+) -> None:
+    if kind == "file":
+        attach(alice, image, tmp_path / "notes.txt", b"hello")
+    else:
+        attach_table(alice, image, omero.grid.LongColumn("label", "", [1]))
+    (annotation,) = describe(connection, read_image(connection, image.getId()))["annotations"]
+    alice.deleteObjects("FileAnnotation", [annotation["id"]], wait=True)
+    with pytest.raises(InputError, match="is gone from the OMERO server") as caught:
+        download_attached(connection, [annotation], tmp_path / "attachments")
+    assert str(caught.value.where).endswith(f"OriginalFile {annotation['file']['id']}")
+    assert caught.value.remedy
+
+
+def test_what_an_interrupted_call_left_is_replaced(
+    alice: Any, image: Any, connection: Connection, tmp_path: Path
+) -> None:
+    attach(alice, image, tmp_path / "notes.txt", b"hello")
+    annotations = describe(connection, read_image(connection, image.getId()))["annotations"]
+    folder = tmp_path / "attachments"
+    folder.mkdir()
+    (folder / "left").write_bytes(b"of one that is deleted by now")
+    (name,) = download_attached(connection, annotations, folder).values()
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (folder / name).read_bytes() == b"hello"
+    assert download_attached(connection, [], folder) == {}
+    assert not folder.exists()

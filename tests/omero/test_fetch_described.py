@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omero.rtypes import rdouble, rstring
 from omero_objects import annotated, dataset, key_values, reference, save
 from parfocal.core.digest import digest_path
 from parfocal.engine import run_step
+from parfocal.errors import InputError
 from parfocal.images import open_image
 from parfocal.models.manifest import read_manifest
 from parfocal.models.record import Record
@@ -170,3 +172,30 @@ def test_pairs_of_64_kb_come_as_they_are(
     (row,) = read_sheet(tmp_path / "s.tsv")
     assert row.name == f"cells {PLANES}"
     assert dict(row.model_extra or {})["long"].split() == long.split()
+
+
+@pytest.mark.parametrize("after", ["steps.sources.omero.fetch_whole", "omero.description._rois"])
+def test_an_image_that_is_deleted_meanwhile_is_told(
+    image: Any,
+    alice: Any,
+    fetched: Callable[[], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: str,
+) -> None:
+    number = image.getId()
+    name = f"parfocal.{after}"
+    work = pkgutil.resolve_name(name)
+
+    def then_delete(*args: Any) -> Any:
+        done = work(*args)
+        done = list(done) if after.endswith("_rois") else done
+        alice.deleteObjects("Image", [number], wait=True)
+        return done
+
+    monkeypatch.setattr(name, then_delete)
+    with pytest.raises(InputError, match="is gone from the OMERO server") as caught:
+        fetched()
+    assert str(caught.value.where).endswith(f"/image/{number}")
+    assert caught.value.remedy
+    assert not (tmp_path / "original").exists()

@@ -12,9 +12,10 @@ from omero.rtypes import rdouble, rstring
 
 from annotating import Desk
 from omero_additions import ADDED, ours
-from omero_objects import annotated, dataset, projection, reference, save
+from omero_objects import annotated, dataset, projection, reference, save, tag
 from omero_state import contents, held
 from parfocal.errors import ConfigurationError, ParfocalError
+from parfocal.models.annotation_entries import RUN_NAMESPACE, Comment, Tag
 from parfocal.provenance.records import iter_records
 
 ENTRIES = 11
@@ -180,3 +181,28 @@ def test_a_failure_that_cannot_be_undone_at_once_is_told(
     assert made.verify()["verdict"] == "verified"
     made.revert()
     assert held(root) == before
+
+
+def test_a_tag_that_a_user_linked_after_a_kill_stays_beside_what_somebody_edited(
+    target: str, tmp_path: Path, alice
+) -> None:
+    number = int(target.rpartition("/")[2])
+    name = f"linked and edited {number}"
+    desk = Desk(tmp_path / "results")
+    hello = Comment.planned(target, namespace=RUN_NAMESPACE, text="hello")
+    desk.targets[target] = [Tag.planned(target, name=name), hello]
+    desk.apply()
+    lines = desk.journal().read_text("utf-8").splitlines(keepends=True)
+    desk.journal().write_text("".join(line for line in lines if '"begin"' in line), "utf-8")
+    theirs = save(alice, annotated(omero.model.ImageI(number, False), tag(name))).id.val
+    on_image = "from ImageAnnotationLink l, {} a where l.child.id = a.id and l.parent.id = :image"
+    query = f"select a.id {on_image.format('CommentAnnotation')}"
+    (comment,) = projection(alice, query, image=number)
+    said = alice.getQueryService().get("CommentAnnotation", comment)
+    said.textValue = rstring("edited")
+    save(alice, said)
+    assert desk.revert()["targets"] == {target: {"removed": 1, "kept": 1}}
+    query = f"select l.id {on_image.format('TagAnnotation')}"
+    assert projection(alice, query, image=number) == [theirs]
+    assert desk.revert(remove_edited=True)["targets"] == {target: {"removed": 1, "kept": 0}}
+    assert projection(alice, query, image=number) == [theirs]

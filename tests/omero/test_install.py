@@ -24,14 +24,15 @@ case "$*" in
         echo compiled >> "$TOLD"
         while [ "$1" != --dist-dir ]; do shift; done
         mkdir -p "$2" && touch "$2/zeroc_ice-3.6.5-cp311.whl" ;;
-    *"Ice.stringVersion"*) exit 1 ;; # it is not installed
+    *"Ice.stringVersion"*) [ -n "$ICE" ] && echo "$ICE" ;; # else it is not installed
     *compileall* | *"Ice.initialize"* | *"import omero"*) ;;
     *) exec {sys.executable} "$@" ;;
 esac
 """
 UV = """#!/usr/bin/env bash
-echo "uv ${*: -1}" >> "$TOLD"
+echo "uv $*" >> "$TOLD"
 """
+KEPT = "parfocal/zeroc-ice/cpython-311-linux-x86_64-8b614a5eb7d679aa/zeroc_ice-3.6.5-cp311.whl"
 
 
 @pytest.fixture
@@ -41,7 +42,11 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ENVS / "zeroc_ice", folder / "envs/zeroc_ice")
     for name in ("omero.sh", "omero.lock.txt", "ice.lock.txt"):
         shutil.copy(ENVS / name, folder / "envs")
-    programs = {".venv/bin/python": PYTHON, ".venv/bin/uv": UV, "bin/g++": "#!/bin/sh\n"}
+    programs = {
+        ".venv/bin/python": PYTHON,
+        ".venv/bin/uv": UV,
+        "bin/g++": "#!/bin/sh\ncat > /dev/null\n",
+    }
     for name, text in programs.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
@@ -49,8 +54,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def start(project: Path) -> subprocess.Popen[str]:
-    """Start what ``make omero`` runs, with a cache of its own."""
+def start(project: Path, ice: str = "") -> subprocess.Popen[str]:
+    """Start what ``make omero`` runs, with a cache of its own, and where the Ice came from."""
     return subprocess.Popen(
         ["bash", project / "envs/omero.sh"],
         env=os.environ
@@ -58,6 +63,7 @@ def start(project: Path) -> subprocess.Popen[str]:
             "PATH": f"{project / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(project / "cache"),
             "TOLD": str(project / "told"),
+            "ICE": ice,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,8 +71,8 @@ def start(project: Path) -> subprocess.Popen[str]:
     )
 
 
-def run(project: Path) -> None:
-    process = start(project)
+def run(project: Path, ice: str = "") -> None:
+    process = start(project, ice)
     text, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, text
 
@@ -113,3 +119,32 @@ def test_other_headers_or_flags_make_another_wheel(project: Path, changed: str) 
     file.write_text(after, "utf-8")
     run(project)
     assert told(project).count("compiled") == 2
+
+
+def installed(project: Path) -> list[str]:
+    """Return what was installed last into the environment itself, after the packages."""
+    lines = told(project)
+    return lines[lines.index("omero.lock.txt") + 1 :]
+
+
+@pytest.mark.parametrize("ice", [f"file:///home/a%20b/.cache/{KEPT}", f"file:///tmp/{KEPT}"])
+def test_an_ice_that_was_compiled_in_another_way_is_replaced(project: Path, ice: str) -> None:
+    run(project, f'{{"url": "{ice}", "archive_info": {{}}}} is there')
+    assert installed(project)[-1] == "zeroc_ice-3.6.5-cp311.whl"
+    assert "--reinstall" in (project / "told").read_text("utf-8").splitlines()[-1]
+
+
+@pytest.mark.parametrize("ice", ["None", '{"url": "https://example.org/zeroc_ice.whl"}'])
+def test_an_ice_of_somebody_else_is_kept(project: Path, ice: str) -> None:
+    run(project, f"{ice} is there")
+    assert installed(project) == []
+
+
+@pytest.mark.parametrize("changed", ["omero.sh", "zeroc_ice/setup_in_parallel.py"])
+def test_what_decides_on_the_ice_is_part_of_the_stamp(project: Path, changed: str) -> None:
+    run(project)
+    with (project / "envs" / changed).open("a", encoding="utf-8") as script:
+        script.write("#\n")
+    before = told(project)
+    run(project)
+    assert told(project) != before

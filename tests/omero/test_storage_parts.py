@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from omero_connections import forget_connections
 from parfocal.core.digest import digest_path
+from parfocal.core.publish import remove_tree
 from parfocal.errors import InputError, ParfocalError, RemoteError
 from parfocal.images import ZarrOptions, write_ome_zarr
 from parfocal.models.image import ImageMetadata
@@ -176,6 +179,59 @@ def test_labels_replace_their_like_and_go_when_removed(
     assert [c.getName() for c in alice.getObject("Dataset", dataset).listChildren()] == ["cells"]
 
 
+@pytest.mark.parametrize("way", ["store_object", "remove"])
+def test_an_image_that_was_given_the_pairs_of_labels_is_none(
+    logged_in: str, alice, image, tmp_path: Path, way: str
+) -> None:
+    import omero
+
+    found = stored(tmp_path, f"{logged_in}/image/{image}/labels/copied")
+    write_labels(found.local_path(), "uint16")
+    found.store_object()
+    name = "select max(a.id) from MapAnnotation a where a.ns like 'parfocal%/labels'"
+    ((pairs,),) = alice.getQueryService().projection(name, None)
+    link = omero.model.ImageAnnotationLinkI()
+    link.parent = omero.model.ImageI(image, False)
+    link.child = omero.model.MapAnnotationI(pairs.val, False)
+    alice.getUpdateService().saveObject(link)
+    getattr(found, way)()
+    assert alice.getObject("Image", image) is not None
+    found.remove()
+    assert not found.exists()
+
+
+@pytest.mark.parametrize("put_on", ["comment", "roi"])
+@pytest.mark.parametrize("way", ["store_object", "remove"])
+def test_labels_that_carry_something_of_users_stay_as_an_image(
+    logged_in: str, alice, image, tmp_path: Path, caplog, put_on: str, way: str
+) -> None:
+    import omero
+    from omero.rtypes import rstring
+
+    def label_images() -> set[int]:
+        query = "select i.id from Image i where i.name = 'kept'"
+        return {row[0].val for row in alice.getQueryService().projection(query, None)}
+
+    found = stored(tmp_path, f"{logged_in}/image/{image}/labels/kept")
+    write_labels(found.local_path(), "uint16")
+    before = label_images()
+    found.store_object()
+    (first,) = label_images() - before
+    roi, link = omero.model.RoiI(), omero.model.ImageAnnotationLinkI()
+    roi.image = link.parent = omero.model.ImageI(first, False)
+    link.child = omero.model.CommentAnnotationI()
+    link.child.textValue = rstring("look here")
+    alice.getUpdateService().saveObject(roi if put_on == "roi" else link)
+    getattr(found, way)()
+    assert f"image {first} was a label image and stays" in caplog.text
+    there = label_images() - before
+    assert first in there
+    assert found.exists() == (way == "store_object")
+    found.remove()
+    assert label_images() - before == {first}
+    assert not found.exists()
+
+
 def test_an_image_with_channels_is_no_label_image(logged_in: str, image, tmp_path: Path) -> None:
     found = stored(tmp_path, f"{logged_in}/image/{image}/labels/nuclei")
     metadata = ImageMetadata(name="i", axes="CYX", shape=(2, 9, 9), dtype="uint8")
@@ -235,3 +291,87 @@ def test_a_refused_link_leaves_nothing(
     assert not found.exists()
     assert [c.getName() for c in alice.getObject("Dataset", dataset).listChildren()] == ["cells"]
     assert len(alice.getQueryService().projection(files, None)) == len(before)
+
+
+@pytest.fixture
+def shared(gateway) -> int:
+    """An image of alice's in a group that is read-write."""
+    alice = gateway("alice", group="write")
+    return alice.createImageFromNumpySeq(iter([np.zeros((20, 30), "u1")]), "cells").getId()
+
+
+@pytest.fixture
+def of(logged_in: str, server, shared: int, tmp_path: Path, monkeypatch) -> Callable:
+    """Return what a user finds by the query of a form: ``of(user, form)``."""
+
+    def log_in(user: str, form: str) -> StorageObject:
+        forget_connections()
+        monkeypatch.setenv("OMERO_USER", user)
+        monkeypatch.setenv("OMERO_PASSWORD", server.password(user))
+        return stored(tmp_path / user, f"{logged_in}/image/{shared}/{form}/same")
+
+    return log_in
+
+
+def put(found: StorageObject, form: str, number: int) -> str:
+    """Store what differs by a number; return its digest."""
+    path = found.local_path()
+    remove_tree(path)
+    if form == "attachment":
+        path.write_text(str(number), "utf-8")
+    elif form == "table":
+        pq.write_table(pa.table({"n": pa.array([number])}), path)
+    else:
+        write_labels(path, "uint16", (1, 1, number, 9, 9))
+    found.store_object()
+    return got(found, form)
+
+
+def got(found: StorageObject, form: str) -> str:
+    """Retrieve what there is; return its digest, or that of its rows."""
+    found.retrieve_object()
+    rows = pq.read_table(found.local_path()).to_pydict() if form == "table" else ""
+    return str(rows or digest_path(found.local_path()))
+
+
+@pytest.mark.parametrize("form", ["attachment", "table", "labels"])
+def test_users_of_one_group_have_their_own_and_read_that_of_others(of: Callable, form: str) -> None:
+    hers = put(of("alice", form), form, 1)
+    time = of("alice", form).mtime()
+    bob = of("bob", form)
+    assert (bob.exists(), bob.mtime(), got(bob, form)) == (True, time, hers)
+    bob.remove()
+    assert bob.exists()
+    his = put(bob, form, 2)
+    assert his != hers
+    assert bob.mtime() > time
+    put(bob, form, 3)
+    his = put(bob, form, 4)
+    size = bob.size()
+    alice = of("alice", form)
+    assert (alice.mtime(), got(alice, form)) == (time, hers)
+    alice.remove()
+    assert (alice.exists(), alice.size(), got(alice, form)) == (True, size, his)
+    of("bob", form).remove()
+    assert not of("alice", form).exists()
+
+
+def test_nobody_makes_an_image_of_another_user_a_label_image(of: Callable, gateway, shared) -> None:
+    import omero
+    from omero.rtypes import rlong, rstring
+
+    put(of("alice", "labels"), "labels", 1)
+    alice, bob = gateway("alice", group="write"), gateway("bob", group="write")
+    query = "select a from MapAnnotation a where a.description = :key"
+    parameters = omero.sys.ParametersI()
+    parameters.map["key"] = rstring(f"labels of image {shared}: same")
+    pairs = alice.getQueryService().findByQuery(query, parameters)
+    link, copy = omero.model.ImageAnnotationLinkI(), omero.model.MapAnnotationI()
+    copy.ns, copy.description, copy.mapValue = pairs.ns, pairs.description, pairs.mapValue
+    link.parent, link.child = omero.model.ImageI(rlong(shared), False), copy
+    bob.getUpdateService().saveObject(link)
+    of("bob", "labels").remove()
+    assert alice.getObject("Image", shared) is not None
+    of("alice", "labels").remove()
+    assert not of("alice", "labels").exists()
+    assert alice.getObject("Image", shared) is not None

@@ -14,6 +14,7 @@ from omero.rtypes import rdouble, rlong, rstring
 from annotating import Desk
 from omero_objects import context, projection, upload_image
 from parfocal.errors import InputError, VerificationError
+from parfocal.omero import roi_parts
 
 Damage = Callable[[Any, int], None]
 
@@ -208,6 +209,21 @@ def test_all_that_differs_is_left_where_the_message_tells_the_first(
     assert len(left["differences"]) == len(numbers) + len(rois)
     desk.apply()
     assert desk.verify()["differences"] == []
+
+
+def test_rois_are_read_in_parts_that_an_answer_can_hold(
+    desk: Desk, target: str, alice, monkeypatch: pytest.MonkeyPatch, faults
+) -> None:
+    counts = []
+    for most in (roi_parts._BYTES_AT_ONCE, 1):
+        monkeypatch.setattr(roi_parts, "_BYTES_AT_ONCE", most)
+        last = faults.last()
+        assert desk.verify()["verdict"] == "verified"
+        counts.append(len(faults.journal("IQuery", "findAllByQuery", since=last)))
+    assert counts[1] == counts[0] + 4  # of five ROIs
+    delete_roi(alice, int(target.rpartition("/")[2]))
+    with pytest.raises(VerificationError, match=r"in 1 place: .*is gone from the server"):
+        desk.verify()
 
 
 def test_a_changed_pixel_is_found(desk: Desk, target: str, alice, own_server) -> None:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parfocal.errors import InputError, StorageError
+from parfocal.errors import InputError, LeaseLostError, StorageError
+from parfocal.models.omero_server import OmeroServer
 from parfocal.omero.annotate.journal import Journal, Owned, new_token
+from parfocal.steps.annotations.servers import journal_path, open_journal
 
 TARGET = "omero://omero.example.org/image/7"
 
@@ -110,6 +112,22 @@ def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         journal.begin([begun("a")])
     assert journal.all() == []
+
+
+def test_who_was_thought_dead_takes_nothing_from_the_journal(tmp_path: Path) -> None:
+    server = OmeroServer("omero.example.org")
+    path = journal_path(tmp_path, server)
+    lease = path.with_name(f".{path.name}.lease")
+    with open_journal(tmp_path, server) as slept:
+        slept.begin([begun("a")])
+        lease.write_text('{"token": "of another"}', "utf-8")
+        Journal(path).begin([begun("b")])
+        there = path.read_bytes()
+        for change in (lambda: slept.begin([begun("c")]), lambda: slept.forget(["a"])):
+            with pytest.raises(LeaseLostError, match="took over"):
+                change()
+    assert path.read_bytes() == there
+    assert [owned.token for owned in slept.all()] == ["a"]
 
 
 def test_tokens_differ() -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -29,9 +30,15 @@ def final(tmp_path):
 
 
 def holder(**changes):
-    """Return what a living lease of this process would say, with changes."""
+    """Return what a living lease of another process of this machine would say, with changes."""
     own = json.loads(Lease(lease_module.Path("x"))._content())
-    return own | {"token": "0123456789ab"} | changes
+    other = {"pid": os.getppid(), "process_start": process_start(os.getppid())}
+    return own | other | {"token": "0123456789ab"} | changes
+
+
+def of_this_process():
+    """Return what a lease says that this process wrote, and of which it knows nothing."""
+    return holder(pid=os.getpid(), process_start=process_start(os.getpid()))
 
 
 def plant(final, content, age_s=0.0):
@@ -172,6 +179,104 @@ def test_a_lease_that_vanished_or_was_damaged_is_lost_to_nobody_known(final, con
             lease.check()
     assert caught.value.where == lease.path
     assert "Run again" in caught.value.remedy
+
+
+def test_a_lease_that_this_process_let_go_of_is_taken_over_at_once(final, tmp_path, caplog):
+    plant(final, of_this_process())
+    with caplog.at_level(logging.WARNING), Lease(final, wait_s=0) as lease:
+        lease.check()
+    assert "Took over" in caplog.text
+    assert names(tmp_path) == []
+
+
+def break_off(monkeypatch, name, after):
+    """Let the next call of a function of files fail, after it was done or before."""
+    module, _, function = name.rpartition(".")
+    where = {"os": os, "Path": lease_module.Path}[module]
+    work = getattr(where, function)
+
+    def fail(*args, **kwargs):
+        monkeypatch.setattr(where, function, work)
+        if after:
+            work(*args, **kwargs)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(where, function, fail)
+
+
+@pytest.mark.parametrize("name", ["os.link", "Path.unlink", "Path.write_text"])
+@pytest.mark.parametrize("after", [False, True])
+def test_an_outage_while_a_lease_is_taken_costs_one_attempt(
+    final, tmp_path, monkeypatch, name, after
+) -> None:
+    break_off(monkeypatch, name, after)
+    with pytest.raises(StorageError, match="cannot be written"), Lease(final):
+        pass
+    with Lease(final, wait_s=0) as lease:
+        lease.check()
+    assert not any(each.endswith(".lease") for each in names(tmp_path))
+
+
+def test_a_link_that_was_made_though_it_is_said_to_be_there_is_ones_own(
+    final, tmp_path, monkeypatch
+) -> None:
+    link = os.link
+
+    def link_twice(*args):  # as a file system does whose first answer was lost
+        link(*args)
+        link(*args)
+
+    monkeypatch.setattr(os, "link", link_twice)
+    with Lease(final, wait_s=0) as lease:
+        lease.check()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["Path.unlink", "Path.read_text"])
+def test_a_lease_that_cannot_be_removed_is_told_and_no_hindrance(
+    final, tmp_path, monkeypatch, caplog, name
+) -> None:
+    with caplog.at_level(logging.WARNING), Lease(final):
+        break_off(monkeypatch, name, after=False)
+    assert f"The lease of {final} could not be removed: [Errno 5]" in caplog.text
+    assert names(tmp_path) == [f".{final.name}.lease"]
+    with Lease(final, wait_s=0):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_an_error_of_the_work_is_not_hidden_by_one_of_the_lease(final, monkeypatch) -> None:
+    def work():
+        with Lease(final):
+            break_off(monkeypatch, "Path.unlink", after=False)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+
+
+def test_a_thread_that_waits_or_holds_is_not_robbed_by_another(final) -> None:
+    with Lease(final), ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(taken, final).result()
+
+
+def test_who_gave_up_waiting_holds_nothing(final) -> None:
+    plant(final, holder())
+    assert not taken(final)
+    assert not lease_module._HELD
+
+
+def test_a_forked_process_does_not_rob_the_one_that_it_came_from(final) -> None:
+    with Lease(final) as lease:
+        pid = os.fork()
+        if pid == 0:
+            robbed = True
+            try:
+                robbed = taken(final)
+            finally:
+                os._exit(int(robbed))
+        assert os.waitpid(pid, 0)[1] == 0
+        lease.check()
 
 
 @pytest.mark.parametrize("place", ["lease", "folder"])

@@ -208,6 +208,13 @@ def test_a_failed_command_tells_what_it_was() -> None:
     told = SimpleNamespace(category="c", name="n", parameters={"message": "SecurityViolation: no"})
     error = translate(make("omero.CmdError", "omero.ClientError", err=told), "x")
     assert isinstance(error, InputError)
+    text = "not permitted to delete Image[7]"
+    told = {"message": text, "stacktrace": "ome.GraphException: no\n\tat ome.Secret.method"}
+    refused = SimpleNamespace(category="c", name="graph-fail", parameters=told)
+    error = translate(make("omero.CmdError", "omero.ClientError", err=refused), "x")
+    assert isinstance(error, AccessError)
+    assert error.remedy
+    assert str(error.found) == f"CmdError: c graph-fail message: {text}"
     other = SimpleNamespace(category="c", name="graph-fail", parameters=None)
     error = translate(make("omero.CmdError", "omero.ClientError", err=other), "x")
     assert isinstance(error, RemoteError)

@@ -3,6 +3,7 @@
 File locks are not to be trusted on the shared file systems of clusters, so a lease is a file
 that its holder touches while it lives. One that was not touched for a while, or whose process
 is gone from this host, may be taken over; the old holder then finds that out before it publishes.
+So may one that this process has let go of without being able to remove it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ POLL_S = 0.2
 
 SURE_AFTER_S = 2 * HEARTBEAT_S
 """So long an old lease must stay as it is: after an outage the leases of the living are old too."""
+
+_HELD: set[str] = set()
+"""The tokens that this process holds or waits with; any other lease of it is abandoned."""
 
 
 class Lease:
@@ -64,18 +68,13 @@ class Lease:
             If another living writer holds it for longer than `wait_s`, or the folder of the
             output cannot be written to.
         """
-        deadline = time.monotonic() + self._wait_s
-        told = False
-        while not self._try():
-            if not told:
-                logger.info("Waiting for another writer of %s: %s", self.final, _read(self.path))
-                told = True
-            if time.monotonic() > deadline:
-                what = "Another process has been writing this output for too long"
-                remedy = "Wait for it, or stop it and run again."
-                raise StorageError(what, where=self.final, found=_read(self.path), remedy=remedy)
-            time.sleep(POLL_S)
-        self._heart.start()
+        _HELD.add(self.token)  # before there is a lease, which would be abandoned
+        try:
+            self._wait()
+            self._heart.start()
+        except BaseException:
+            _HELD.discard(self.token)
+            raise
         return self
 
     def __exit__(
@@ -84,11 +83,16 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the lease back, unless it was lost."""
+        """Give the lease back, unless it was lost; one that cannot be removed is abandoned."""
         self._stop.set()
         self._heart.join()
-        if self._mine():
-            self.path.unlink(missing_ok=True)
+        try:
+            if self._mine():
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The lease of %s could not be removed: %s", self.final, error)
+        finally:
+            _HELD.discard(self.token)
 
     def check(self) -> None:
         """Make sure that the lease is still held.
@@ -120,6 +124,19 @@ class Lease:
     def _content(self) -> str:
         return json.dumps({"token": self.token} | this_process() | {"job": self._job})
 
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._wait_s
+        told = False
+        while not self._try():
+            if not told:
+                logger.info("Waiting for another writer of %s: %s", self.final, _read(self.path))
+                told = True
+            if time.monotonic() > deadline:
+                what = "Another process has been writing this output for too long"
+                remedy = "Wait for it, or stop it and run again."
+                raise StorageError(what, where=self.final, found=_read(self.path), remedy=remedy)
+            time.sleep(POLL_S)
+
     def _try(self) -> bool:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,10 +165,13 @@ class Lease:
         now_s = draft.stat().st_mtime
         age_s = _age_s(self.path, now_s)
         holder = _read(self.path)
-        if not is_dead(holder, age_s):
-            return False
-        if not is_dead(holder, 0.0) and not self._stays_old(holder):
-            return False
+        if holder.get("token") == self.token:
+            return True  # the file system made the link, and its answer was lost
+        if not _is_abandoned(holder):
+            if not is_dead(holder, age_s):
+                return False
+            if not is_dead(holder, 0.0) and not self._stays_old(holder):
+                return False
         # Of those who find the same dead holder, one makes the guard and replaces the lease.
         token = holder.get("token")
         guard = self.path.with_name(f"{self.path.name}.{token}.dead")
@@ -167,7 +187,7 @@ class Lease:
             draft.replace(self.path)
         finally:
             guard.unlink(missing_ok=True)
-        logger.warning("Took over the output %s of a dead writer: %s", self.final, holder)
+        logger.warning("Took over the output %s, whose writer is gone: %s", self.final, holder)
         return True
 
     def _stays_old(self, holder: dict[str, Any]) -> bool:
@@ -180,13 +200,22 @@ class Lease:
         return now_s - self._old_since_s >= SURE_AFTER_S
 
     def _mine(self) -> bool:
-        return _read(self.path).get("token") == self.token
+        return _load(self.path).get("token") == self.token
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError):  # lost or unreachable: `check` will tell
                 if self._mine():
                     os.utime(self.path)
+
+
+def _is_abandoned(holder: dict[str, Any]) -> bool:
+    """Tell whether this very process wrote a lease that it does not hold any more.
+
+    A forked process has the tokens of the one that it came from, but is another by its number.
+    """
+    own = all(holder.get(name) == value for name, value in this_process().items())
+    return own and holder.get("token") not in _HELD
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parfocal.core.publish import remove_tree
 from parfocal.errors import InputError
 from parfocal.omero.annotate.tables import open_table
 from parfocal.omero.connection import Connection
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["download_attached"]
 
 _FILES = (
-    "select f.id, f.size, f.hash, h.value from OriginalFile f left outer join f.hasher h "
+    "select f.size, f.hash, h.value from OriginalFile f left outer join f.hasher h "
     "where f.id in (:ids)"
 )
 _SHA1 = "SHA1-160"
@@ -46,7 +47,7 @@ def download_attached(
     annotations : sequence of mapping
         As `describe` tells them; those without a file are passed over.
     folder : Path
-        Where they go.
+        Where they go; what an interrupted call left there is removed.
 
     Returns
     -------
@@ -59,26 +60,48 @@ def download_attached(
     RemoteError
         If the server fails, or a file is not of the size or checksum that it says.
     InputError
-        If the user may not read one, or a table has a column of masks.
+        If one is gone since then, the user may not read it, or a table has a column of masks.
     """
     attached = [each for each in annotations if "file" in each]
+    remove_tree(folder)
     if not attached:
         return {}
     folder.mkdir()
-    ids = [each["file"]["id"] for each in attached]
-    known = {row[0]: row[1:] for row in connection.call(partial(project, query=_FILES, ids=ids))}
     names: dict[int, str] = {}
     for each in attached:
-        number = each["file"]["id"]
         name = names[each["id"]] = _file_name(each)
-        if each["kind"] == "table":
-            connection.call(partial(_write_parquet, number=number, path=folder / name))
-        else:
-            size, digest, hasher = known[number]
-            sha1 = digest if hasher == _SHA1 else None
-            path = folder / name
-            download_file(connection, number, path, size_bytes=size or 0, sha1=sha1)
+        _download(connection, each, folder / name)
     return names
+
+
+def _download(connection: Connection, annotation: Mapping[str, Any], path: Path) -> None:
+    number = annotation["file"]["id"]
+    size, digest, hasher = _facts(connection, number)
+    if annotation["kind"] == "table":
+        connection.call(partial(_write_parquet, number=number, path=path))
+    else:
+        sha1 = digest if hasher == _SHA1 else None
+        download_file(connection, number, path, size_bytes=size or 0, sha1=sha1)
+
+
+def _facts(connection: Connection, number: int) -> tuple[Any, ...]:
+    """Return size and checksum of a file, and what kind of checksum it is.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    RemoteError
+        If the server fails.
+    """
+    rows = connection.call(partial(project, query=_FILES, ids=[number]))
+    if not rows:
+        what = "An attached file is gone from the OMERO server since its image was described"
+        where = f"{connection.server.uri}, OriginalFile {number}"
+        found = "none of this id that this user may see"
+        remedy = "Run again, which asks anew what is attached."
+        raise InputError(what, where=where, found=found, remedy=remedy)
+    return rows[0]
 
 
 def _file_name(annotation: Mapping[str, Any]) -> str:

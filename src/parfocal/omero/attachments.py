@@ -1,4 +1,9 @@
-"""Files that are attached to objects of an OMERO server: find, read, write, remove."""
+"""Files that are attached to objects of an OMERO server: find, read, write, remove.
+
+Several users of a group may attach files of one name to one object. Each replaces and removes
+only his or her own; who has none reads that of another. What somebody has linked to other objects,
+too, stays there.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,13 @@ from uuid import uuid4
 
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.source import OmeroSource
+from parfocal.omero.annotate.deletion import linked_elsewhere
 from parfocal.omero.annotate.targets import Place, link_name
 from parfocal.omero.annotate.texts import new_link
 from parfocal.omero.connection import Connection
 from parfocal.omero.deleting import delete_objects
 from parfocal.omero.files import download_file, upload_file
+from parfocal.omero.queries import in_parts, project
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
@@ -32,10 +39,11 @@ __all__ = [
 ]
 
 _ATTACHED = (
-    "select a.id, f.id, a.details.group.id, f.name, f.size, f.hash, h.value, "
+    "select a.id, f.id, a.details.group.id, a.details.owner.id, f.name, f.size, f.hash, h.value, "
     "a.details.updateEvent.time from FileAnnotation a join a.file f left outer join f.hasher h "
     "where a.ns = :ns and a.id in (select l.child.id from %s l where l.parent.id = :id)"
 )
+_LINKS = "select l.id, l.parent.id, l.details.owner.id from {} l where l.child.id in (:ids)"
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class Attachment:
 
     Attributes
     ----------
-    annotation_id, file_id, group_id : int
-        Of the file annotation, of its original file, and of their group.
+    annotation_id, file_id, group_id, owner_id : int
+        Of the file annotation, of its original file, of their group, and of who attached it.
     name : str
         Name of the file.
     size_bytes : int
@@ -59,6 +67,7 @@ class Attachment:
     annotation_id: int
     file_id: int
     group_id: int
+    owner_id: int
     name: str
     size_bytes: int
     sha1: str | None
@@ -68,7 +77,9 @@ class Attachment:
 def attachments(
     connection: Connection, target: OmeroSource, namespace: str, name: str | None = None
 ) -> list[Attachment]:
-    """Return the files attached to an object in a namespace, the newest first.
+    """Return the files attached to an object in a namespace.
+
+    The user's own come first, then those of others; of each the newest first.
 
     Parameters
     ----------
@@ -92,10 +103,10 @@ def attachments(
 def attach(
     connection: Connection, target: OmeroSource, path: Path, name: str, namespace: str
 ) -> Attachment:
-    """Attach a file to an object, in place of one of that name and namespace.
+    """Attach a file to an object, in place of the user's own of that name and namespace.
 
     The old one is removed when the new one is there. If that fails in between, the next call
-    removes both.
+    removes both. What others have attached stays.
 
     Raises
     ------
@@ -119,7 +130,7 @@ def replace(
     namespace: str,
     upload: Callable[[Place, str], int],
 ) -> Attachment:
-    """Attach a new original file to an object, in place of one of that name and namespace.
+    """Attach a new original file to an object, in place of the user's own of that name.
 
     Parameters
     ----------
@@ -142,7 +153,7 @@ def replace(
     """
     place = place_to_annotate(connection, target)
     with connection.in_group(place.group_id):
-        old = attachments(connection, target, namespace, name)
+        old = _own(connection, target, namespace, name)
         token = str(uuid4())
         try:
             file_id = upload(place, token)
@@ -151,7 +162,7 @@ def replace(
             with suppress(ParfocalError):
                 connection.call(lambda gateway: _delete_files(gateway, token))
             raise
-        _remove_all(connection, old)
+        _remove_all(connection, target, old)
         return attachments(connection, target, namespace, name)[0]
 
 
@@ -182,22 +193,44 @@ def download(connection: Connection, attachment: Attachment, path: Path) -> None
 
 
 def remove(connection: Connection, target: OmeroSource, name: str, namespace: str) -> None:
-    """Remove the files of a name and namespace from an object, and from the server.
+    """Remove the user's own files of a name and namespace from an object and the server.
 
     Raises
     ------
     ParfocalError
         As `Connection.call` does.
     """
-    found = attachments(connection, target, namespace, name)
+    found = _own(connection, target, namespace, name)
     for group_id in {each.group_id for each in found}:
         with connection.in_group(group_id):
-            _remove_all(connection, [each for each in found if each.group_id == group_id])
+            here = [each for each in found if each.group_id == group_id]
+            _remove_all(connection, target, here)
 
 
-def _remove_all(connection: Connection, old: list[Attachment]) -> None:
+def _own(
+    connection: Connection, target: OmeroSource, namespace: str, name: str
+) -> list[Attachment]:
+    found = attachments(connection, target, namespace, name)
+    return [each for each in found if each.owner_id == connection.user_id]
+
+
+def _remove_all(connection: Connection, target: OmeroSource, old: list[Attachment]) -> None:
     ids = [each.annotation_id for each in old]
-    connection.call(lambda gateway: delete_objects(gateway, "FileAnnotation", ids))
+    if ids:
+        connection.call(lambda gateway: _delete_from(gateway, target, ids))
+
+
+def _delete_from(gateway: BlitzGateway, target: OmeroSource, ids: list[int]) -> None:
+    """Delete annotations of an object; of those that others have, too, the user's links to them."""
+    shared = linked_elsewhere(gateway, target, ids)
+    delete_objects(gateway, "FileAnnotation", [each for each in ids if each not in shared])
+    kind, own = link_name(target), (target.id, gateway.getUserId())
+    rows = [
+        row
+        for part in in_parts(sorted(shared))
+        for row in project(gateway, _LINKS.format(kind), part)
+    ]
+    delete_objects(gateway, kind, [link for link, *whose in rows if tuple(whose) == own])
 
 
 def _group_to_annotate(gateway: BlitzGateway, target: OmeroSource) -> int:
@@ -228,13 +261,15 @@ def _find(
         parameters.add("name", rstring(name))
     service = gateway.getQueryService()
     rows = service.projection(f"{query} order by a.id desc", parameters, gateway.SERVICE_OPTS)
-    return [_attachment(*unwrap(row)) for row in rows]
+    found = [_attachment(*unwrap(row)) for row in rows]
+    return sorted(found, key=lambda each: each.owner_id != gateway.getUserId())
 
 
 def _attachment(
     annotation: int,
     file: int,
     group: int,
+    owner: int,
     name: str,
     size: int,
     digest: str | None,
@@ -242,7 +277,7 @@ def _attachment(
     updated_ms: int,
 ) -> Attachment:
     sha1 = digest if hasher == "SHA1-160" else None
-    return Attachment(annotation, file, group, name, size, sha1, updated_ms / 1000)
+    return Attachment(annotation, file, group, owner, name, size, sha1, updated_ms / 1000)
 
 
 def _link(gateway: BlitzGateway, place: Place, file_id: int, namespace: str) -> None:

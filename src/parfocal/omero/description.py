@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from parfocal.errors import InputError
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import OmeroImage
-from parfocal.omero.queries import find_all, in_parts, project
+from parfocal.omero.queries import find_all, project
+from parfocal.omero.roi_parts import roi_parts
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
@@ -72,14 +74,23 @@ def describe(connection: Connection, image: OmeroImage) -> dict[str, Any]:
 
     Raises
     ------
-    RemoteError, InputError
-        If the server fails or refuses.
+    InputError
+        If the image is gone since then, or the server refuses.
+    RemoteError
+        If the server fails.
     """
     server = connection.server
+    uri = f"{server.uri}/image/{image.id}"
     number = [image.id]
+    rois = list(_rois(connection, number))
     found = connection.call(partial(_ask, number=number))
+    if found is None:
+        what = "The image is gone from the OMERO server since it was begun to be fetched"
+        found_now = "none of this id that this user may see"
+        remedy = "Ask its owner; if it was deleted, take it out of the sample sheet."
+        raise InputError(what, where=uri, found=found_now, remedy=remedy)
     return {
-        "uri": f"{server.uri}/image/{image.id}",
+        "uri": uri,
         "permalink": f"https://{server.host}/webclient/?show=image-{image.id}",
         "id": image.id,
         "name": image.name,
@@ -88,12 +99,12 @@ def describe(connection: Connection, image: OmeroImage) -> dict[str, Any]:
         "owner": image.owner,
         "group": {"id": image.group_id, "name": image.group},
         **found,
-        "rois": list(_rois(connection, number)),
+        "rois": rois,
     }
 
 
-def _ask(gateway: BlitzGateway, number: Sequence[int]) -> dict[str, Any]:
-    (image,) = find_all(gateway, _IMAGE, number)
+def _ask(gateway: BlitzGateway, number: Sequence[int]) -> dict[str, Any] | None:
+    """Return what is asked for together, None where there is no such image."""
     pixels = find_all(gateway, _CHANNELS, number)
     links = find_all(gateway, _ANNOTATIONS, number)
     parents = {
@@ -103,6 +114,11 @@ def _ask(gateway: BlitzGateway, number: Sequence[int]) -> dict[str, Any]:
         ]
         for kind, query in _PARENTS.items()
     }
+    # Last: what came before is then of an image that was there, and not empty since it had gone.
+    images = find_all(gateway, _IMAGE, number)
+    if not images:
+        return None
+    image = images[0]
     settings = image.objectiveSettings
     return {
         "description": None if image.description is None else image.description.val,
@@ -143,8 +159,9 @@ def _annotation(annotation: Any) -> dict[str, Any]:
 
 def _rois(connection: Connection, number: Sequence[int]) -> Iterator[dict[str, Any]]:
     rows = connection.call(partial(project, query=_ROI_IDS, ids=number))
-    for part in in_parts([row[0] for row in rows]):
-        for roi in connection.call(partial(find_all, query=_ROIS, ids=part)):
+    for part in roi_parts(connection, [row[0] for row in rows]):
+        rois = connection.call(partial(find_all, query=_ROIS, ids=part))
+        for roi in sorted(rois, key=lambda roi: roi.id.val):  # a server has no order of its own
             shapes = [shape for shape in roi.copyShapes() if shape is not None]
             yield {
                 "id": roi.id.val,

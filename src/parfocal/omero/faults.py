@@ -140,6 +140,7 @@ _SAYINGS: tuple[tuple[tuple[str, ...], str, _Kind], ...] = (
     (("omero.ServerError", "omero.CmdError"), "No row with the given identifier", _ABSENT),
     (("omero.ServerError", "omero.CmdError"), "No space left on device", _NO_ROOM),
     (("omero.CmdError",), "SecurityViolation", _DENIED),
+    (("omero.CmdError",), "message: not permitted to ", _DENIED),
     (("Ice.UnknownException",), "SessionException", _SESSION),
     (("Ice.UnknownException",), "ObjectNotExist", _SESSION),
     (("Ice.UnknownException",), "Connect", _GONE),
@@ -220,7 +221,7 @@ def _said(error: Exception) -> str:
     """Return an exception in one short line, without secrets."""
     name = type(error).__name__
     code = _code_of(error)
-    text = _text_of(error)
+    text = _text_of(error).partition(" stacktrace: ")[0]  # of a command
     if code is not None and _is_of_ice(error):
         text = _resolver_text(code) if "DNS" in name else os.strerror(code) if code else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]

@@ -1,11 +1,14 @@
 """Label images that are kept as images beside their own on a server, and read back as they were.
 
 OMERO keeps labels of more than 16 bits as floating point numbers. What the label image was is
-told by key-value pairs on the new image, by which it is found, too.
+told by key-value pairs on the new image, by which it is found, too. As of attached files, each
+user replaces and removes only his or her own, and who has none reads that of another. An image that
+somebody has annotated or drawn ROIs on is not deleted: it only is no stored label image any more.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,18 +33,30 @@ from parfocal.omero.annotate.texts import new_link
 from parfocal.omero.attachments import place_to_annotate
 from parfocal.omero.connection import Connection
 from parfocal.omero.deleting import delete_objects
+from parfocal.omero.queries import in_parts, project
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
 __all__ = ["KeptLabels", "StoredLabels", "find_labels", "remove_labels", "store_labels"]
 
+logger = logging.getLogger(__name__)
+
 _METADATA = "metadata"
 _FIND = (
-    "select l.parent.id, a.id, a.details.group.id, a.details.updateEvent.time "
-    "from ImageAnnotationLink l, MapAnnotation a where l.child.id = a.id and a.ns = :ns "
-    "and a.description = :key order by a.id desc"
+    "select l.parent.id, a.id, a.details.group.id, a.details.owner.id, "
+    "a.details.updateEvent.time from ImageAnnotationLink l, MapAnnotation a "
+    "where l.child.id = a.id and a.ns = :ns and a.description = :key "
+    "and l.parent.details.owner.id = a.details.owner.id "
+    "and l.details.creationEvent.id = a.details.creationEvent.id order by a.id desc"
 )
+"""Nobody makes an image of somebody else a label image by annotating it, nor one of their own by
+linking our pairs to it: these are saved in one call with their link.
+"""
+
+_ANNOTATED = "select l.parent.id, l.child.id from ImageAnnotationLink l where l.parent.id in (:ids)"
+_DRAWN_ON = "select r.image.id, r.id from Roi r where r.image.id in (:ids)"
+"""What would go with an image: its id, and the id of what it carries."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +65,8 @@ class StoredLabels:
 
     Attributes
     ----------
-    image_id, group_id : int
-        Of the image that holds it.
+    image_id, annotation_id, group_id, owner_id : int
+        Of the image that holds it, of the key-value pairs that say so, of their group and owner.
     updated_s : float
         When it was stored, by the clock of the server, in seconds since 1970.
     metadata : ImageMetadata
@@ -61,7 +76,9 @@ class StoredLabels:
     """
 
     image_id: int
+    annotation_id: int
     group_id: int
+    owner_id: int
     updated_s: float
     metadata: ImageMetadata
     told: dict[str, str]
@@ -100,7 +117,9 @@ class KeptLabels:
 def find_labels(
     connection: Connection, target: OmeroSource, name: str, namespace: str
 ) -> list[StoredLabels]:
-    """Return the label images of a name that were stored for an image, the newest first.
+    """Return the label images of a name that were stored for an image.
+
+    The user's own come first, then those of others; of each the newest first.
 
     Raises
     ------
@@ -118,7 +137,9 @@ def store_labels(
     name: str,
     namespace: str,
 ) -> None:
-    """Write a label image as a new image in the datasets of its image, in place of an older one.
+    """Write a label image as a new image in the datasets of its image.
+
+    The user's own of that name is removed when the new one is there; those of others stay.
 
     Parameters
     ----------
@@ -154,7 +175,7 @@ def store_labels(
     place = place_to_annotate(connection, target)
     pairs = {**told, _METADATA: labels.metadata.model_dump_json()}
     with connection.in_group(place.group_id):
-        old = find_labels(connection, target, name, namespace)
+        old = _own(connection, target, name, namespace)
         datasets = datasets_of(connection, entry, place)
         token, key = str(uuid4()), _key(target, name)
         try:
@@ -170,22 +191,48 @@ def store_labels(
 
 
 def remove_labels(connection: Connection, target: OmeroSource, name: str, namespace: str) -> None:
-    """Remove the label images of a name that were stored for an image.
+    """Remove the user's own label images of a name that were stored for an image.
 
     Raises
     ------
     ParfocalError
         As `Connection.call` does.
     """
-    found = find_labels(connection, target, name, namespace)
+    found = _own(connection, target, name, namespace)
     for group_id in {each.group_id for each in found}:
         with connection.in_group(group_id):
             _remove(connection, [each for each in found if each.group_id == group_id])
 
 
+def _own(
+    connection: Connection, target: OmeroSource, name: str, namespace: str
+) -> list[StoredLabels]:
+    found = find_labels(connection, target, name, namespace)
+    return [each for each in found if each.owner_id == connection.user_id]
+
+
 def _remove(connection: Connection, found: list[StoredLabels]) -> None:
-    ids = [each.image_id for each in found]
-    connection.call(partial(delete_objects, kind="Image", ids=ids))
+    if found:
+        connection.call(partial(_delete, found=found))
+
+
+def _delete(gateway: BlitzGateway, found: list[StoredLabels]) -> None:
+    """Delete label images; of those that carry something of users, only what marks them."""
+    marks = {each.image_id: each.annotation_id for each in found}
+    carrying = {
+        image
+        for query, ours in ((_ANNOTATED, marks), (_DRAWN_ON, {}))
+        for part in in_parts(list(marks))
+        for image, other in project(gateway, query, part)
+        if other != ours.get(image)
+    }
+    delete_objects(gateway, "Image", [image for image in marks if image not in carrying])
+    delete_objects(gateway, "MapAnnotation", [marks[image] for image in sorted(carrying)])
+    for image in sorted(carrying):
+        told = (
+            "image %d was a label image and stays, since somebody annotated it or drew ROIs on it"
+        )
+        logger.warning(told, image)
 
 
 def _key(target: OmeroSource, name: str) -> str:
@@ -202,12 +249,13 @@ def _find(gateway: BlitzGateway, key: str, namespace: str) -> list[StoredLabels]
     service = gateway.getQueryService()
     found = []
     for row in service.projection(_FIND, parameters, gateway.SERVICE_OPTS):
-        image, annotation, group, updated_ms = unwrap(row)
+        image, annotation, group, owner, updated_ms = unwrap(row)
         pairs = service.get("MapAnnotation", annotation, gateway.SERVICE_OPTS).getMapValue()
         told = {pair.name: pair.value for pair in pairs}
         metadata = ImageMetadata.model_validate_json(told.pop(_METADATA))
-        found.append(StoredLabels(image, group, updated_ms / 1000, metadata, told))
-    return found
+        updated_s = updated_ms / 1000
+        found.append(StoredLabels(image, annotation, group, owner, updated_s, metadata, told))
+    return sorted(found, key=lambda each: each.owner_id != gateway.getUserId())
 
 
 def _tell(

@@ -115,7 +115,7 @@ def run(
     if idle:
         listed = ", ".join(idle[:10]) + (", ..." if len(idle) > 10 else "")
         total = len(request.image_ids)
-        context.warn(f"No step was run on {len(idle)} of {total} images of the sheet: {listed}")
+        context.warn(f"There is no record of {len(idle)} of {total} images of the sheet: {listed}")
     context.details |= {
         "attempts_done": summary.done,
         "attempts_failed": summary.failed,

@@ -78,7 +78,10 @@ def _differs(found: Sequence[str], plan: Path) -> VerificationError:
     places = "1 place" if len(found) == 1 else f"{len(found)} places"
     what = f"The OMERO server differs from the annotation plan in {places}"
     more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    remedy = "Apply the plan again with 'parfocal apply-annotations'."
+    remedy = (
+        "Delete first on the server what was changed there in place. "
+        "Apply the plan again with 'parfocal apply-annotations'."
+    )
     told = "; ".join(found[:_TOLD]) + more
     return VerificationError(what, where=plan, found=told, remedy=remedy)
 

@@ -14,7 +14,7 @@ from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.deletion import delete_owned
 from parfocal.omero.annotate.journal import Journal, Owned, new_token, spans
 from parfocal.omero.annotate.label_images import check_datasets, datasets_of
-from parfocal.omero.annotate.making import Common, Maker, said_by
+from parfocal.omero.annotate.making import Common, Maker, find_common, said_by
 from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import (
     edited,
@@ -23,12 +23,12 @@ from parfocal.omero.annotate.state import (
     half_made,
     refuse_foreign,
     tell_remains,
-    undo,
     unused,
 )
 from parfocal.omero.annotate.tables import columns_at
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.texts import tag_links, tag_sets_called, tags_called
+from parfocal.omero.annotate.undo import undo
 from parfocal.omero.connection import Connection
 
 __all__ = ["Applied", "apply_plan"]
@@ -138,8 +138,7 @@ def apply_plan(
     finished = [each for several in owned.values() for each in several if each.finished]
     begun = [each for several in owned.values() for each in several if not each.finished]
     lost = find_lost(connection, finished)
-    whole = [each for each in finished if each.token not in lost]
-    changed = edited(connection, [*whole, *half_made(connection, begun)])
+    changed = edited(connection, [*finished, *half_made(connection, begun)])
     unfit = lost | set(changed) if overwrite_edited else lost
     works = {
         target.target: _plan_work(target, owned[target.target], unfit) for target in plan.targets
@@ -148,7 +147,8 @@ def apply_plan(
     _respect(works, changed, context, overwrite=overwrite_edited)
     _check_label_images(connection, works, places, context)
     _tell_wells(works, places, context)
-    common = _common(journal, works, places, lost)
+    gone = lost | {each.token for work in works.values() for each in work.drop}
+    common = find_common(journal, places, gone, connection.user_id)
     strangers = [target for target in journal.targets if target not in owned]
     context.warn_of(
         "target(s) of earlier plans are not in this one, and stay as they are: see the parameter "
@@ -156,12 +156,12 @@ def apply_plan(
         strangers,
     )
     writer = _Writer(connection, journal, materials, plan.run_id, context, common)
+    for name, work in works.items():
+        writer.undo(places[name], work, remove_edited=overwrite_edited)
     done: dict[str, Applied] = {}
     for number, target in enumerate(plan.targets, 1):
         place = places[target.target]
-        done[target.target] = writer.write(
-            target, place, works[target.target], overwrite_edited=overwrite_edited
-        )
+        done[target.target] = writer.write(target, place, works[target.target])
         context.progress(number, len(plan.targets))
     dropped = [owned for work in works.values() for owned in work.drop]
     tell_remains(connection, unused([*writer.undone, *dropped], journal), context)
@@ -303,19 +303,17 @@ class _Writer:
         self._maker = Maker(connection, materials, context.scratch, common)
         self.undone: list[Owned] = []
 
-    def write(
-        self, target: Target, place: Place, work: _Work, *, overwrite_edited: bool
-    ) -> Applied:
+    def undo(self, place: Place, work: _Work, *, remove_edited: bool) -> None:
+        """Undo what was begun on a target: before any is written, or others would use its tags."""
+        if work.undo:
+            with self._connection.in_group(place.group_id):
+                self.undone += undo(
+                    self._connection, self._journal, work.undo, place, remove_edited=remove_edited
+                )
+
+    def write(self, target: Target, place: Place, work: _Work) -> Applied:
         """Bring one target to what the plan says."""
         with self._connection.in_group(place.group_id):
-            if work.undo:
-                self.undone += undo(
-                    self._connection,
-                    self._journal,
-                    work.undo,
-                    place,
-                    remove_edited=overwrite_edited,
-                )
             if work.make:
                 self._make(target.target, place, work.make)
             delete_owned(self._connection, gathered(work.drop))
@@ -333,30 +331,36 @@ class _Writer:
             try:
                 made = self._maker.make(begun, place)
             except ParfocalError as error:
-                self._undo_at_once(owned, place)
-                if not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
+                undone = self._undo_at_once(owned, place)
+                # What stays would be taken for what was there before.
+                if not undone or not isinstance(error, RemoteError) or attempt == _ATTEMPTS:
                     raise
                 logger.warning("%s; made anew", error)
             else:
-                self._journal.finish(made.objects)
+                self._journal.finish(made.objects, made.said)
                 self._maker.remember(begun, place, made)
                 return
 
-    def _undo_at_once(self, begun: Sequence[Owned], place: Place) -> None:
-        """Undo what has just failed, and tell what stays: the next call looks at it again."""
+    def _undo_at_once(self, begun: Sequence[Owned], place: Place) -> bool:
+        """Undo what has just failed, and tell what stays; return whether all is undone.
+
+        The next call looks again at what stays.
+        """
         try:
             undone = undo(self._connection, self._journal, begun, place)
             tell_remains(self._connection, unused(undone, self._journal), self._context)
         except ParfocalError as error:
             told = f"what was begun of {place.source.uri} stays until the next call undoes it"
             self._context.warn(f"{told}: {error}")
-            return
+            return False
         tokens = {owned.token for owned in undone}
+        stays = [f"{owned.kind} of {owned.target}" for owned in begun if owned.token not in tokens]
         self._context.warn_of(
             "annotation(s) that were half made stay, since somebody edited them or put something "
             "on them meanwhile: see overwrite_edited, and remove_edited of revert-annotations",
-            [f"{owned.kind} of {owned.target}" for owned in begun if owned.token not in tokens],
+            stays,
         )
+        return not stays
 
     def _begin(self, token: str, entry: PlannedEntry, target: str, place: Place) -> Owned:
         run, user = self._run_id, self._connection.user_id
@@ -373,18 +377,3 @@ class _Writer:
             return owned
         sets = tag_sets_called(self._connection, entry.tag_set, place.group_id)
         return replace(owned, tag_set=entry.tag_set, sets=tuple(sets))
-
-
-def _common(
-    journal: Journal, works: Mapping[str, _Work], places: Mapping[str, Place], lost: set[str]
-) -> Common:
-    """Return what there is that more targets may share: tags, and files that stay."""
-    common = Common()
-    going = {owned.token for work in works.values() for owned in work.drop}
-    for owned in journal.all():
-        common.add_tag(owned.objects)
-        stays = owned.finished and owned.token not in going | lost
-        if owned.kind == "file" and owned.target in places and stays:
-            key = (owned.content, places[owned.target].group_id)
-            common.files[key] = owned.objects["FileAnnotation"][0]
-    return common

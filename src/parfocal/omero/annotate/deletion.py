@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from parfocal.models.source import OmeroSource
 from parfocal.omero.annotate.journal import Objects, Owned
+from parfocal.omero.annotate.targets import kind_name
 from parfocal.omero.connection import Connection
+from parfocal.omero.deleting import delete_objects, still_there
 from parfocal.omero.images import RESULT_MARK
 from parfocal.omero.queries import in_parts, project
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["TAG_SET", "delete_owned", "existing", "find_marked", "mark_of"]
+__all__ = ["TAG_SET", "delete_owned", "existing", "find_marked", "linked_elsewhere", "mark_of"]
 
 TAG_SET = "TagSet"
 """What the journal calls a tag that holds tags."""
@@ -28,12 +31,11 @@ _LINKED = (
 """All that OMERO links annotations to, but other annotations: our tags lie in our sets."""
 
 _HELD = "select l.child.id from {}AnnotationLink l where l.child.id in (:ids)"
+_BEARERS = "select l.parent.id, l.child.id from {}AnnotationLink l where l.child.id in (:ids)"
 _OF_FILE = "select a.file.id from FileAnnotation a where a.file.id in (:ids)"
 _IN_SET = "select l.parent.id from AnnotationAnnotationLink l where l.parent.id in (:ids)"
-_THERE = "select o.id from {} o where o.id in (:ids)"
 _PART = 5_000
 _ORDER = ("Link", "Annotation", TAG_SET, "Roi", "Image", "OriginalFile")
-_LOOPS, _STEP_MS = 3_600, 500
 _ANNOTATION = "select a.id from {} a where a.description = :mark"
 _WITH_MARK = ("MapAnnotation", "LongAnnotation", "CommentAnnotation", "FileAnnotation")
 _MARKED = {
@@ -100,12 +102,8 @@ def delete_owned(connection: Connection, objects: Objects) -> None:
         If the server fails or refuses.
     """
     for kind, ids in _sorted(objects):
-        kept = set(_held_by_others(connection, kind, ids))
-        name = "Annotation" if kind == TAG_SET else kind
-        for part in in_parts([number for number in ids if number not in kept], _PART):
-            there = connection.call(partial(_existing, kind=name, ids=part))
-            if there:
-                connection.call(partial(_delete, kind=name, ids=there))
+        for part in in_parts(ids, _PART):
+            connection.call(partial(_delete_unheld, kind=kind, ids=part))
 
 
 def existing(connection: Connection, objects: Objects) -> dict[str, set[int]]:
@@ -118,10 +116,10 @@ def existing(connection: Connection, objects: Objects) -> dict[str, set[int]]:
     """
     found: dict[str, set[int]] = {}
     for kind, ids in objects.items():
-        name = "Annotation" if kind == TAG_SET else kind
         found[kind] = set()
         for part in in_parts(ids, _PART):
-            found[kind] |= set(connection.call(partial(_existing, kind=name, ids=part)))
+            work = partial(still_there, kind=_class_of(kind), ids=part)
+            found[kind] |= set(connection.call(work))
     return found
 
 
@@ -137,7 +135,13 @@ def _sorted(objects: Objects) -> Iterator[tuple[str, Sequence[int]]]:
                 yield kind, ids
 
 
-def _held_by_others(connection: Connection, kind: str, ids: Sequence[int]) -> Iterator[int]:
+def _delete_unheld(gateway: BlitzGateway, kind: str, ids: Sequence[int]) -> None:
+    """Delete what nothing else has; asked anew when this is repeated, since much may happen."""
+    kept = set(_held_by_others(gateway, kind, ids))
+    delete_objects(gateway, _class_of(kind), [number for number in ids if number not in kept])
+
+
+def _held_by_others(gateway: BlitzGateway, kind: str, ids: Sequence[int]) -> Iterator[int]:
     """Yield what something else has still; our links and annotations are gone by now."""
     queries = {
         "Annotation": [_HELD.format(holder) for holder in _LINKED],
@@ -146,20 +150,36 @@ def _held_by_others(connection: Connection, kind: str, ids: Sequence[int]) -> It
     }
     for query in queries.get(kind, ()):
         for part in in_parts(ids):
-            for (number,) in connection.call(partial(project, query=query, ids=part)):
+            for (number,) in project(gateway, query, part):
                 yield int(number)
 
 
-def _existing(gateway: BlitzGateway, kind: str, ids: Sequence[int]) -> list[int]:
-    rows: list[tuple[Any, ...]] = []
-    for part in in_parts(ids):
-        rows += project(gateway, _THERE.format(kind), part)
-    return [int(row[0]) for row in rows]
+def linked_elsewhere(gateway: BlitzGateway, target: OmeroSource, ids: Sequence[int]) -> set[int]:
+    """Return which of some annotations are linked to other objects than one, by whomever.
+
+    Parameters
+    ----------
+    gateway : BlitzGateway
+        Of a live session.
+    target : OmeroSource
+        The object.
+    ids : sequence of int
+        Of the annotations; none is allowed.
+
+    Raises
+    ------
+    Ice.Exception
+        What omero-py raises; call it within `Connection.call`.
+    """
+    here = (kind_name(target), target.id)
+    return {
+        int(child)
+        for holder in _LINKED
+        for part in in_parts(ids)
+        for parent, child in project(gateway, _BEARERS.format(holder), part)
+        if (holder, parent) != here
+    }
 
 
-def _delete(gateway: BlitzGateway, kind: str, ids: list[int]) -> None:
-    from omero.cmd import Delete2
-
-    gateway.c.submit(
-        Delete2(targetObjects={kind: ids}), loops=_LOOPS, ms=_STEP_MS, ctx=gateway.SERVICE_OPTS
-    ).close(True)
+def _class_of(kind: str) -> str:
+    return "Annotation" if kind == TAG_SET else kind

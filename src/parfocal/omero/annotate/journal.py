@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ class Owned:
     objects : Objects
         What it has; empty of one that was begun and not finished.
     said : str
-        Digest of what users can edit of it, as it is written; empty where they cannot.
+        Digest of what users can edit of it, as it is written; of ROIs how many shapes they have.
+        Empty of all other kinds, and of ROIs that earlier versions made.
     finished : bool
         Whether all is there.
     """
@@ -85,6 +86,9 @@ class Journal:
     ----------
     path : Path
         The file; it need not exist.
+    check : callable
+        Called before each change, and raises where another process may have the journal by now:
+        what that has written would be lost.
 
     Raises
     ------
@@ -92,8 +96,9 @@ class Journal:
         If it is damaged in another place than its last line, which a kill may have cut.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self._check = check
         self._owned: dict[str, Owned] = {}
         self._sound = 0
         self._read()
@@ -115,10 +120,20 @@ class Journal:
         """Say what is about to be made."""
         self._write({"begin": _plain(each)} for each in owned)
 
-    def finish(self, made: Mapping[str, Objects]) -> None:
-        """Say what was made, by token."""
+    def finish(self, made: Mapping[str, Objects], said: Mapping[str, str] | None = None) -> None:
+        """Say what was made, by token, and what was not known of it when it was begun.
+
+        Parameters
+        ----------
+        made : mapping of str to Objects
+            All objects of an entry.
+        said : mapping of str to str, optional
+            Of ROIs, how many shapes they have.
+        """
+        more = {token: {"said": text} for token, text in (said or {}).items()}
         self._write(
             {"made": token, "objects": {kind: spans(ids) for kind, ids in objects.items()}}
+            | more.get(token, {})
             for token, objects in made.items()
         )
 
@@ -130,6 +145,7 @@ class Journal:
         lines = [json.dumps(change, ensure_ascii=False) for change in changes]
         if not lines:
             return
+        self._check()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
@@ -176,7 +192,7 @@ class Journal:
         elif "made" in change:
             begun = asdict(self._owned[change["made"]])
             objects = {kind: _ids(told) for kind, told in change["objects"].items()}
-            said = change.get("said", begun["said"])  # which earlier versions wrote here
+            said = change.get("said", begun["said"])
             done = {"objects": objects, "said": said, "finished": True}
             self._owned[change["made"]] = Owned(**begun | done)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from parfocal.models.annotation_entries import (
 )
 from parfocal.omero.annotate.attached import new_file_annotation, upload_entry
 from parfocal.omero.annotate.deletion import TAG_SET
-from parfocal.omero.annotate.journal import Objects
+from parfocal.omero.annotate.journal import Journal, Objects
 from parfocal.omero.annotate.label_images import datasets_of, write_label_image
-from parfocal.omero.annotate.materials import Materials
+from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import RoiIds, write_rois
 from parfocal.omero.annotate.tables import write_table
 from parfocal.omero.annotate.targets import Place
@@ -44,7 +44,7 @@ from parfocal.omero.connection import Connection
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
 
-__all__ = ["Common", "Made", "Maker", "digest_of", "said_by"]
+__all__ = ["Common", "Made", "Maker", "digest_of", "find_common", "said_by"]
 
 _ORDER = (FileAttachment, Rois, Table, LabelImage, Tag, KeyValues, Rating, Comment)
 """ROIs exist before the tables that name them."""
@@ -52,9 +52,18 @@ _ORDER = (FileAttachment, Rois, Table, LabelImage, Tag, KeyValues, Rating, Comme
 
 @dataclass
 class Made:
-    """What was made for the entries of a target, by their tokens."""
+    """What was made for the entries of a target, by their tokens.
+
+    Attributes
+    ----------
+    objects : dict
+        Ids by kind.
+    said : dict of str to str
+        Of ROIs, how many shapes they have.
+    """
 
     objects: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
     def add(self, token: str, kind: str, number: int) -> None:
         """Add an object."""
@@ -87,6 +96,36 @@ class Common:
             self.tags.setdefault(tag, set()).update(objects.get(TAG_SET, ()))
 
 
+def find_common(
+    journal: Journal, places: Mapping[str, Place], gone: set[str], user_id: int
+) -> Common:
+    """Return what a user has that more targets may share: tags, and files that stay.
+
+    What others have is left to them: who links it could not delete it with its last link.
+
+    Parameters
+    ----------
+    journal : Journal
+        What there is.
+    places : mapping of str to Place
+        The targets of the plan.
+    gone : set of str
+        Tokens of what is not there any more, or about to go.
+    user_id : int
+        The user.
+    """
+    common = Common()
+    for owned in journal.all():
+        if owned.user_id not in (0, user_id):
+            continue
+        common.add_tag(owned.objects)
+        stays = owned.finished and owned.token not in gone
+        if owned.kind == "file" and owned.target in places and stays:
+            key = (owned.content, places[owned.target].group_id)
+            common.files[key] = owned.objects["FileAnnotation"][0]
+    return common
+
+
 @dataclass(frozen=True)
 class _Pending:
     """A link that is to be saved, and what the link leads to, if that is new."""
@@ -95,6 +134,19 @@ class _Pending:
     link: Any
     child: str = ""
     parent: str = ""
+
+
+class _Counted:
+    """Yields outlines of objects, and counts their shapes."""
+
+    def __init__(self, drawn: Iterable[Drawn]) -> None:
+        self._drawn = drawn
+        self.shapes = 0
+
+    def __iter__(self) -> Iterator[Drawn]:
+        for each in self._drawn:
+            self.shapes += len(each.shapes)
+            yield each
 
 
 class Maker:
@@ -145,10 +197,11 @@ class Maker:
             made.objects[token] = {}
             with told_of([entry], place):
                 if isinstance(entry, Rois):
-                    drawn = self._materials.outlines(entry)
+                    drawn = _Counted(self._materials.outlines(entry))
                     number = place.source.id
                     rois[entry.name] = write_rois(self._connection, entry, drawn, number, token)
                     made.objects[token]["Roi"] = rois[entry.name].ids
+                    made.said[token] = str(drawn.shapes)
                 else:
                     pending += self._prepare(token, entry, place, rois, made)
         linked = dict.fromkeys(each.token for each in pending)

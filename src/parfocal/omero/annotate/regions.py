@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from parfocal.errors import InputError
 from parfocal.models.annotation_entries import Rois
 from parfocal.omero.annotate.deletion import mark_of
 from parfocal.omero.annotate.materials import Drawn
@@ -19,6 +21,12 @@ __all__ = ["RoiIds", "points_text", "write_rois"]
 
 _AT_ONCE = 2_000
 _BYTES_AT_ONCE = 16 << 20
+_OBJECT_BYTES = 400
+"""More than Ice takes for a ROI without its name, or for a shape without pixels and corners."""
+
+_POINT_BYTES = 16
+"""As much as a corner takes as text, of images of less than ten million pixels a side."""
+
 _FILL, _STROKE = 0x00FFFF40, 0x00FFFFFF
 """Colours of masks and outlines, RGBA."""
 
@@ -57,52 +65,77 @@ def write_rois(
 
     Raises
     ------
-    RemoteError, InputError
-        If the server fails or refuses.
+    RemoteError
+        If the server fails.
+    InputError
+        If it refuses, or the shapes of one object do not fit into a message.
     """
-    messages = ((part, _rois(entry, part, image_id, token)) for part in _parts(drawn))
+    where = f"{entry.name} of {connection.server.uri}/image/{image_id}"
+    messages = ((part, _rois(entry, part, image_id, token)) for part in _parts(drawn, where))
     return connection.once(partial(_save_all, messages=messages))
 
 
 def _save_all(gateway: BlitzGateway, messages: Iterable[tuple[list[Drawn], list[Any]]]) -> RoiIds:
-    """Save messages one after the other; while the server works on one, the next is made."""
+    """Save messages; while the server works on one, the next is made and sent."""
     found = RoiIds()
     service = gateway.getUpdateService()
-    under_way: list[tuple[list[Drawn], Any]] = []
+    under_way: deque[tuple[list[Drawn], Any]] = deque()
 
-    def end() -> None:
-        while under_way:
-            part, call = under_way.pop()
+    def end_to(most: int) -> None:
+        while len(under_way) > most:
+            part, call = under_way.popleft()
             ids = service.end_saveAndReturnIds(call)
             keys = [(each.t, each.label) for each in part]
             found.by_object.update(zip(keys, map(int, ids), strict=True))
 
     try:
         for part, rois in messages:
-            end()
             call = service.begin_saveAndReturnIds(rois, _ctx=gateway.SERVICE_OPTS)
             under_way.append((part, call))
+            end_to(1)
+        end_to(0)
     finally:
-        end()  # also after an error: what is undone next must not meet a call that is at work
+        for _, call in under_way:
+            call.waitForCompleted()  # what is undone next must not meet a call that is at work
     return found
 
 
-def _parts(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
+def _parts(drawn: Iterable[Drawn], where: str) -> Iterator[list[Drawn]]:
     """Divide outlines into parts that a server takes in one message."""
     part: list[Drawn] = []
     size = 0
     for each in drawn:
-        part.append(each)
-        size += sum(_bytes_of(shape) for shape in each.shapes)
-        if len(part) == _AT_ONCE or size > _BYTES_AT_ONCE:
+        more = _bytes_of(each)
+        _refuse_too_large(each, more, where)
+        if part and (len(part) == _AT_ONCE or size + more > _BYTES_AT_ONCE):
             yield part
             part, size = [], 0
+        part.append(each)
+        size += more
     if part:
         yield part
 
 
-def _bytes_of(shape: Any) -> int:
-    return len(shape.bits) if hasattr(shape, "bits") else 12 * len(shape.points)
+def _bytes_of(drawn: Drawn) -> int:
+    """Return no less than Ice takes for a ROI, however small its shapes are."""
+    shapes = sum(
+        len(shape.bits) if hasattr(shape, "bits") else _POINT_BYTES * len(shape.points)
+        for shape in drawn.shapes
+    )
+    return _OBJECT_BYTES * (1 + len(drawn.shapes)) + shapes
+
+
+def _refuse_too_large(drawn: Drawn, size: int, where: str) -> None:
+    """Refuse a ROI that no message can hold; shapes that come later would count as edited."""
+    from omero.constants import MESSAGESIZEMAX
+
+    most = MESSAGESIZEMAX << 10
+    if size > most:
+        what = "The shapes of an object are too large to be saved on the OMERO server"
+        where = f"object {drawn.label} at T {drawn.t}, {where}"
+        expected, found = f"at most {most} bytes", f"{len(drawn.shapes)} shapes of {size} bytes"
+        remedy = "Plan polygons instead of masks, or with a larger tolerance, or no ROIs."
+        raise InputError(what, where=where, expected=expected, found=found, remedy=remedy)
 
 
 def _rois(entry: Rois, part: list[Drawn], image_id: int, token: str) -> list[Any]:

@@ -15,9 +15,9 @@ from parfocal.omero.annotate.state import (
     half_made,
     refuse_foreign,
     tell_remains,
-    undo,
 )
 from parfocal.omero.annotate.targets import Place, places_left
+from parfocal.omero.annotate.undo import undo
 from parfocal.omero.connection import Connection
 
 __all__ = ["Reverted", "revert_plan"]
@@ -94,13 +94,14 @@ def revert_plan(
     undone: list[Owned] = []
     parts = list(_parts([name for name in names if going[name]], places))
     for group_id, part in parts:
-        here = {name: going[name] for name in part}
         with connection.in_group(group_id):
-            undone += _undo(connection, journal, here, places, remove_edited=remove_edited)
-            _unlink(connection, here)
+            _unlink(connection, [each for name in part for each in going[name]])
     for number, (group_id, part) in enumerate(parts, 1):
+        # All that was begun, since what stays tells what was made with it.
+        here = {name: mine[name] for name in part}
         ended = [each for name in part for each in going[name] if each.finished]
         with connection.in_group(group_id):
+            undone += _undo(connection, journal, here, places, remove_edited=remove_edited)
             delete_owned(connection, gathered(ended))
         journal.forget([each.token for each in ended])
         context.progress(number, len(parts))
@@ -140,20 +141,19 @@ def _parts(
 def _undo(
     connection: Connection,
     journal: Journal,
-    going: Mapping[str, Sequence[Owned]],
+    mine: Mapping[str, Sequence[Owned]],
     places: Mapping[str, Place],
     *,
     remove_edited: bool,
 ) -> Iterator[Owned]:
-    """Undo what was begun and not finished; yield it with its objects."""
-    for name, several in going.items():
+    """Undo what was begun and not finished, but what was edited; yield it with its objects."""
+    for name, several in mine.items():
         if begun := [each for each in several if not each.finished]:
             place = places.get(name)
             yield from undo(connection, journal, begun, place, remove_edited=remove_edited)
 
 
-def _unlink(connection: Connection, going: Mapping[str, Sequence[Owned]]) -> None:
+def _unlink(connection: Connection, going: Sequence[Owned]) -> None:
     """Remove our links from all targets: what they share is free only then."""
-    everything = gathered(each for several in going.values() for each in several)
-    links = {kind: ids for kind, ids in everything.items() if kind.endswith("Link")}
+    links = {kind: ids for kind, ids in gathered(going).items() if kind.endswith("Link")}
     delete_owned(connection, links)

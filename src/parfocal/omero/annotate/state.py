@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,11 +10,11 @@ from typing import Any
 
 from parfocal.core.step import Context
 from parfocal.errors import InputError
-from parfocal.omero.annotate.deletion import TAG_SET, delete_owned, existing, find_marked
+from parfocal.omero.annotate.deletion import TAG_SET, existing, find_marked
 from parfocal.omero.annotate.journal import Journal, Objects, Owned
 from parfocal.omero.annotate.making import digest_of
-from parfocal.omero.annotate.targets import Place, link_name
-from parfocal.omero.annotate.texts import our_links, tag_links, tag_sets_called
+from parfocal.omero.annotate.targets import parse_target
+from parfocal.omero.annotate.texts import tags_borne
 from parfocal.omero.connection import Connection
 from parfocal.omero.queries import find_all, in_parts, project
 
@@ -25,7 +26,6 @@ __all__ = [
     "plain_value",
     "refuse_foreign",
     "tell_remains",
-    "undo",
     "unused",
 ]
 
@@ -33,13 +33,15 @@ _TEXTS = {
     "MapAnnotation": "mapValue",
     "LongAnnotation": "longValue",
     "CommentAnnotation": "textValue",
+    "TagAnnotation": "textValue",
 }
 _TEXT = "select a from {} a where a.id in (:ids)"
-_REDRAWN = (
-    "select distinct r.id from Roi r join r.shapes s where r.id in (:ids) "
-    "and s.details.updateEvent.id <> r.details.creationEvent.id"
+_SHAPES = (
+    "select r.id, r.details.creationEvent.id, count(s.id), min(s.details.updateEvent.id), "
+    "max(s.details.updateEvent.id) from Roi r left outer join r.shapes s where r.id in (:ids) "
+    "group by r.id, r.details.creationEvent.id"
 )
-"""ROIs with a shape that was changed or added in another call than the one that made them."""
+"""Of ROIs: the call that made them, how many shapes they have, and which calls changed these."""
 
 _CARRIED = {
     "Image": {
@@ -80,69 +82,6 @@ def half_made(connection: Connection, begun: Iterable[Owned]) -> Iterator[Owned]
         yield replace(owned, objects=objects)
 
 
-def undo(
-    connection: Connection,
-    journal: Journal,
-    begun: Iterable[Owned],
-    place: Place | None,
-    *,
-    remove_edited: bool = False,
-) -> list[Owned]:
-    """Delete what was made for entries that were begun and not finished.
-
-    What somebody edited or put something on stays as it is, and in the journal.
-
-    Parameters
-    ----------
-    connection : Connection
-        In the group of the target.
-    journal : Journal
-        Where they were begun.
-    begun : iterable of Owned
-        What was begun.
-    place : Place, optional
-        The target, unless it is gone.
-    remove_edited : bool
-        Whether that, too, is deleted.
-
-    Returns
-    -------
-    list of Owned
-        What was undone, with the objects that it had.
-
-    Raises
-    ------
-    RemoteError, InputError
-        If the server fails or refuses.
-    """
-    half = list(half_made(connection, begun))
-    stays = set() if remove_edited else set(edited(connection, half))
-    going = [owned for owned in half if owned.token not in stays]
-    found = gathered(going)
-    marked = [number for kind in found if kind.endswith("Annotation") for number in found[kind]]
-    if place is not None:
-        for owned in going:
-            if owned.tag:
-                _gather(found, _new_tags(connection, owned, place))
-        _gather(found, _new_links(connection, journal, marked, place))
-    delete_owned(connection, found)
-    journal.forget([owned.token for owned in going])
-    return going
-
-
-def _new_links(
-    connection: Connection, journal: Journal, marked: Sequence[int], place: Place
-) -> Objects:
-    """Return our links that are not in the journal: to what is marked, and to shared files."""
-    kind = link_name(place.source)
-    # Files that targets share have the token of the first; of later ones only the link is new.
-    files = (number for each in journal.all() for number in each.objects.get("FileAnnotation", ()))
-    ours = {*marked, *files}
-    known = {link for each in journal.all() for link in each.objects.get(kind, ())}
-    links = [link for link, child in our_links(connection, place) if child in ours]
-    return {kind: [link for link in links if link not in known]}
-
-
 def gathered(owned: Iterable[Owned]) -> dict[str, list[int]]:
     """Return all objects of some entries together."""
     found: dict[str, list[int]] = {}
@@ -154,19 +93,6 @@ def gathered(owned: Iterable[Owned]) -> dict[str, list[int]]:
 def _gather(found: dict[str, list[int]], more: Objects) -> None:
     for kind, ids in more.items():
         found.setdefault(kind, []).extend(ids)
-
-
-def _new_tags(connection: Connection, owned: Owned, place: Place) -> Objects:
-    linked = tag_links(connection, owned.tag, place)
-    new = [(link, tag) for link, tag in linked if link not in owned.links]
-    found = {
-        link_name(place.source): [link for link, _ in new],
-        "TagAnnotation": [tag for _, tag in new if tag not in owned.tags],
-    }
-    if new and owned.tag_set:
-        sets = tag_sets_called(connection, owned.tag_set, place.group_id)
-        found[TAG_SET] = [number for number in sets if number not in owned.sets]
-    return found
 
 
 def refuse_foreign(connection: Connection, owned: Iterable[Owned]) -> None:
@@ -192,28 +118,44 @@ def refuse_foreign(connection: Connection, owned: Iterable[Owned]) -> None:
 def find_lost(connection: Connection, owned: Iterable[Owned]) -> set[str]:
     """Return the tokens of what is finished by the journal, and no longer whole on the server.
 
+    A tag is whole while its target bears a tag of that name, linked by the user who applied it: by
+    whichever link, since it may have been there before, or come anew.
+
     Raises
     ------
     RemoteError, InputError
         If the server fails or refuses.
     """
-    asked: dict[str, list[int]] = {}
     everything = list(owned)
-    for each in everything:
-        for kind, ids in _needed(each).items():
-            asked.setdefault(kind, []).extend(ids)
+    others = [each for each in everything if each.kind != "tag"]
+    asked: dict[str, list[int]] = {}
+    for each in others:
+        _gather(asked, _needed(each))
     there = existing(connection, {kind: sorted(set(ids)) for kind, ids in asked.items()})
+    lost = {
+        each.token
+        for each in others
+        if any(not there[kind].issuperset(ids) for kind, ids in _needed(each).items())
+    }
+    return lost | _lost_tags(connection, [each for each in everything if each.kind == "tag"])
+
+
+def _lost_tags(connection: Connection, owned: Sequence[Owned]) -> set[str]:
+    if not owned:
+        return set()
+    sources = {each.target: parse_target(each.target) for each in owned}
+    borne = tags_borne(connection, sources.values())
+    user = connection.user_id
     return {
         each.token
-        for each in everything
-        if any(not set(ids) <= there[kind] for kind, ids in _needed(each).items())
+        for each in owned
+        if (sources[each.target], each.tag, each.user_id or user) not in borne
     }
 
 
 def _needed(owned: Owned) -> Objects:
-    """Return what must be there: users may move tags out of sets, and images to other datasets."""
-    movable = (TAG_SET, "DatasetImageLink")
-    return {kind: ids for kind, ids in owned.objects.items() if kind not in movable}
+    """Return what must be there: users may move images to other datasets."""
+    return {kind: ids for kind, ids in owned.objects.items() if kind != "DatasetImageLink"}
 
 
 def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
@@ -227,25 +169,46 @@ def edited(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
     RemoteError, InputError
         If the server fails or refuses.
     """
-    found = _rewritten(connection, owned)
+    texts, rois = _rewritten(connection, owned), _redrawn(connection, owned)
+    return texts | rois | _carrying(connection, owned)
+
+
+def _redrawn(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
+    """Return the ROIs with shapes that were changed or added, or with fewer than were made."""
+    found: dict[str, str] = {}
     rois = {number: each for each in owned for number in each.objects.get("Roi", ())}
+    there: Counter[str] = Counter()
+    shapes: Counter[str] = Counter()
     for part in in_parts(list(rois)):
-        for (number,) in connection.call(partial(project, query=_REDRAWN, ids=part)):
-            found[rois[number].token] = rois[number].kind
-    return found | _carrying(connection, owned)
+        for number, made, *told in connection.call(partial(project, query=_SHAPES, ids=part)):
+            count, first, last = told
+            each = rois[number]
+            there[each.token] += 1
+            shapes[each.token] += count
+            if count and not first == last == made:
+                found[each.token] = each.kind
+    for each in owned:
+        whole = there[each.token] == len(each.objects.get("Roi", ()))
+        if whole and each.kind == "rois" and each.said and shapes[each.token] < int(each.said):
+            found[each.token] = each.kind
+    return found
 
 
 def _rewritten(connection: Connection, owned: Sequence[Owned]) -> dict[str, str]:
-    """Return the pairs, ratings and comments that say something else now."""
+    """Return the pairs, ratings, comments and tags of ours that say something else now."""
     found: dict[str, str] = {}
     for kind, attribute in _TEXTS.items():
-        here = {ids[0]: each for each in owned if (ids := each.objects.get(kind))}
+        here: dict[int, list[Owned]] = {}
+        for each in owned:
+            for number in each.objects.get(kind, ()):
+                here.setdefault(number, []).append(each)  # targets share tags
         query = _TEXT.format(kind)
         for part in in_parts(list(here)):
             for one in connection.call(partial(find_all, query=query, ids=part)):
-                each = here[one.id.val]
-                if digest_of(plain_value(getattr(one, attribute))) != each.said:
-                    found[each.token] = each.kind
+                said = digest_of(plain_value(getattr(one, attribute)))
+                for each in here[one.id.val]:
+                    if said != (digest_of(each.tag) if each.tag else each.said):
+                        found[each.token] = each.kind
     return found
 
 

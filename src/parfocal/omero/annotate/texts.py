@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from parfocal.models.annotation_entries import Comment, KeyValues, Rating, Tag
+from parfocal.models.source import OmeroSource
 from parfocal.omero.annotate.deletion import mark_of
 from parfocal.omero.annotate.targets import Place, link_name
 from parfocal.omero.connection import Connection
+from parfocal.omero.queries import in_parts, project
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
@@ -22,6 +25,7 @@ __all__ = [
     "our_links",
     "tag_links",
     "tag_sets_called",
+    "tags_borne",
     "tags_called",
 ]
 
@@ -29,12 +33,16 @@ Links = list[tuple[int, int]]
 """Ids of links and of the annotations that they lead to."""
 
 _TAGS = (
-    "select a.id, a.details.owner.id from TagAnnotation a where a.textValue = :name "
+    "select a from TagAnnotation a where a.textValue = :name "
     "and a.details.group.id = :group and (a.ns is null or a.ns <> :set) order by a.id"
 )
 _SETS = (
-    "select a.id, a.details.owner.id from TagAnnotation a where a.textValue = :name "
+    "select a from TagAnnotation a where a.textValue = :name "
     "and a.details.group.id = :group and a.ns = :set order by a.id"
+)
+_BORNE = (
+    "select l.parent.id, a.textValue, l.details.owner.id from {} l, TagAnnotation a "
+    "where l.child.id = a.id and l.parent.id in (:ids)"
 )
 _TAG_LINKS = (
     "select l.id, a.id from {} l, TagAnnotation a where l.child.id = a.id and l.parent.id = :id "
@@ -121,7 +129,7 @@ def new_tag_set(name: str) -> Any:
 
 
 def tags_called(connection: Connection, name: str, group_id: int) -> list[int]:
-    """Return the tags of a name in a group, the user's own first.
+    """Return the tags of a name in a group that the user may link, the user's own first.
 
     Raises
     ------
@@ -132,7 +140,7 @@ def tags_called(connection: Connection, name: str, group_id: int) -> list[int]:
 
 
 def tag_sets_called(connection: Connection, name: str, group_id: int) -> list[int]:
-    """Return the tag sets of a name in a group, the user's own first.
+    """Return the tag sets of a name in a group that the user may fill, the user's own first.
 
     Raises
     ------
@@ -146,9 +154,46 @@ def _tag_ids(connection: Connection, query: str, name: str, group_id: int) -> li
     from omero.rtypes import rlong, rstring
 
     values = {"name": rstring(name), "group": rlong(group_id), "set": rstring(_TAG_SET)}
-    rows = connection.call(partial(_rows, query=query, values=values))
-    own = connection.user_id
-    return [int(number) for number, _ in sorted(rows, key=lambda row: (row[1] != own, row[0]))]
+    found = connection.call(partial(_objects, query=query, values=values))
+    # Of a read-only group, those of others are seen and may not be linked.
+    usable = [one for one in found if one.details.permissions.canAnnotate()]
+    rows = [(one.details.owner.id.val != connection.user_id, one.id.val) for one in usable]
+    return [number for _, number in sorted(rows)]
+
+
+def tags_borne(
+    connection: Connection, sources: Iterable[OmeroSource]
+) -> set[tuple[OmeroSource, str, int]]:
+    """Return the tags that some objects bear.
+
+    Parameters
+    ----------
+    connection : Connection
+        To their server.
+    sources : iterable of OmeroSource
+        The objects.
+
+    Returns
+    -------
+    set of (OmeroSource, str, int)
+        Object, name of the tag, and id of the user who linked it.
+
+    Raises
+    ------
+    RemoteError, InputError
+        If the server fails or refuses.
+    """
+    by_link: dict[str, dict[int, OmeroSource]] = {}
+    for source in sources:
+        by_link.setdefault(link_name(source), {})[source.id] = source
+    return {
+        (here[number], name, user)
+        for link, here in by_link.items()
+        for part in in_parts(list(here))
+        for number, name, user in connection.call(
+            partial(project, query=_BORNE.format(link), ids=part)
+        )
+    }
 
 
 def tag_links(connection: Connection, name: str, place: Place) -> Links:
@@ -185,10 +230,21 @@ def _links(connection: Connection, query: str, place: Place, **more: Any) -> Lin
 
 def _rows(gateway: BlitzGateway, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     from omero.rtypes import unwrap
+
+    service, parameters = gateway.getQueryService(), _parameters(values)
+    rows = service.projection(query, parameters, gateway.SERVICE_OPTS)
+    return [tuple(unwrap(value) for value in row) for row in rows]
+
+
+def _objects(gateway: BlitzGateway, query: str, values: dict[str, Any]) -> list[Any]:
+    service, parameters = gateway.getQueryService(), _parameters(values)
+    return list(service.findAllByQuery(query, parameters, gateway.SERVICE_OPTS))
+
+
+def _parameters(values: dict[str, Any]) -> Any:
     from omero.sys import ParametersI
 
     parameters = ParametersI()
     for name, value in values.items():
         parameters.add(name, value)
-    rows = gateway.getQueryService().projection(query, parameters, gateway.SERVICE_OPTS)
-    return [tuple(unwrap(value) for value in row) for row in rows]
+    return parameters

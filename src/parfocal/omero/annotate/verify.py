@@ -21,22 +21,20 @@ from parfocal.models.annotation_entries import (
     Rating,
     Rois,
     Table,
-    Tag,
 )
 from parfocal.models.annotation_plan import AnnotationPlan, Target
-from parfocal.omero.annotate.deletion import existing
 from parfocal.omero.annotate.journal import Journal, Owned
 from parfocal.omero.annotate.materials import Drawn, Materials
 from parfocal.omero.annotate.regions import points_text
-from parfocal.omero.annotate.state import gathered, plain_value
+from parfocal.omero.annotate.state import find_lost, plain_value
 from parfocal.omero.annotate.tables import columns_at, open_table, table_parts
-from parfocal.omero.annotate.targets import Place, find_places, link_name
-from parfocal.omero.annotate.texts import tag_links
+from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.verify_files import FileCheck
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import read_image
 from parfocal.omero.pixels import OmeroPixels
-from parfocal.omero.queries import find_all, in_parts, project
+from parfocal.omero.queries import find_all, project
+from parfocal.omero.roi_parts import roi_parts
 
 if TYPE_CHECKING:
     from omero.gateway import BlitzGateway
@@ -46,6 +44,7 @@ __all__ = ["verify_plan"]
 _ROIS = "select r from Roi r left outer join fetch r.shapes where r.id in (:ids)"
 _TABLE = "select a.file.id from FileAnnotation a where a.id in (:ids)"
 _ANNOTATION = "select a from {} a where a.id in (:ids)"
+_IN_PARTS = ("rois", "label-image")
 _STRIP_PIXELS = 1 << 22
 _TEXTS = {
     KeyValues: ("MapAnnotation", "mapValue"),
@@ -76,13 +75,13 @@ def verify_plan(
         If the server fails.
     """
     places = find_places(connection, [target.target for target in plan.targets])
-    links = _links(connection, journal, places)
+    lost = _lost(connection, journal, places)
     files = FileCheck(connection, materials, context.scratch)
     found: list[str] = []
     for number, target in enumerate(plan.targets, 1):
         mine = journal.of(target.target)
         owned = {each.entry_id: each for each in mine if each.finished}
-        check = _Check(connection, materials, places[target.target], owned, links, files)
+        check = _Check(connection, materials, places[target.target], owned, lost, files)
         check.rois = [entry for entry in target.annotations if isinstance(entry, Rois)]
         for entry in target.annotations:
             where = f"{target.target}, {entry.title}"
@@ -111,13 +110,10 @@ def _ids_of(owned: Owned) -> str:
     return f"a {owned.kind} ({', '.join(first)})" if first else f"a {owned.kind}"
 
 
-def _links(
-    connection: Connection, journal: Journal, places: Mapping[str, Place]
-) -> dict[str, set[int]]:
-    """Return which of our links are there still."""
-    objects = gathered(owned for owned in journal.all() if owned.target in places)
-    kinds = {link_name(place.source) for place in places.values()}
-    return existing(connection, {kind: objects.get(kind, []) for kind in kinds})
+def _lost(connection: Connection, journal: Journal, places: Mapping[str, Place]) -> set[str]:
+    """Return the tokens of what `apply_plan` would make anew, but of what is compared in parts."""
+    here = [each for each in journal.all() if each.finished and each.target in places]
+    return find_lost(connection, [each for each in here if each.kind not in _IN_PARTS])
 
 
 class _Check:
@@ -129,19 +125,18 @@ class _Check:
         materials: Materials,
         place: Place,
         owned: dict[str, Owned],
-        links: Mapping[str, set[int]],
+        lost: set[str],
         files: FileCheck,
     ) -> None:
         self._connection = connection
         self._materials = materials
         self._place = place
         self._owned = owned
-        self._links = links
+        self._lost = lost
         self._files = files
         self.rois: list[Rois] = []
         self._ways: dict[type, Callable[[Any, Owned], Iterator[str]]] = {
             **dict.fromkeys(_TEXTS, self._text),
-            Tag: self._tag,
             FileAttachment: self._file,
             Table: self._table,
             Rois: self._rois,
@@ -155,14 +150,10 @@ class _Check:
             yield "it was not applied"
         elif owned.content != entry.content and owned.kind != "tag":
             yield "another version of it was applied"
-        elif self._is_unlinked(owned):
+        elif owned.token in self._lost:
             yield "it is no longer on the object"
-        else:
+        elif owned.kind != "tag":  # which is there, and says nothing else
             yield from self._ways[type(entry)](entry, owned)
-
-    def _is_unlinked(self, owned: Owned) -> bool:
-        kind = link_name(self._place.source)
-        return not set(owned.objects.get(kind, ())) <= self._links.get(kind, set())
 
     def _text(self, entry: KeyValues | Rating | Comment, owned: Owned) -> Iterator[str]:
         kind, attribute = _TEXTS[type(entry)]
@@ -180,10 +171,6 @@ class _Check:
             expected = entry.stars if isinstance(entry, Rating) else entry.text
         if found != expected:
             yield f"it is {_short(found)} on the server, and {_short(expected)} in the plan"
-
-    def _tag(self, entry: Tag, owned: Owned) -> Iterator[str]:  # noqa: ARG002
-        if not tag_links(self._connection, entry.name, self._place):
-            yield "it is no longer on the object"
 
     def _file(self, entry: FileAttachment, owned: Owned) -> Iterator[str]:
         if told := self._files.difference(entry, owned.objects.get("FileAnnotation", ())):
@@ -232,7 +219,7 @@ class _Check:
         ids = list(owned.objects.get("Roi", ()))
         drawn = self._materials.outlines(entry)
         count = 0
-        for part in in_parts(ids):
+        for part in roi_parts(self._connection, ids):
             there = self._connection.call(partial(find_all, query=_ROIS, ids=part))
             known = {one.id.val: one for one in there}
             for number, each in zip(part, itertools.islice(drawn, len(part)), strict=False):

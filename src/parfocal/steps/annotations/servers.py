@@ -84,6 +84,8 @@ def open_journal(
     ------
     StorageError
         If another living process holds it, or the results folder cannot be written to.
+    LeaseLostError
+        From a change of the journal, once another process has taken it over.
     InputError
         If it is damaged, or missing where it must not be.
     """
@@ -94,5 +96,5 @@ def open_journal(
         what = "The results folder has no journal of what was written to this OMERO server"
         remedy = "Name the results folder that the plan was applied from."
         raise InputError(what, where=path, remedy=remedy)
-    with Lease(path):
-        yield Journal(path)
+    with Lease(path) as lease:
+        yield Journal(path, lease.check)
