@@ -15,7 +15,7 @@ from tests.galaxy.server import Galaxy, instance
 __all__ = ["History", "Job"]
 
 JOB_TIMEOUT_S, REQUEST_TIMEOUT_S = 300, 60
-ENDED = {"ok", "error", "deleted", "paused", "stopped", "failed"}
+ENDED = {"ok", "error", "deleted", "paused", "stopped", "failed", "failed_metadata"}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class History:
         self.id = known or str(self.api.histories.create_history(name)["id"])
         self._admin = galaxy.as_admin
 
-    def upload(self, path: Path, file_type: str) -> str:
-        """Upload a file and return its dataset, once it is there."""
+    def upload(self, path: Path, file_type: str, ends: str = "ok") -> str:
+        """Upload a file and return its dataset, once it is there in the state that it `ends` in."""
         item = {"src": "files", "name": path.name, "ext": file_type}
         targets = [{"destination": {"type": "hdas"}, "items": [item]}]
         # Not by upload_file of bioblend, which leaves the file open.
@@ -67,7 +67,7 @@ class History:
         made = answer.json()
         dataset = str(made["outputs"][0]["id"])
         state = self._wait(self.api.datasets.show_dataset, dataset)["state"]
-        assert state == "ok", f"upload of {path.name}: {state}"
+        assert state == ends, f"upload of {path.name}: {state}"
         return dataset
 
     def run(self, tool_id: str, inputs: dict[str, Any], login: Sequence[Any] = ()) -> Job:

@@ -10,7 +10,7 @@ from typing import Any
 from bioblend.galaxy.dataset_collections import CollectionDescription, HistoryDatasetElement
 from tests.galaxy.history import ENDED, JOB_TIMEOUT_S, History
 
-__all__ = ["Element", "elements", "list_of", "mapped"]
+__all__ = ["Element", "elements", "list_of", "mapped", "without_failed"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,13 @@ def mapped(history: History, tool: str, ports: Mapping[str, str], **inputs: Any)
     }
     made = history.api.tools.run_tool(history.id, tool, inputs | linked)
     return {each["output_name"]: str(each["id"]) for each in made["implicit_collections"]}
+
+
+def without_failed(history: History, collection: str) -> str:
+    """Return a collection without its datasets in red, by Galaxy's own tool for that."""
+    given = {"input": {"src": "hdca", "id": collection}}
+    made = history.api.tools.run_tool(history.id, "__FILTER_FAILED_DATASETS__", given)
+    return str(made["output_collections"][0]["id"])
 
 
 def elements(history: History, collection: str) -> list[Element]:

@@ -4,6 +4,8 @@
 # line.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# The tools that speak to OMERO run in the environment of the tests.
+envs/omero.sh 2>&1
 for name in galaxy planemo; do
     envs/apart.sh "$name" 2>&1
 done

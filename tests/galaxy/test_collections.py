@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import bioblend
 import pytest
 from tests.galaxy.configuration import ROOT
 from tests.galaxy.history import History
-from tests.galaxy.mapped_runs import elements, list_of, mapped
+from tests.galaxy.mapped_runs import elements, list_of, mapped, without_failed
 from tests.galaxy.server import Galaxy
 
 from parfocal.models.naming import image_id_of
@@ -53,14 +54,15 @@ def test_a_broken_image_fails_alone(history: History, cells: str, broken: str) -
     assert line.startswith("parfocal: ERROR: The Zarr holds no image")
     assert not any(stderr(history, labels[place].id) for place in (0, 2))
 
-    measured = mapped(history, MEASURE, {"image": images, "labels": segmented["labels"]})
-    tables = elements(history, measured["tsv"])
-    assert [(each.name, each.state) for each in tables] == [
-        ("well A1", "ok"),
-        ("well A2", "paused"),
-        ("well A3", "ok"),
-    ]
-    for each in (tables[0], tables[2]):
+    with pytest.raises(bioblend.ConnectionError, match="has entered an unusable state"):
+        mapped(history, MEASURE, {"image": images, "labels": segmented["labels"]})
+    whole = {
+        "image": list_of(history, {"well A1": cells, "well A3": cells}),
+        "labels": without_failed(history, segmented["labels"]),
+    }
+    tables = elements(history, mapped(history, MEASURE, whole)["tsv"])
+    assert [(each.name, each.state) for each in tables] == [("well A1", "ok"), ("well A3", "ok")]
+    for each in tables:
         rows = [line.split("\t") for line in history.text(each.id).splitlines()[1:]]
         assert [row[2] for row in rows] == list("123456")
         assert {row[0] for row in rows} == {image_id_of(each.name, each.name)}

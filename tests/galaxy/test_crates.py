@@ -77,10 +77,18 @@ def test_the_crate_tells_of_the_workflow_and_of_galaxy(crate: Path) -> None:
     assert len(attempts) == STEPS * len(IMAGES)
 
 
+def test_records_tell_the_version_of_galaxy(history: History, analysed: Analysis) -> None:
+    version = history.api.config.get_version()["version_major"]
+    told = [json.loads(history.text(each))["engine"]["version"] for each in records(history)]
+    assert len(told) >= STEPS * len(IMAGES)
+    assert set(told) == {version}
+
+
 def test_the_crate_names_the_image_that_failed(crate: Path) -> None:
     told = (crate / "README.md").read_text("utf-8")
     assert "This is a Provenance Run Crate: " in told
-    assert f"## Images that no step was run on\n\n- `{BROKEN}`\n" in told
+    assert "## Images without a record\n\n" in told
+    assert f"\n\n- `{BROKEN}`\n" in told
 
 
 @pytest.mark.parametrize("label", ZARRS)
@@ -112,4 +120,4 @@ def test_without_a_workflow_a_crate_says_that_it_is_less(
     assert f"- `{BROKEN}`\n" in told
     record = json.loads(history.text(job.outputs["record"]))
     assert record["details"]["attempts_done"] == STEPS * len(IMAGES)
-    assert f"No step was run on 1 of {len(IMAGES) + 1} images" in record["warnings"][0]
+    assert f"There is no record of 1 of {len(IMAGES) + 1} images" in record["warnings"][0]

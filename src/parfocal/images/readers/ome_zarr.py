@@ -101,7 +101,7 @@ def series_names(path: Path) -> list[str]:
     if not found:
         what = "The Zarr holds no image"
         expected = "OME-NGFF metadata: multiscales, plate, well or bioformats2raw.layout"
-        remedy = "Give the folder of an OME-Zarr image."
+        remedy = "Give an OME-Zarr whose own group has these metadata."
         raise InputError(
             what, where=path, expected=expected, found=sorted(ome) or "none", remedy=remedy
         )
