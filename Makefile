@@ -54,6 +54,10 @@ test-omero-suites: dev-env omero ## Run ezomero's own tests against the test ser
 test-models: dev-env ## Run models by PyTorch, Cellpose and StarDist, from an environment or PYTHONPATH that has them
 	PARFOCAL_REQUIRE=models pytest tests/models
 
+.PHONY: test-containers
+test-containers: dev-env ## Build the container image twice, and run the workflow in it
+	pytest tests/containers
+
 .PHONY: check
 check: lint ## The quick tier: lint, types, unit and contract tests
 	pytest -n $(CORES) --dist loadfile tests/unit tests/contract
@@ -70,6 +74,14 @@ lint: dev-env ## Check form, types, layers, rules and generated files
 .PHONY: lock
 lock: dev-env ## Make the lock files and the conda environment again from pyproject.toml
 	envs/lock.sh
+
+.PHONY: container
+container: workflow-env ## Build the container image of the last commit, with the list of its packages
+	@envs/container.sh
+
+.PHONY: release-check
+release-check: dev-env ## Make all that a release consists of, and try it; publishes nothing
+	@envs/release_check.sh
 
 .PHONY: bench
 bench: dev-env ## Measure the figures of docs/reference/figures.md

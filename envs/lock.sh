@@ -21,7 +21,7 @@ compile() {
 compile dev --extra workflow --extra slurm --extra distributed --extra formats --extra bioformats \
     --extra models --group build --group test --group lint
 compile workflow --extra workflow --extra formats --group build --constraint "$target/dev.lock.txt"
-compile parfocal --extra formats --constraint "$target/dev.lock.txt"
+compile parfocal --extra formats --group build --constraint "$target/dev.lock.txt"
 # Ice for Python is no part of it: its wheel is made apart.
 compile omero --extra omero --group omero --constraint "$target/dev.lock.txt" \
     --no-emit-package zeroc-ice
@@ -38,6 +38,8 @@ lone alone --no-deps
 lone ice --no-deps
 lone galaxy
 lone planemo
+lone container
+lone release
 .venv/bin/python envs/conda_yaml.py "$target/parfocal.lock.txt" > "$target/parfocal.yaml"
 if [ "$target" != envs ]; then
     for file in "$target"/*; do

@@ -36,7 +36,11 @@ def rich_run() -> list[Record]:
     on_web = artifact("original", "ome-zarr", "https://example.org/b image [1].ome.zarr?token=XYZ")
     changes: list[dict[str, Any]] = [
         {"image_digest": f"localhost:5000/parfocal@{DIGEST}", "parfocal_version": "0.2.0"},
-        {"image_digest": f"docker.io/parfocal/parfocal@{DIGEST}", "engine": SNAKEMAKE},
+        {
+            "image_digest": f"docker.io/parfocal/parfocal@{DIGEST}",
+            "container_id": "sha256:" + "1d" * 32,
+            "engine": SNAKEMAKE,
+        },
         {"details": {"objects": 12, "note": "ünï \U0001f52c"}, "warnings": ("one", "two")},
         {"inputs": (*records[3].inputs, on_web)},
     ]

@@ -112,6 +112,14 @@ def measure_annotate(folder: Path) -> None:
     measure_annotations(folder)
 
 
+def measure_crates(folder: Path) -> None:
+    """Make the crate of a large run."""
+    sys.path.append(str(ROOT / "tests"))  # where its modules find each other
+    from tests.benchmarks.crates import measure_crate
+
+    measure_crate(folder)
+
+
 def run_workflow(folder: Path, *options: str) -> float:
     """Run the workflow on ``samples.tsv`` in `folder` with two cores; return the seconds."""
     command = [
@@ -132,6 +140,7 @@ PARTS = {
     "fetch": measure_fetch,
     "omero-read": measure_omero_reading,
     "annotate": measure_annotate,
+    "crate": measure_crates,
     "galaxy": measure_galaxy,
     "slurm": measure_slurm,
     "resources": measure_resources,

@@ -77,17 +77,17 @@ def test_a_required_suite_that_does_not_exist_fails_the_run(project: Path) -> No
 
 
 def test_a_suite_apart_runs_only_where_it_is_named(project: Path) -> None:
-    folder = project / "tests/galaxy"
+    folder = project / "tests/models"
     folder.mkdir()
-    (folder / "test_galaxy.py").write_text("def test_it():\n    assert False\n", "utf-8")
+    (folder / "test_models.py").write_text("def test_it():\n    assert False\n", "utf-8")
     done = run(project, "tests/ready", "tests/plain", require="all")
     assert done.returncode == 0
     shutil.rmtree(project / "tests/missing")
     done = run(project, "tests", require="all")
     assert done.returncode == 0, done.stdout
-    assert "galaxy: NOT RUN: not yet fast and sure enough" in done.stdout
+    assert "models: NOT RUN: PyTorch, Cellpose and StarDist bring gigabytes" in done.stdout
     assert "live: NOT RUN: asks archives on the internet" in done.stdout
-    assert run(project, "tests/galaxy").returncode == 1
+    assert run(project, "tests/models").returncode == 1
 
 
 def test_a_broken_setup_is_told_as_such(project: Path) -> None:

@@ -95,3 +95,16 @@ def test_what_would_go_back_to_omero_is_planned_and_shown(output: str) -> None:
     targets = [target["target"] for target in plan["targets"]]
     assert targets == [f"omero://omero.example.org/image/{number}" for number in (1, 2, 3)]
     assert targets[0] in (RESULTS / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_run_is_repeated_to_identical_results(output: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BIN / "parfocal", "repeat-run", RESULTS / "run-crate", "--folder", tmp_path / "again"],
+        cwd=tmp_path,  # relative paths of the sheet are those of the run, wherever one is
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-2:] == ["36 results are the same, 0 differ", "identical"]

@@ -217,14 +217,15 @@ def test_warnings_stand_in_the_record(job) -> None:
 
 
 def test_the_record_tells_what_the_environment_says(job, monkeypatch) -> None:
-    names = ("PARFOCAL_IMAGE_DIGEST", "PARFOCAL_LOCK_DIGEST", "PARFOCAL_COMMIT", "SLURM_JOB_ID")
-    for name in names:
+    names = ("IMAGE_DIGEST", "IMAGE_ID", "LOCK_DIGEST", "COMMIT")
+    for name in [*(f"PARFOCAL_{name}" for name in names), "SLURM_JOB_ID"]:
         monkeypatch.setenv(name, name.lower())
     monkeypatch.setenv("PARFOCAL_ENGINE", "snakemake 9.27")
     perform(job)
     (record,) = records(job)
     assert record["engine"] == {"name": "snakemake", "version": "9.27", "job_id": "slurm_job_id"}
     assert record["image_digest"] == "parfocal_image_digest"
+    assert record["container_id"] == "parfocal_image_id"
     assert record["lock_digest"] == "parfocal_lock_digest"
     assert record["commit"] == "parfocal_commit"
 

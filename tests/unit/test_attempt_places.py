@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from parfocal.core.step import Port
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
-from parfocal.errors import InputError, OutputExistsError
+from parfocal.errors import InputError, OutputExistsError, RemoteError
 from unit.toy_jobs import chunk, measure, toy_job
 from unit.toy_runs import names
 from unit.toy_steps import MAKE, SUMMARIZE, NoParams
@@ -114,3 +116,21 @@ def test_scratch_is_where_the_environment_says_and_is_removed(job, tmp_path, mon
     assert seen[0].is_relative_to(job.primary.parent)
     assert seen[1].is_relative_to(tmp_path / "fast disk")
     assert not any(path.exists() for path in seen)
+
+
+def test_scratch_that_cannot_be_removed_hides_no_error(job, monkeypatch) -> None:
+    remove = os.rmdir
+
+    def refuse(path, **options):
+        if "scratch-" in str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        remove(path, **options)
+
+    def fail(inputs, outputs, params, context):
+        monkeypatch.setattr(os, "rmdir", refuse)
+        what = "The server is gone"
+        raise RemoteError(what)
+
+    result = perform(replace(job, step=replace(MAKE, run=fail)))
+    assert "The server is gone" in str(result.error)
+    assert isinstance(result.error, RemoteError)

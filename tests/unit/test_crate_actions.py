@@ -47,6 +47,16 @@ def test_failed_attempt_is_a_failed_action_with_its_record(make, tmp_path):
     assert graph["#control/segment_objects/c/0001"]["actionStatus"] == action["actionStatus"]
 
 
+def test_attempts_tell_how_their_process_ended(make):
+    graph = make(example_run())
+    codes = {}
+    for step, image in (("segment_objects", "a"), ("segment_objects", "c"), ("convert_image", "d")):
+        action = graph[f"#action/{step}/{image}/0001"]
+        facts = [graph[each] for each in references(action["additionalProperty"])]
+        codes[image] = [each["value"] for each in facts if each["name"] == "exit_code"]
+    assert codes == {"a": ["0"], "c": ["2"], "d": []}
+
+
 def test_killed_attempt_says_so_and_has_no_end(make):
     action = make(example_run())["#action/convert_image/d/0001"]
     assert "never ended" in action["error"]
@@ -163,6 +173,11 @@ def test_action_tells_cost_host_and_environment(make):
     container = graph[action["containerImage"]["@id"]]
     assert (container["registry"], container["name"]) == ("docker.io", "parfocal/parfocal")
     assert container["sha256"] == "cd" * 32
+    digest, container_id = container["identifier"]
+    assert (digest.partition("@")[2], container_id) == (
+        "sha256:" + "cd" * 32,
+        "sha256:" + "1d" * 32,
+    )
     seeds = references(graph["#action/segment_objects/b/0002"]["additionalProperty"])
     assert [graph[i]["value"] for i in seeds if graph[i]["name"] == "seed"] == ["7"]
 
@@ -194,7 +209,8 @@ def test_readme_tells_failures_and_images_without_records(make, tmp_path):
     assert "- `d` at convert-image: The attempt started and never ended" in readme
     assert "- `b` at" not in readme
     assert "| segment-objects | 2 | 2 |" in readme
-    assert "## Images that no step was run on\n\n- `e`\n" in readme
+    assert "## Images without a record\n\nNo step was run on them, or " in readme
+    assert "\n\n- `e`\n" in readme
 
 
 def test_readme_of_a_clean_run_lists_no_failures(make, tmp_path):

@@ -18,6 +18,7 @@ from parfocal.engine.oom_kills import count_oom_kills
         (-9, None, None, "memory", "most often because memory ran out"),
         (-15, 0, 0, "killed", "SIGTERM"),
         (-11, 0, 1, None, "SIGSEGV"),
+        (-7, 0, 0, None, "SIGBUS: a file could not be read"),
         (7, 0, 0, None, "exit code 7"),
     ],
 )

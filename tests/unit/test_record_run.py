@@ -47,7 +47,7 @@ def test_writes_the_crate_of_the_sheet(tmp_path):
     assert root["mainEntity"] == {"@id": "workflow/Snakefile"}
     assert graph["workflow/Snakefile"]["url"] == "https://example.org/workflow"
     assert context.details == {"attempts_done": 11, "attempts_failed": 3, "open_failures": 2}
-    assert context.warnings == ["No step was run on 1 of 5 images of the sheet: e"]
+    assert context.warnings == ["There is no record of 1 of 5 images of the sheet: e"]
 
 
 def test_steps_of_the_whole_run_are_in_it(tmp_path):

@@ -30,9 +30,16 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path):
+def run_with_lists(made, tmp_path):
     """Return the results folder of a copy of the run; its sources stay where they were."""
     return shutil.copytree(made / "results", tmp_path / "results")
+
+
+@pytest.fixture
+def run(run_with_lists):
+    """Return such a copy without the lists of digests that the engine keeps."""
+    shutil.rmtree(run_with_lists / "digests")
+    return run_with_lists
 
 
 def check(crate, *options):
@@ -102,6 +109,24 @@ def test_one_flipped_bit_in_one_chunk_is_named_by_the_list(run, tmp_path, name, 
     assert entries[name]["reasons"] == [f"{chunk} is changed"]
     assert entries[name]["expected"] != entries[name]["found"]
     assert {path.name: path.read_bytes() for path in lists.iterdir()} == kept
+
+
+@pytest.mark.parametrize(("name", "chunk"), [(IMAGE, "0/c/1/0/1"), (LABELS, "0/c/0/0/0")])
+def test_one_flipped_bit_in_one_chunk_is_named_by_what_the_engine_kept(run_with_lists, name, chunk):
+    run = run_with_lists
+    before = sorted(run.rglob("*"))
+    flip(run / name / chunk)
+    code, entries, _ = check(run / "run-crate")
+    assert code == 4
+    assert {n for n, s in statuses(entries).items() if s != "unchanged"} == {name}
+    assert entries[name]["reasons"][0] == f"{chunk} is changed"
+    assert sorted(run.rglob("*")) == before
+
+
+def test_lists_are_kept_of_what_the_steps_made_alone(made):
+    names = {path.name for path in (made / "results" / "digests").iterdir()}
+    digests = {digest_path(made / "results" / name) for name in (IMAGE, LABELS)}
+    assert names == {f"{digest.replace(':', '-')}.txt" for digest in digests}
 
 
 def test_files_that_are_missing_or_new_are_named_by_the_list(run, tmp_path):

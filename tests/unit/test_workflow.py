@@ -244,8 +244,8 @@ def test_a_report_is_current_when_it_is_newer_than_all_outcomes(folder: Path) ->
 def test_jobs_are_told_the_engine_and_the_lock(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PARFOCAL_ENGINE", "PARFOCAL_COMMIT", "PARFOCAL_LOCK_DIGEST"):
-        monkeypatch.setenv(name, "before")
+    for name in ("ENGINE", "COMMIT", "LOCK_DIGEST", "SOURCE"):
+        monkeypatch.setenv(f"PARFOCAL_{name}", "before")
     workflow = folder / "workflows/x"
     workflow.mkdir(parents=True)
     (folder / "envs").mkdir()
@@ -256,6 +256,10 @@ def test_jobs_are_told_the_engine_and_the_lock(
     # Outside of a repository the commit is left to whoever knows it, such as a container image.
     assert os.environ["PARFOCAL_COMMIT"] == "before"
     assert os.environ["PARFOCAL_LOCK_DIGEST"].startswith("sha256:e3b0c44298fc1c14")
+    assert os.environ["PARFOCAL_SOURCE"] == "before"
+    (folder / "pyproject.toml").touch()
+    tell_jobs("snakemake 9", workflow)
+    assert os.environ["PARFOCAL_SOURCE"] == str(folder)
 
 
 def test_plates_are_planned_where_they_are_asked_for(folder: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from parfocal.cli.collect import collect
 from parfocal.cli.compare_runs import compare_runs
 from parfocal.cli.login import login
+from parfocal.cli.repeat_run import repeat_run
+from parfocal.cli.sign_run import sign_run
 from parfocal.cli.trace_object import trace_object
 from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, StorageError, VerificationError
@@ -122,6 +124,8 @@ COMMANDS = {
     "collect-results": Command("Lay out data that lie apart, such as Galaxy's, as a run", collect),
     "verify-run": Command("Tell which data of a run crate are missing or changed", verify_run),
     "compare-runs": Command("Tell in what two runs differ, by their crates", compare_runs),
+    "repeat-run": Command("Run again what a run crate tells of, and compare", repeat_run),
+    "sign-run": Command("Sign a run crate, so that others can tell whose it is", sign_run),
     "trace-object": Command("Go from an object in a table back to its source", trace_object),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

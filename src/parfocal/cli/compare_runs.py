@@ -14,7 +14,7 @@ from parfocal.errors import VerificationError
 if TYPE_CHECKING:
     from parfocal.provenance.compare_runs import Comparison
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_runs", "report_comparison"]
 
 _MOST_IMAGES = 5
 _REPORTS = ("html", "json", "crate", "sheet")
@@ -40,25 +40,45 @@ def compare_runs(argv: Sequence[str]) -> int:
     parser.add_argument("second", metavar="B", type=Path, help="the other one")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the differences here, too")
     options = parser.parse_args(argv)
+    report_comparison(options.first, options.second, options.json)
+    return 0
+
+
+def report_comparison(first: Path, second: Path, report: Path | None) -> None:
+    """Print in what the runs of two crates differ.
+
+    Parameters
+    ----------
+    report : Path or None
+        Where to write it as JSON, too.
+
+    Raises
+    ------
+    InputError
+        If one of them is no crate of ours, or is damaged.
+    StorageError
+        If the report cannot be written.
+    VerificationError
+        If a result differs, or the runs have none in common.
+    """
     from parfocal.provenance.compare_runs import compare_crates
     from parfocal.provenance.read_crate import read_crate
 
-    found = compare_crates(read_crate(options.first), read_crate(options.second), _run_data())
+    found = compare_crates(read_crate(first), read_crate(second), _run_data())
     sys.stdout.writelines(f"{line}\n" for line in _lines(found))
-    if options.json is not None:
+    if report is not None:
         content = {
             "format": "parfocal-run-comparison-1",
-            "first": str(options.first),
-            "second": str(options.second),
+            "first": str(first),
+            "second": str(second),
             "same_results": found.same,
             "differing_results": found.differing,
             "differences": [row.as_json() for row in found.rows],
         }
-        write_report(options.json, content)
+        write_report(report, content)
     if found.differing or not found.same:
         what = f"{found.differing} results differ, and {found.same} are the same"
-        raise VerificationError(what, where=f"{options.first} and {options.second}")
-    return 0
+        raise VerificationError(what, where=f"{first} and {second}")
 
 
 def _run_data() -> set[tuple[str, str]]:

@@ -13,6 +13,8 @@ from parfocal.errors import StorageError, VerificationError
 
 if TYPE_CHECKING:
     from parfocal.engine.verified_run import Verification
+    from parfocal.provenance.crate_signature import Signature
+    from parfocal.provenance.read_crate import Crate
 
 __all__ = ["printable", "verify_run", "write_report"]
 
@@ -30,6 +32,7 @@ def verify_run(argv: Sequence[str]) -> int:
     options = _parse(argv)
     from parfocal.cli.log import progress_to_stderr
     from parfocal.engine.crate_validator import validate_crate
+    from parfocal.engine.paths import digest_lists_of
     from parfocal.engine.verified_run import verify_crate
     from parfocal.provenance.read_crate import read_crate
     from parfocal.provenance.verify_lists import DigestLists
@@ -37,24 +40,40 @@ def verify_run(argv: Sequence[str]) -> int:
 
     maps = parse_maps(options.map)
     crate = read_crate(options.crate)
+    signature = _signature(crate, options.signer) if options.signer else None
     if options.validator_cache is not None:
         crate.findings += validate_crate(options.crate, options.validator_cache)
     results = options.results or options.crate.absolute().parent
     found = verify_crate(
         crate,
         Places(results, maps),
-        DigestLists(options.digest_lists),
+        DigestLists(options.digest_lists, digest_lists_of(results)),
         threads=options.threads,
         progress=progress_to_stderr("verify-run"),
     )
     sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    if signature is not None:
+        sys.stdout.write(f"signed by {printable(signature.signer)}, {signature.key}\n")
     if options.json is not None:
-        write_report(options.json, found.as_json())
+        signed = {"signer": signature.signer, "key": signature.key} if signature else None
+        write_report(options.json, found.as_json() | {"signature": signed})
     if found.faults:
         what = f"{found.faults} things are not what the crate says"
         remedy = "Take them from a backup, or run their steps again."
         raise VerificationError(what, where=options.crate, remedy=remedy)
     return 0
+
+
+def _signature(crate: Crate, signers: Path) -> Signature | None:
+    """Check the signature of a crate; what is wrong with it becomes a finding."""
+    from parfocal.provenance.crate_signature import Signature, check_signature, unlisted
+
+    checked = check_signature(crate, signers)
+    crate.findings += unlisted(crate)
+    if isinstance(checked, Signature):
+        return checked
+    crate.findings.append(checked)
+    return None
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
@@ -86,6 +105,12 @@ def _parse(argv: Sequence[str]) -> Namespace:
         metavar="FILE",
         type=Path,
         help="run rocrate-validator too, offline, with this cache",
+    )
+    parser.add_argument(
+        "--signer",
+        metavar="FILE",
+        type=Path,
+        help="check the signature beside the crate: public key, or allowed signers as of SSH",
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")

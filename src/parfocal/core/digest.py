@@ -11,8 +11,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from parfocal.errors import InputError
@@ -28,6 +30,7 @@ __all__ = [
     "is_zarr",
     "is_zarr_key",
     "lines_of",
+    "lines_told",
     "size_of",
     "zarr_keys",
 ]
@@ -39,6 +42,9 @@ _KEY = re.compile(
 ROOTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """The names of the documents that make a folder a Zarr."""
 _CHUNK = 1 << 20
+
+_Tell = Callable[[str, bytes], None]
+_TELL: ContextVar[_Tell | None] = ContextVar("tell", default=None)
 
 
 def is_zarr(path: Path) -> bool:
@@ -77,7 +83,29 @@ def digest_zarr(path: Path, threads: int = 1) -> str:
     str
         ``zarr-merkle-sha256:<hex>``.
     """
-    return "zarr-merkle-sha256:" + _digest_lines(path, zarr_keys(path), threads)
+    names, tell = zarr_keys(path), _TELL.get()
+    if tell is None:
+        return "zarr-merkle-sha256:" + _digest_lines(path, names, threads)
+    lines = lines_of(file_digests(path, threads))
+    digest = f"zarr-merkle-sha256:{hashlib.sha256(lines).hexdigest()}"
+    tell(digest, lines)
+    return digest
+
+
+@contextmanager
+def lines_told(tell: _Tell) -> Iterator[None]:
+    """Tell the lines, of which the digest is made, of each Zarr that is digested meanwhile.
+
+    Parameters
+    ----------
+    tell : callable
+        Called as ``tell(digest, lines)`` in the thread that digests, which is this one.
+    """
+    before = _TELL.set(tell)
+    try:
+        yield
+    finally:
+        _TELL.reset(before)
 
 
 def file_digests(path: Path, threads: int = 1) -> dict[str, str]:

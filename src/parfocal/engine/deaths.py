@@ -50,4 +50,7 @@ def explain_death(code: int, kills_before: int | None, kills: int | None) -> Dea
             return Death(128 - code, f"{text}, because memory ran out", "memory")
         return Death(128 - code, f"{text}, and the kernel saw no lack of memory", "killed")
     again: Cause | None = "killed" if code == -signal.SIGTERM else None
-    return Death(128 - code, f"the process was ended by {signal.Signals(-code).name}", again)
+    text = f"the process was ended by {signal.Signals(-code).name}"
+    if code == -signal.SIGBUS:
+        text += ": a file could not be read in memory, as when its disk fails, is full, or is gone"
+    return Death(128 - code, text, again)

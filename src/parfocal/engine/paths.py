@@ -13,7 +13,14 @@ from parfocal.models.base import Parameters
 from parfocal.models.sheet import COLUMNS, Row
 from parfocal.models.source import source_key
 
-__all__ = ["job_attempt_path", "outcome_path", "port_path", "relative_uri", "resolve_ports"]
+__all__ = [
+    "digest_lists_of",
+    "job_attempt_path",
+    "outcome_path",
+    "port_path",
+    "relative_uri",
+    "resolve_ports",
+]
 
 
 def port_path(results: Path, port: Port, params: Parameters, row: Row) -> Path | None:
@@ -85,6 +92,11 @@ def resolve_ports(
 def outcome_path(results: Path, step: Step, batch: int) -> Path:
     """Return where the outcome of a batch lies."""
     return results / "outcomes" / step.folder / f"{batch}.json"
+
+
+def digest_lists_of(results: Path) -> Path:
+    """Return where the digests of the files of each OME-Zarr lie, by the digest of the whole."""
+    return results / "digests"
 
 
 def job_attempt_path(results: Path, step: Step, name: str) -> Path:

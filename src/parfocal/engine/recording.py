@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from parfocal import __version__
-from parfocal.core.digest import digest_path
+from parfocal.core.digest import digest_path, lines_told
 from parfocal.core.memory import reset_peak
 from parfocal.core.owned_folder import OwnedFolder
 from parfocal.core.publish import remove_tree
@@ -24,12 +25,14 @@ from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
 from parfocal.engine.packed_inputs import renamed_inputs, unpack
 from parfocal.engine.packed_sets import unpack_sets
+from parfocal.engine.paths import digest_lists_of
 from parfocal.engine.strange_files import refuse_references
 from parfocal.engine.usage import cpu_s, peak_memory_bytes
 from parfocal.errors import RemoteError, StorageError, WorkerDiedError
 from parfocal.models.record import Record
 from parfocal.models.source import without_secret
 from parfocal.provenance.records import claim_attempt, iter_attempts, write_record
+from parfocal.provenance.verify_lists import DigestLists
 
 __all__ = ["Attempt", "base_record", "record_at"]
 
@@ -55,6 +58,7 @@ class Attempt:
         self._context: Context | None = None
         self._partials: list[Path] = []
         self._cpu_before_s = 0.0
+        self._lines: dict[str, bytes] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -120,13 +124,24 @@ class Attempt:
             inputs = job.inputs | renamed_inputs(job, scratch) | unpack(zipped, scratch)
             inputs |= unpack_sets(job, zipped, scratch)
             refuse_references(job, inputs, scratch)
-            job.step.run(inputs, partials, job.params, self._context)
+            with lines_told(self._lines.__setitem__):
+                job.step.run(inputs, partials, job.params, self._context)
         missing = [name for name, partial in partials.items() if not partial.exists()]
         if missing:
             msg = f"step {job.step.name} did not write {missing}"
             raise AssertionError(msg)
         known = self._context.digests
-        return {n: known.get(p) or digest_path(p, job.threads) for n, p in partials.items()}
+        with lines_told(self._lines.__setitem__):
+            made = {n: known.get(p) or digest_path(p, job.threads) for n, p in partials.items()}
+        self._keep_lines(made.values())
+        return made
+
+    def _keep_lines(self, digests: Iterable[str]) -> None:
+        """Keep the digests of the files of each OME-Zarr: they name a chunk that changes later."""
+        if self._job.results is not None:
+            lists = DigestLists(digest_lists_of(self._job.results))
+            for digest in set(digests) & self._lines.keys():
+                lists.keep(digest, self._lines[digest])
 
     def finish(self, digests: Mapping[str, str]) -> None:
         """Write the record as done, with the digests of the outputs by role."""
@@ -207,7 +222,9 @@ def _may_go_on(error: BaseException | None) -> bool:
 def _scratch_folder(base: Path, *, owned: bool) -> Iterator[Path]:
     """Make an empty folder; beside an output, a partial takes it along when it is removed."""
     if not owned:
-        with tempfile.TemporaryDirectory(prefix="scratch-", dir=base) as folder:
+        # What stays goes with the partial, or is told there: never in place of an error.
+        made = tempfile.TemporaryDirectory(prefix="scratch-", dir=base, ignore_cleanup_errors=True)
+        with made as folder:
             yield Path(folder)
         return
     with OwnedFolder(base, parts=("scratch",)) as own:
@@ -238,6 +255,7 @@ def base_record(job: Job, attempt: int) -> Record:
         step=job.step.name,
         step_version=job.step.version,
         parfocal_version=__version__,
+        python_version=platform.python_version(),
         image_id=job.image_id,
         attempt=attempt,
         parameters=without_secret(job.params.model_dump(mode="json")),
@@ -249,6 +267,7 @@ def base_record(job: Job, attempt: int) -> Record:
         pid=os.getpid(),
         engine=engine_from_environment(),
         image_digest=os.environ.get("PARFOCAL_IMAGE_DIGEST"),
+        container_id=os.environ.get("PARFOCAL_IMAGE_ID"),
         lock_digest=os.environ.get("PARFOCAL_LOCK_DIGEST"),
         commit=os.environ.get("PARFOCAL_COMMIT"),
     )

@@ -35,7 +35,7 @@ from parfocal.models.naming import image_id_of
 from parfocal.models.resources import ResourceModel, Resources
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
-__all__ = ["Plan", "count_attempts", "make_plan", "tell_jobs"]
+__all__ = ["Plan", "commit_of", "count_attempts", "make_plan", "tell_jobs"]
 
 
 MOST_THREADS = 8
@@ -371,15 +371,18 @@ def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
     os.environ["PARFOCAL_ENGINE"] = engine
     if is_main:
         os.environ[RUN_VARIABLE] = uuid.uuid4().hex
-    commit = _commit(workflow)
+    commit = commit_of(workflow)
     if commit:
         os.environ["PARFOCAL_COMMIT"] = commit
     lock = workflow.parents[1] / "envs" / "workflow.lock.txt"
     if lock.exists():
         os.environ["PARFOCAL_LOCK_DIGEST"] = digest_path(lock)
+    if (workflow.parents[1] / "pyproject.toml").exists():
+        # envs/parfocal.post-deploy.sh installs it in conda environments.
+        os.environ["PARFOCAL_SOURCE"] = str(workflow.parents[1])
 
 
-def _commit(folder: Path) -> str | None:
+def commit_of(folder: Path) -> str | None:
     """Return the commit of the repository that a folder is part of, None outside of one."""
     git = ["git", "-C", str(folder)]
     try:

@@ -52,6 +52,7 @@ class Record(Model):
     step: str = Field(description="Name of the step, such as segment-objects.")
     step_version: str = Field(description="Version of the step's behaviour.")
     parfocal_version: str = Field(description="Version of the package.")
+    python_version: str | None = Field(default=None, description="Version of Python.")
     image_id: str = Field(description="The row of the sample sheet, or the output's name.")
     attempt: int = Field(ge=1, description="1 for the first attempt at this step and image.")
     key: str | None = Field(
@@ -76,6 +77,9 @@ class Record(Model):
     pid: int
     engine: Engine
     image_digest: str | None = Field(default=None, description="Digest of the container image.")
+    container_id: str | None = Field(
+        default=None, description="Id of the container image: digest of its configuration."
+    )
     lock_digest: str | None = Field(default=None, description="sha256 of the lock file.")
     commit: str | None = Field(default=None, description="Commit of the workflow.")
     seed: int | None = None

@@ -16,6 +16,7 @@ from parfocal.provenance.crate_terms import (
     HOME,
     flatten,
     fragment,
+    redact,
     time_text,
     value_text,
 )
@@ -149,6 +150,8 @@ class Actions:
             ("seed", record.seed),
             ("commit", record.commit),
             ("lock_digest", record.lock_digest),
+            ("python", record.python_version),
+            ("exit_code", _exit_code(record)),
             ("details", record.details or None),
             *(("warning", warning) for warning in record.warnings),
         ]
@@ -169,5 +172,14 @@ class Actions:
             registry=host if has_registry else None,
             additionalType={"@id": DOCKER_IMAGE},
             sha256=digest.partition(":")[2] if digest.startswith("sha256:") else None,
-            identifier=record.image_digest,
+            identifier=[
+                redact(name) for name in (record.image_digest, record.container_id) if name
+            ],
         )
+
+
+def _exit_code(record: Record) -> int | None:
+    """Return how the process of an attempt ended; of one that was killed nobody knows."""
+    if record.error is not None:
+        return record.error.exit_code
+    return 0 if record.status == "done" else None

@@ -29,6 +29,11 @@ a file, as `sha256sum FILE` prints it. `zarr-merkle-sha256:` is that of an OME-Z
 the lines `<sha256>  <key>` of its Zarr keys and of `OME/*`, sorted by key.
 """
 
+_NO_RECORD = (
+    "No step was run on them, or no record of it was handed on: Galaxy hands on none of a job that "
+    "failed."
+)
+
 
 def readme_text(
     name: str, description: str, selection: Selection, idle: Sequence[str], *, workflow: bool
@@ -48,7 +53,7 @@ def readme_text(
         parts.append(_failures(selection.open))
     if idle:
         listed = "\n".join(f"- `{image_id}`" for image_id in idle)
-        parts.append(f"## Images that no step was run on\n\n{listed}\n")
+        parts.append(f"## Images without a record\n\n{_NO_RECORD}\n\n{listed}\n")
     parts.append(_CHECK)
     return "\n".join(parts)
 

@@ -33,6 +33,12 @@ class CrateFiles(Protocol):
     def digest(self, name: str) -> str | None:
         """Return ``sha256:<hex>`` of a file of the crate; None where it has none of this name."""
 
+    def content(self, name: str, at_most: int) -> bytes:
+        """Return the bytes of a file of the crate, of which there may be so many."""
+
+    def names(self) -> list[str]:
+        """Return the paths of all files of the crate but the metadata document."""
+
 
 def crate_files(path: Path) -> CrateFiles:
     """Return the files of a crate.
@@ -85,6 +91,22 @@ class _Folder:
         file = self._inside(name)
         return digest_path(file) if file.is_file() else None
 
+    def content(self, name: str, at_most: int) -> bytes:
+        """Return the bytes of a file, of which there may be so many."""
+        try:
+            with self._inside(name).open("rb") as stream:
+                return _read(stream, self.path, name, at_most)
+        except OSError as error:
+            what = "A file of the crate cannot be read"
+            where = f"{self.path}, {name!a}"
+            raise InputError(what, where=where, found=error, remedy=_REMEDY) from error
+
+    def names(self) -> list[str]:
+        """Return the paths of all files but the metadata document."""
+        paths = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = (path.relative_to(self.path).as_posix() for path in paths)
+        return sorted(name for name in names if name != METADATA)
+
     def _inside(self, name: str) -> Path:
         file = self.path / name
         try:
@@ -135,3 +157,25 @@ class _Zip:
             while block := stream.read(_CHUNK):
                 digest.update(block)
         return f"sha256:{digest.hexdigest()}"
+
+    def content(self, name: str, at_most: int) -> bytes:
+        """Return the bytes of a file, of which there may be so many."""
+        if self._root + name not in self._files.members:
+            what = "The crate lacks a file that it names"
+            raise InputError(what, where=self.path, expected=ascii(name), remedy=_REMEDY)
+        with self._files.opened(self._root + name) as stream:
+            return _read(stream, self.path, name, at_most)
+
+    def names(self) -> list[str]:
+        """Return the paths of all files but the metadata document; others in the zip file too."""
+        names = (name.removeprefix(self._root) for name in self._files.members)
+        return sorted(name for name in names if name != METADATA)
+
+
+def _read(stream: IO[bytes], path: Path, name: str, at_most: int) -> bytes:
+    content = stream.read(at_most + 1)
+    if len(content) > at_most:
+        what = "A file of the crate is larger than that of any run"
+        where = f"{path}, {name!a}"
+        raise InputError(what, where=where, expected=f"at most {at_most} bytes", remedy=_REMEDY)
+    return content

@@ -24,10 +24,13 @@ class DigestLists:
     ----------
     folder : Path or None
         None to keep none.
+    known : Path, optional
+        Another folder, whose lists are read, and where none is written.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, known: Path | None = None) -> None:
         self._folder = folder
+        self._known = known
 
     def keep(self, digest: str, lines: bytes) -> None:
         """Write a list, unless it is there.
@@ -37,8 +40,8 @@ class DigestLists:
         StorageError
             If the folder does not take it.
         """
-        path = self._path(digest)
-        if path is None or self._read(digest) is not None:
+        path = _path(self._folder, digest)
+        if path is None or _read(path, digest) is not None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,8 @@ class DigestLists:
         tuple of str
             Empty where there is no list.
         """
-        lines = self._read(digest)
+        paths = (_path(folder, digest) for folder in (self._folder, self._known))
+        lines = next((text for path in paths if path and (text := _read(path, digest))), None)
         if lines is None:
             return ()
         pairs = (line.partition("  ") for line in lines.split("\n") if line)
@@ -75,18 +79,19 @@ class DigestLists:
         more = [f"and {len(told) - _MOST} more files"] if len(told) > _MOST else []
         return (*told[:_MOST], *more)
 
-    def _path(self, digest: str) -> Path | None:
-        kind, _, hexadecimal = digest.partition(":")
-        return None if self._folder is None else self._folder / f"{kind}-{hexadecimal}.txt"
 
-    def _read(self, digest: str) -> str | None:
-        """Return a list, if it is there and is what it was."""
-        path = self._path(digest)
-        if path is None or not path.is_file():
-            return None
-        content = path.read_bytes()
-        whole = hashlib.sha256(content).hexdigest() == digest.partition(":")[2]
-        return content.decode("utf-8", "surrogateescape") if whole else None
+def _path(folder: Path | None, digest: str) -> Path | None:
+    kind, _, hexadecimal = digest.partition(":")
+    return None if folder is None else folder / f"{kind}-{hexadecimal}.txt"
+
+
+def _read(path: Path, digest: str) -> str | None:
+    """Return a list, if it is there and is what it was."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    whole = hashlib.sha256(content).hexdigest() == digest.partition(":")[2]
+    return content.decode("utf-8", "surrogateescape") if whole else None
 
 
 def _what(expected: bool, there: bool) -> str:

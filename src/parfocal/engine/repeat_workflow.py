@@ -1,0 +1,144 @@
+"""Run the workflow of a crate again: its configuration and its sheet, in a folder of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import parfocal
+from parfocal.core.publish import write_json
+from parfocal.engine.repeat_sheet import PlacedSheet
+from parfocal.errors import ConfigurationError, InputError
+from parfocal.models.sheet import write_sheet
+from parfocal.models.source import is_uri
+from parfocal.provenance.verify_places import Places
+
+__all__ = ["find_workflow", "placed_config", "run_workflow"]
+
+logger = logging.getLogger(__name__)
+
+CRATE = "results/run-crate"
+_OURS = "workflows/analyse_images/Snakefile"
+_HERE: Mapping[str, Any] = {
+    "sheet": "samples.tsv",
+    "results": "results",
+    "compute": {"engine": "threads"},
+    "resource_model": None,
+}
+"""Keys that tell where a run lies and works, and change no result."""
+
+
+def find_workflow(chosen: Path | None) -> Path:
+    """Return the Snakefile to run: the one chosen, else that of the clone that Parfocal runs from.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or no Snakemake.
+    """
+    if find_spec("snakemake") is None:
+        what = "The run was one of Snakemake, which is not installed here"
+        raise ConfigurationError(what, remedy="pip install 'parfocal[workflow]'")
+    path = chosen or Path(parfocal.__file__).parents[2] / _OURS
+    if not path.is_file():
+        what = "There is no workflow to run again"
+        remedy = "Clone the repository, and name its Snakefile with --workflow."
+        raise ConfigurationError(what, where=path, expected="a Snakefile", remedy=remedy)
+    return path.absolute()
+
+
+def placed_config(text: str, base: Path, places: Places, where: Path) -> dict[str, Any]:
+    """Return the configuration of a run, changed to run here, and to write nothing elsewhere.
+
+    Nothing goes to an OMERO server: annotations are planned at most. Work is done by threads, and
+    a learned model is taken from where it lies now.
+
+    Parameters
+    ----------
+    text : str
+        The copy of the configuration.
+    base : Path
+        What its relative paths are relative to.
+    where : Path
+        The crate, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is no configuration.
+    """
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        what = "The crate's copy of the configuration cannot be read"
+        raise InputError(what, where=where, found=error) from error
+    if not isinstance(config, dict):
+        what = "The crate's copy of the configuration is none"
+        raise InputError(what, where=where, expected="keys and values", found=type(config).__name__)
+    annotate = config.get("annotate")
+    if isinstance(annotate, dict):
+        if annotate.get("enabled") and annotate.get("apply", True):
+            logger.warning("Annotations are planned again, and not written to the server")
+        config["annotate"] = annotate | {"apply": False}
+    segment = config.get("segment_objects")
+    model = segment.get("model") if isinstance(segment, dict) else None
+    if isinstance(model, dict) and isinstance(model.get("path"), str):
+        path = model["path"]
+        found = places.of(path if is_uri(path) else str(base / path))
+        model["path"] = str(found or path)
+    return config | dict(_HERE)
+
+
+def run_workflow(
+    workflow: Path, folder: Path, config: Mapping[str, Any], sheet: PlacedSheet, threads: int
+) -> Path:
+    """Run Snakemake in a folder, and return the crate of the run.
+
+    What it tells goes to stderr. Images that fail are in the crate; where there is none, the run
+    broke off.
+
+    Raises
+    ------
+    InputError
+        If the run ended without a crate.
+    """
+    write_sheet(folder / "samples.tsv", sheet.rows)
+    write_json(folder / "config.yaml", config)
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(workflow)),
+        *("--directory", str(folder), "--configfile", str(folder / "config.yaml")),
+        *("--cores", str(threads), "--retries", "2", "--keep-going", "--show-failed-logs"),
+        *("--benchmark-extended", "--quiet", "host", "reason", "rules"),
+    ]
+    code = _run(command, folder)
+    crate = folder / CRATE
+    if not (crate / "ro-crate-metadata.json").exists():
+        what = "The workflow ended without a run crate"
+        remedy = "What Snakemake told stands above; its logs are in the folder."
+        found = f"exit code {code}"
+        raise InputError(what, where=folder, found=found, remedy=remedy)
+    if code:
+        logger.warning("Snakemake ended with exit code %d: not all jobs were done", code)
+    return crate
+
+
+def _run(command: list[str], folder: Path) -> int:
+    # The rules call 'parfocal': that of this environment.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    process = subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PATH": path}, stdout=sys.stderr.fileno()
+    )
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:  # stopped: Snakemake ends its jobs, and unlocks the folder
+            process.terminate()
+            process.wait()

@@ -1,0 +1,72 @@
+"""The workflow makes the same bytes in the container as outside, and its records name the image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.containers.images import PROJECT, Image, tiny_run
+
+from parfocal.core.digest import digest_path
+from parfocal.provenance.records import iter_records
+from rules.runs import ROOT, Run
+
+pytestmark = pytest.mark.timeout(1900)  # the first test waits until the image is built
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Run:
+    """A run of the workflow in the container."""
+    run = tiny_run(tmp_path_factory.mktemp("inside") / "run")
+    image.run(
+        *("snakemake", "--snakefile", f"{PROJECT}/workflows/analyse_images/Snakefile"),
+        *("--profile", f"{PROJECT}/config/profiles/local", "--cores", "2"),
+        *("--configfile", f"{PROJECT}/config/analyse_images.yaml"),
+        *("--config", "sheet=samples.tsv"),
+        options=("--volume", f"{run.folder}:/work"),
+    )
+    return run
+
+
+def test_outputs_have_the_digests_of_those_made_outside(inside: Run, outside: Run) -> None:
+    made = outside.digests()
+    assert {name.split("/")[1] for name in made} >= {"blobs", "cells", "cells-zarr"}
+    assert inside.digests() == made
+
+
+def test_the_digests_are_those_of_what_lies_there(inside: Run) -> None:
+    for image_id in ("blobs", "cells", "cells-zarr"):
+        labels = inside.results / f"images/{image_id}/labels/nuclei.ome.zarr"
+        told = inside.digests()[f"segment_objects/{image_id}/labels"]
+        assert digest_path(labels) == told
+
+
+def test_records_name_the_image_the_commit_and_the_lock_file(inside: Run, image: Image) -> None:
+    records = list(iter_records(inside.results))
+    assert {record.image_digest for record in records} == {image.names["PARFOCAL_IMAGE_DIGEST"]}
+    assert {record.container_id for record in records} == {image.id}
+    assert {record.commit for record in records} == {image.commit}
+    lock = ["git", "-C", ROOT, "show", f"{image.commit}:envs/workflow.lock.txt"]
+    digest = hashlib.sha256(subprocess.check_output(lock)).hexdigest()
+    assert {record.lock_digest for record in records} == {f"sha256:{digest}"}
+
+
+def test_the_run_crate_names_the_image(inside: Run, image: Image) -> None:
+    crate = inside.results / "run-crate/ro-crate-metadata.json"
+    graph = json.loads(crate.read_text(encoding="utf-8"))["@graph"]
+    (container,) = (entity for entity in graph if entity["@type"] == "ContainerImage")
+    assert container["identifier"] == [image.names["PARFOCAL_IMAGE_DIGEST"], image.id]
+
+
+def test_one_step_runs_in_it(inside: Run, image: Image, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    source = inside.results / "images/blobs/image.ome.zarr"
+    volumes = ("--volume", f"{source}:/in:ro", "--volume", f"{tmp_path}:/work")
+    step = ("parfocal", "segment-objects", "--image", "/in", "--labels", "labels.ome.zarr")
+    params = json.dumps({"channel": 0})
+    image.run(*step, "--params", params, options=volumes)
+    made = inside.digests()["segment_objects/blobs/labels"]
+    assert digest_path(tmp_path / "labels.ome.zarr") == made
