@@ -26,7 +26,6 @@ SETUP_TIMEOUT_S = 1200
 _UNAVAILABLE = "PARFOCAL_SUITES_UNAVAILABLE"
 APART = {
     "containers": "builds the container image twice, in minutes; run 'make test-containers'",
-    "galaxy": "takes as long as half of all others, until it starts faster; run 'make test-galaxy'",
     "live": "asks archives on the internet; run 'make test-live'",
     "models": "PyTorch, Cellpose and StarDist bring gigabytes; run 'make test-models'",
 }
