@@ -9,7 +9,7 @@ from typing import Any
 from crate_records import SNAKEMAKE, artifact, example_run, write_results
 from parfocal.models.record import Record
 from parfocal.provenance.crate import CrateRequest, write_crate
-from parfocal.provenance.crate_people import Agent
+from parfocal.provenance.crate_people import Agent, Funding
 
 __all__ = [
     "AGENT",
@@ -27,6 +27,7 @@ __all__ = [
 AGENT = Agent(
     "Josiah Carberry", "0000-0002-1825-0097", "Example institute", "https://ror.org/000000000"
 )
+FUNDING = Funding("Example council", "https://ror.org/000000001", "EX 123/4-1")
 DIGEST = "sha256:" + "cd" * 32
 
 
@@ -35,7 +36,11 @@ def rich_run() -> list[Record]:
     records = example_run()
     on_web = artifact("original", "ome-zarr", "https://example.org/b image [1].ome.zarr?token=XYZ")
     changes: list[dict[str, Any]] = [
-        {"image_digest": f"localhost:5000/parfocal@{DIGEST}", "parfocal_version": "0.2.0"},
+        {
+            "python_version": "3.11.2",
+            "image_digest": f"localhost:5000/parfocal@{DIGEST}",
+            "parfocal_version": "0.2.0",
+        },
         {
             "image_digest": f"docker.io/parfocal/parfocal@{DIGEST}",
             "container_id": "sha256:" + "1d" * 32,
@@ -64,6 +69,7 @@ def request_for(results: Path, sheet: Path, *roles: str, **changes: Any) -> Crat
         "run_steps": ["render-report"],
         "agent": AGENT,
         "workflow_url": "https://example.org/workflow",
+        "funding": FUNDING,
     }
     return CrateRequest(**(fields | changes))
 

@@ -85,9 +85,11 @@ KILLED_FINDING = (
 LOCAL_WORKFLOW = "The SoftwareApplication id SHOULD be an absolute URI"
 
 
-def test_validator_accepts_the_crate(crates, tmp_path):
+@pytest.mark.parametrize("profile", ["workflow-run-crate", "provenance-run-crate"])
+def test_validator_accepts_the_crate(crates, tmp_path, profile):
     """No REQUIRED finding, and of the RECOMMENDED those that docs/reference/run-crate.md lists."""
-    assert recommended(crates, "provenance-run-crate", tmp_path) == [
+    both = crates | {"workflow-run-crate": crates["provenance-run-crate"]}
+    assert recommended(both, profile, tmp_path) == [
         KILLED_FINDING,
         *WEB_FINDINGS,
         f"RECOMMENDED http://schema.org/SoftwareSourceCode: {LOCAL_WORKFLOW}",

@@ -26,7 +26,7 @@ from crate_records import (
     record,
     segment,
 )
-from parfocal.provenance.crate_people import Agent
+from parfocal.provenance.crate_people import Agent, Funding
 
 
 @pytest.fixture
@@ -229,8 +229,9 @@ def test_agent_is_author_and_agent_of_actions(make):
 
 
 def test_nobody_is_made_up(make):
-    graph = make(example_run(), agent=Agent(), workflow_url=None)
-    assert not of_type(graph, "Person") + of_type(graph, "Organization")
+    graph = make(example_run(), agent=Agent(), funding=Funding(), workflow_url=None)
+    assert not [e for kind in ("Person", "Organization", "Grant") for e in of_type(graph, kind)]
+    assert not {"author", "publisher", "funder", "funding"} & graph["./"].keys()
     assert "url" not in graph["workflow/Snakefile"]
 
 

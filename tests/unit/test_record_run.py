@@ -87,6 +87,38 @@ def test_an_organization_alone_is_the_agent(tmp_path):
     assert graph["#action/convert_image/a/0001"]["agent"] == organization
 
 
+GRANT = {"funder_name": "Council", "funder_url": "https://ror.org/000000001", "grant": "EX 1/4-1"}
+
+
+@pytest.mark.parametrize(
+    ("grant", "identifier", "url"),
+    [
+        ("EX 1/4-1", "#grant/Council/EX%201/4-1", None),
+        ("10.12345/ex.1", "https://doi.org/10.12345/ex.1", "https://doi.org/10.12345/ex.1"),
+        ("doi:10.12345/ex.1", "https://doi.org/10.12345/ex.1", "https://doi.org/10.12345/ex.1"),
+        ("https://example.org/g/1", "https://example.org/g/1", "https://example.org/g/1"),
+    ],
+)
+def test_funding_is_of_the_crate(tmp_path, grant, identifier, url):
+    write_results(tmp_path, example_run())
+    graph = run_step(tmp_path, **(GRANT | {"grant": grant, "grant_name": "Focus"}))[1]
+    funder = {"@id": "https://ror.org/000000001"}
+    assert graph["./"]["funding"] == {"@id": identifier}
+    assert graph["./"]["funder"] == funder
+    assert graph[funder["@id"]]["@type"] == "Organization"
+    assert graph[funder["@id"]]["name"] == "Council"
+    found = graph[identifier]
+    assert (found["@type"], found["funder"], found["name"]) == ("Grant", funder, "Focus")
+    assert (found["identifier"], found.get("url")) == (grant, url)
+
+
+def test_without_a_grant_there_is_the_funder_alone(tmp_path):
+    write_results(tmp_path, example_run())
+    graph = run_step(tmp_path, funder_name="Council")[1]
+    assert graph["./"]["funder"] == {"@id": "#organization/Council"}
+    assert "funding" not in graph["./"]
+
+
 def test_only_images_of_the_sheet_are_in_it(tmp_path):
     write_results(tmp_path, example_run(), "a")
     context, graph = run_step(tmp_path)
@@ -117,6 +149,10 @@ def test_a_folder_without_records_is_the_users_error(tmp_path):
         {"organization_url": "https://ror.org/000000000"},
         {"person_name": "J", "person_orcid": "1825"},
         {"licence": "CC-BY"},
+        {"funder_url": "https://ror.org/000000001"},
+        {"grant": "EX 123/4-1"},
+        {"funder_name": "Council", "grant_name": "Focus"},
+        {"funder_name": "Council", "grant": " "},
         {"name": ""},
         {"unknown": 1},
     ],

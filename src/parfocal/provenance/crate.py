@@ -13,7 +13,14 @@ from parfocal.provenance.crate_actions import Actions, record_path
 from parfocal.provenance.crate_data import DataCatalog
 from parfocal.provenance.crate_graph import Graph, Reference, unique
 from parfocal.provenance.crate_package import Package, workflow_language
-from parfocal.provenance.crate_people import Agent, add_agent, add_licence, add_organization
+from parfocal.provenance.crate_people import (
+    Agent,
+    Funding,
+    add_agent,
+    add_funding,
+    add_licence,
+    add_organization,
+)
 from parfocal.provenance.crate_plan import FORMAL_PARAMETER_PROFILE, Plan, Port
 from parfocal.provenance.crate_readme import readme_text
 from parfocal.provenance.crate_selection import Selection, select_records
@@ -62,6 +69,8 @@ class CrateRequest:
         Who ran the steps.
     workflow_url : str, optional
         Page or repository of the workflow.
+    funding : Funding
+        Who paid for the run.
     """
 
     results: Path
@@ -73,6 +82,7 @@ class CrateRequest:
     run_steps: Collection[str] = ()
     agent: Agent = field(default_factory=Agent)
     workflow_url: str | None = None
+    funding: Funding = field(default_factory=Funding)
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,7 @@ class _Draft:
             "mentions": compact(mentions),
             "author": self._agent,
             "publisher": add_organization(self._graph, request.agent),
+            **add_funding(self._graph, request.funding),
         }
         self.package.root |= {name: value for name, value in properties.items() if value}
 

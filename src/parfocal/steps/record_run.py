@@ -60,12 +60,27 @@ class RecordRunParams(Parameters):
     workflow_url: str | None = Field(
         default=None, pattern=_URL, description="Page or repository of the workflow."
     )
+    funder_name: str | None = Field(
+        default=None, min_length=1, description="Organization that paid for the run."
+    )
+    funder_url: str | None = Field(
+        default=None, pattern=_URL, description="Address of the funder, best its ROR."
+    )
+    grant: str | None = Field(
+        default=None,
+        pattern=r"^\S(.*\S)?$",
+        description="Grant that paid for the run: its number, its DOI, or an address.",
+    )
+    grant_name: str | None = Field(default=None, min_length=1, description="Name of the grant.")
 
     @model_validator(mode="after")
     def _belongs_to_someone(self) -> Self:
         for field, owner in (
             ("person_orcid", "person_name"),
             ("organization_url", "organization_name"),
+            ("funder_url", "funder_name"),
+            ("grant", "funder_name"),
+            ("grant_name", "grant"),
         ):
             if getattr(self, field) is not None and getattr(self, owner) is None:
                 msg = f"{field} needs {owner}: say whose it is"
@@ -89,7 +104,7 @@ def run(
         If the sheet is not valid, or the language of the workflow is unknown.
     """
     from parfocal.provenance.crate import CrateRequest
-    from parfocal.provenance.crate_people import Agent
+    from parfocal.provenance.crate_people import Agent, Funding
     from parfocal.steps import STEPS
 
     request = CrateRequest(
@@ -107,6 +122,12 @@ def run(
             organization_url=params.organization_url,
         ),
         workflow_url=params.workflow_url,
+        funding=Funding(
+            funder_name=params.funder_name,
+            funder_url=params.funder_url,
+            grant=params.grant,
+            grant_name=params.grant_name,
+        ),
     )
     summary = _write(outputs["crate"], request)
     for warning in summary.warnings:
