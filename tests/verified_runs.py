@@ -21,7 +21,7 @@ from parfocal.steps.fetch_image import STEP as FETCH
 from parfocal.steps.measure_objects import STEP as MEASURE
 from parfocal.steps.segment_objects import STEP as SEGMENT
 
-__all__ = ["METADATA", "edit", "edit_graph", "flip", "make_run", "pack"]
+__all__ = ["METADATA", "edit", "edit_graph", "flip", "make_crate", "make_run", "pack"]
 
 METADATA = "ro-crate-metadata.json"
 CONVERSION = {"chunk_px": 32, "shard_mib": 0, "axes": "ZYX"}
@@ -49,7 +49,7 @@ def make_run(folder: Path, image_ids: str = "a", threshold: str = "otsu") -> Pat
     return make_crate(results, image_ids)
 
 
-def make_crate(results: Path, image_ids: str = "a") -> Path:
+def make_crate(results: Path, image_ids: str = "a", *, include_inputs: bool = False) -> Path:
     """Write the crate of a results folder anew, and return it."""
     crate = results / "run-crate"
     shutil.rmtree(crate, ignore_errors=True)
@@ -60,6 +60,7 @@ def make_crate(results: Path, image_ids: str = "a") -> Path:
         description="A small run",
         licence="https://spdx.org/licenses/CC0-1.0",
         files={"sheet": results / "sheet.tsv"},
+        include_inputs=include_inputs,
     )
     write_crate(crate, request)
     return crate

@@ -28,6 +28,9 @@ def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "1 of 3 images failed" in done.stderr
     packed = folder / "crate.zip"
     pack_crate(run.results / "run-crate", packed)
+    run.config.append("record_run={include_inputs: true}")
+    assert "1 of 3 images failed" in run.snakemake().stderr
+    pack_crate(run.results / "run-crate", folder / "carrying.zip")
     shutil.rmtree(run.results)
     (run.folder / "in").rename(folder / "moved")
     return packed
@@ -61,6 +64,16 @@ def test_a_run_is_repeated_to_identical_results(crate: Path, tmp_path: Path) -> 
     assert not kinds  # of the run as a whole sheet and configuration differ, by their paths
     assert {"image", "step", "parameter"}.isdisjoint(row["kind"] for row in found["differences"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "found.json"]
+
+
+def test_a_crate_that_carries_its_inputs_is_enough(crate: Path, tmp_path: Path) -> None:
+    carrying = crate.with_name("carrying.zip")
+    done = repeat(carrying, tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert "4 inputs are taken out of the crate" in done.stderr
+    assert done.stdout.splitlines()[-1] == "identical"
+    assert (tmp_path / "again/results/run-crate/ro-crate-metadata.json").exists()
+    assert not (tmp_path / "again/results/run-crate/inputs").exists()
 
 
 def test_missing_inputs_are_told_before_anything_is_made(crate: Path, tmp_path: Path) -> None:

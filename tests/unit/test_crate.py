@@ -32,7 +32,9 @@ from crate_records import (
     record,
     write_results,
 )
+from parfocal.core.digest import digest_path
 from parfocal.errors import ConfigurationError, InputError
+from parfocal.models.record import Artifact
 from parfocal.provenance.crate import write_crate
 from rocrate_cache import findings, seed_cache
 
@@ -61,11 +63,16 @@ def crates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for profile, roles in PROFILES.items():
         results = folder / profile
         results.mkdir()
-        sheet = write_results(results, rich_run())
+        truth = results / "truth $ ü.tsv"
+        truth.write_text("label\n1\n", encoding="utf-8")
+        taken = [Artifact(role="truth", kind="file", uri=str(truth), digest=digest_path(truth))]
+        records = rich_run()
+        records[1] = records[1].model_copy(update={"inputs": (*records[1].inputs, *taken)})
+        sheet = write_results(results, records)
         (results / "Snakefile").rename(results / ODD_WORKFLOW)
         found[profile] = results / "run-crate"
         files = {role: results / roles[role] for role in roles}
-        write_crate(found[profile], request_for(results, sheet, files=files))
+        write_crate(found[profile], request_for(results, sheet, files=files, include_inputs=True))
     return found
 
 

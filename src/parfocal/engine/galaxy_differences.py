@@ -12,6 +12,9 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "segment-objects": {
         "model=stardist": "Its model is a folder, and a dataset of Galaxy is a file.",
     },
+    "record-run": {
+        "include_inputs": "Records name datasets by the names that users gave them, not by paths.",
+    },
 }
 """For each step the parameters that its tool does not ask for, and the variants of one that it does
 not offer (``parameter=variant``), each with the reason."""

@@ -88,6 +88,9 @@ def placed_config(text: str, base: Path, places: Places, where: Path) -> dict[st
         if annotate.get("enabled") and annotate.get("apply", True):
             logger.warning("Annotations are planned again, and not written to the server")
         config["annotate"] = annotate | {"apply": False}
+    record = config.get("record_run")
+    if isinstance(record, dict):
+        record.pop("include_inputs", None)
     segment = config.get("segment_objects")
     model = segment.get("model") if isinstance(segment, dict) else None
     if isinstance(model, dict) and isinstance(model.get("path"), str):

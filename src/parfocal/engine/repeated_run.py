@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from parfocal.core.publish import remove_tree
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
 from parfocal.engine.repeat_sheet import place_rows
 from parfocal.engine.repeat_steps import Again, run_steps
 from parfocal.engine.repeat_workflow import find_workflow, placed_config, run_workflow
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
+from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_package import workflow_language
 from parfocal.provenance.read_crate import Action, Crate, read_crate
@@ -77,17 +81,41 @@ def repeat_run(asked: Repetition) -> Path:
     steps = {step.name: step for step in STEPS}
     _tell(compare_environment(crate, actions, STEPS, workflow), asked)
     images = [action for action in actions if action.image_id != "_run"]
-    sheet = place_rows(copied_file(crate, "sheet"), crate, images, steps, asked.places)
-    # Of single steps not all rows of the sheet need have been fetched.
-    absent = sheet.absent if workflow else set()
-    number = check_inputs(crate, images, asked.places, threads=asked.threads, absent=absent)
+    with _carried(crate, images, asked) as places:
+        sheet = place_rows(copied_file(crate, "sheet"), crate, images, steps, places)
+        # Of single steps not all rows of the sheet need have been fetched.
+        absent = sheet.absent if workflow else set()
+        number = check_inputs(crate, images, places, threads=asked.threads, absent=absent)
     logger.info("%d inputs are unchanged", number)
     _make(asked.folder)
     if workflow is None:
-        again = Again(crate, steps, asked.places, sheet.base, asked.threads)
+        again = Again(crate, steps, places, sheet.base, asked.threads)
         return run_steps(again, actions, asked.folder, sheet)
-    values = placed_config(config, sheet.base, asked.places, asked.crate)
+    values = placed_config(config, sheet.base, places, asked.crate)
     return run_workflow(workflow, asked.folder, values, sheet, asked.threads)
+
+
+@contextmanager
+def _carried(crate: Crate, actions: Sequence[Action], asked: Repetition) -> Iterator[Places]:
+    """Take the inputs that a crate carries out of it; what is wrong meanwhile leaves nothing."""
+    if not crate.copies:
+        yield asked.places
+        return
+    new = not asked.folder.exists()
+    _make(asked.folder)
+    try:
+        taken = take_out(crate, sorted(actions, key=_age), asked.folder / "inputs")
+        logger.info("%d inputs are taken out of the crate", len(taken))
+        yield replace(asked.places, copies=taken)
+    except BaseException:
+        remove_tree(asked.folder / "inputs")
+        if new:
+            asked.folder.rmdir()
+        raise
+
+
+def _age(action: Action) -> datetime:
+    return action.started or datetime.min.replace(tzinfo=UTC)
 
 
 def _refuse_used(folder: Path) -> None:

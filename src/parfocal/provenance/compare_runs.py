@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from parfocal.provenance.crate_zip import INPUTS
 from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.read_crate_newest import newest_attempts, settings_of, target_of
 
@@ -177,7 +178,7 @@ class _Run:
             self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
-            if datum.in_crate and slash:
+            if datum.in_crate and slash and not datum.name.startswith(INPUTS):
                 self.facts[Key("file", "", folder, "")] = datum.digest
 
     def has(self, key: Key) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import Actions, record_path
 from parfocal.provenance.crate_data import DataCatalog
 from parfocal.provenance.crate_graph import Graph, Reference, unique
+from parfocal.provenance.crate_inputs import copy_inputs
 from parfocal.provenance.crate_package import Package, workflow_language
 from parfocal.provenance.crate_people import (
     Agent,
@@ -71,6 +72,8 @@ class CrateRequest:
         Page or repository of the workflow.
     funding : Funding
         Who paid for the run.
+    include_inputs : bool
+        Whether to copy what the run took from this machine into the crate.
     """
 
     results: Path
@@ -83,17 +86,19 @@ class CrateRequest:
     agent: Agent = field(default_factory=Agent)
     workflow_url: str | None = None
     funding: Funding = field(default_factory=Funding)
+    include_inputs: bool = False
 
 
 @dataclass(frozen=True)
 class CrateSummary:
-    """What went into a crate: numbers of attempts, and what the user should be told."""
+    """What went into a crate: how many attempts and inputs, and what the user should be told."""
 
     done: int
     failed: int
     open_failures: int
     images_without_records: tuple[str, ...]
     warnings: tuple[str, ...]
+    inputs: int = 0
 
 
 def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
@@ -135,6 +140,7 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
         open_failures=len(selection.open),
         images_without_records=idle,
         warnings=tuple(draft.package.warnings),
+        inputs=len(draft.package.inputs),
     )
 
 
@@ -159,7 +165,12 @@ class _Draft:
         request = self._request
         has_workflow = "workflow" in request.files
         text = readme_text(
-            request.name, request.description, self._selection, idle, workflow=has_workflow
+            request.name,
+            request.description,
+            self._selection,
+            idle,
+            workflow=has_workflow,
+            inputs=request.include_inputs,
         )
         self.package.add("README.md", text, about={"@id": "./"})
         drawer = Actions(self._graph, self._plan, self._data, request.results, self._agent)
@@ -172,6 +183,11 @@ class _Draft:
             mentions = [run, *mentions, *organized]
         self._add_root(mentions)
         self._data.close()
+        if request.include_inputs:
+            folder.mkdir(parents=True)
+            warn = self.package.warnings.append
+            entered = self._entered()
+            self.package.inputs = copy_inputs(folder, entered, request.results, warn)
         self.package.save(folder, self._graph, self._data.web)
 
     def _add_root(self, mentions: Sequence[Reference]) -> None:
@@ -244,6 +260,13 @@ class _Draft:
             actionStatus=FAILED if failed else COMPLETED,
             error=f"Failed and not made good: {', '.join(failed)}" if failed else None,
         )
+
+    def _entered(self) -> Iterator[tuple[Reference, Artifact]]:
+        """Yield what attempts that ended well took from outside the run."""
+        for record in self._records:
+            for artifact in record.inputs if record.status == "done" else ():
+                if self._plan.maker(artifact) is None:
+                    yield self._data.add(artifact, record), artifact
 
     def _pass(self, artifact: Artifact, record: Record, port: Port) -> Reference:
         data = self._data.add(artifact, record)

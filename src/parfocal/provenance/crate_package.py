@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.provenance.crate_graph import Graph, Reference
+from parfocal.provenance.crate_inputs import InputCopy
 from parfocal.provenance.crate_terms import compact, media_type, redact
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Package:
         What the crate says of itself.
     warnings : list of str
         What the user should be told.
+    inputs : list of InputCopy
+        Copies of inputs of the run, which lie in the folder before it is saved.
     """
 
     def __init__(self) -> None:
@@ -63,6 +66,7 @@ class Package:
         self._paths: dict[str, str] = {}
         self.root: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.inputs: list[InputCopy] = []
         self._main: tuple[str, str, str | None] | None = None
 
     @property
@@ -142,6 +146,8 @@ class Package:
         crate.metadata.extra_contexts.append(_RUN_TERMS)
         for path in sorted(self._texts):
             self._add_file(crate, path)
+        for copy in self.inputs:
+            crate.add_file(folder / copy.path, copy.path, properties=copy.properties)
         for address, properties in web.items():
             add = crate.add_dataset if properties["@type"] == "Dataset" else crate.add_file
             add(address, properties=properties)
@@ -149,7 +155,7 @@ class Package:
             crate.add(ContextEntity(crate, identifier, properties=properties))
         for name, value in self.root.items():
             crate.root_dataset[name] = value
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for entity in crate.data_entities:
             entity.write(folder)
         _write_metadata(crate.metadata.generate(), folder / crate.metadata.id)

@@ -23,12 +23,16 @@ it passed what to which.
 _CHECK = """\
 ## Check a result
 
-The data are not in this crate: it names each file and folder by its path relative to the
+{data}: it names each file and folder by its path relative to the
 results folder (`alternateName`) and tells its digest (`identifier`). `sha256:` is the digest of
 a file, as `sha256sum FILE` prints it. `zarr-merkle-sha256:` is that of an OME-Zarr: the sha256 of
 the lines `<sha256>  <key>` of its Zarr keys and of `OME/*`, sorted by key.
 """
 
+_WITHOUT = "The data are not in this crate"
+_WITH_INPUTS = """\
+In `inputs/` are copies of what the run took from the machine that it ran on; an OME-Zarr is a zip
+file there. The results are not in this crate"""
 _NO_RECORD = (
     "No step was run on them, or no record of it was handed on: Galaxy hands on none of a job that "
     "failed."
@@ -36,7 +40,13 @@ _NO_RECORD = (
 
 
 def readme_text(
-    name: str, description: str, selection: Selection, idle: Sequence[str], *, workflow: bool
+    name: str,
+    description: str,
+    selection: Selection,
+    idle: Sequence[str],
+    *,
+    workflow: bool,
+    inputs: bool = False,
 ) -> str:
     """Return the README of a crate, in Markdown.
 
@@ -46,6 +56,8 @@ def readme_text(
         Images of the sheet of which there is no record at all.
     workflow : bool
         Whether the workflow is in the crate.
+    inputs : bool
+        Whether copies of the inputs are.
     """
     kind = _PROVENANCE if workflow else _PROCESS
     parts = [f"# {_line(name)}\n\n{_line(description)}\n", kind, _steps(selection)]
@@ -54,7 +66,7 @@ def readme_text(
     if idle:
         listed = "\n".join(f"- `{image_id}`" for image_id in idle)
         parts.append(f"## Images without a record\n\n{_NO_RECORD}\n\n{listed}\n")
-    parts.append(_CHECK)
+    parts.append(_CHECK.format(data=_WITH_INPUTS if inputs else _WITHOUT))
     return "\n".join(parts)
 
 

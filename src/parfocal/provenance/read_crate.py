@@ -94,6 +94,8 @@ class Crate:
         By identifier.
     values : dict of str to (str, str)
         Names and values of parameters, and of facts that tell versions.
+    copies : dict of str to str
+        Identifiers of copies of inputs in the crate, by those of the inputs.
     tools : dict of str to str
         Versions of Parfocal by the identifiers of versions of steps.
     findings : list of str
@@ -104,6 +106,7 @@ class Crate:
     data: dict[str, Datum] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
 
@@ -281,6 +284,8 @@ class _Reader:
             in_crate=not described,
             ports=self._references(entity, "exampleOfWork"),
         )
+        if not described:
+            self._crate.copies |= dict.fromkeys(self._references(entity, "sameAs"), identifier)
 
     def _add_program(self, identifier: str, entity: Mapping[str, Any]) -> None:
         if identifier.startswith(_TOOL):

@@ -33,6 +33,9 @@ class CrateFiles(Protocol):
     def digest(self, name: str) -> str | None:
         """Return ``sha256:<hex>`` of a file of the crate; None where it has none of this name."""
 
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a file of the crate."""
+
     def content(self, name: str, at_most: int) -> bytes:
         """Return the bytes of a file of the crate, of which there may be so many."""
 
@@ -91,15 +94,23 @@ class _Folder:
         file = self._inside(name)
         return digest_path(file) if file.is_file() else None
 
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file."""
+        try:
+            stream = self._inside(name).open("rb")
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        with stream:
+            yield stream
+
     def content(self, name: str, at_most: int) -> bytes:
         """Return the bytes of a file, of which there may be so many."""
-        try:
-            with self._inside(name).open("rb") as stream:
+        with self.opened(name) as stream:
+            try:
                 return _read(stream, self.path, name, at_most)
-        except OSError as error:
-            what = "A file of the crate cannot be read"
-            where = f"{self.path}, {name!a}"
-            raise InputError(what, where=where, found=error, remedy=_REMEDY) from error
+            except OSError as error:
+                raise self._unreadable(name, error) from error
 
     def names(self) -> list[str]:
         """Return the paths of all files but the metadata document."""
@@ -120,6 +131,10 @@ class _Folder:
         if not inside:
             raise self._escape(name)
         return file
+
+    def _unreadable(self, name: str, error: OSError) -> InputError:
+        what = "A file of the crate cannot be read"
+        return InputError(what, where=f"{self.path}, {name!a}", found=error, remedy=_REMEDY)
 
     def _escape(self, name: str) -> InputError:
         what = "A file of the crate is a link out of it"
@@ -158,12 +173,18 @@ class _Zip:
                 digest.update(block)
         return f"sha256:{digest.hexdigest()}"
 
-    def content(self, name: str, at_most: int) -> bytes:
-        """Return the bytes of a file, of which there may be so many."""
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file."""
         if self._root + name not in self._files.members:
             what = "The crate lacks a file that it names"
             raise InputError(what, where=self.path, expected=ascii(name), remedy=_REMEDY)
         with self._files.opened(self._root + name) as stream:
+            yield stream
+
+    def content(self, name: str, at_most: int) -> bytes:
+        """Return the bytes of a file, of which there may be so many."""
+        with self.opened(name) as stream:
             return _read(stream, self.path, name, at_most)
 
     def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -25,13 +25,18 @@ class Places:
         The results folder, which relative paths are relative to.
     maps : mapping of str to str
         New beginnings of paths and URIs by old ones; the longest that fits counts.
+    copies : mapping of str to Path
+        Where single things lie, by their names; these count before all else.
     """
 
     results: Path
     maps: Mapping[str, str]
+    copies: Mapping[str, Path] = field(default_factory=dict)
 
     def of(self, name: str) -> Path | None:
         """Return where something lies; None where it is no file of this machine."""
+        if name in self.copies:
+            return self.copies[name]
         mapped = self._mapped(name)
         if mapped is None or not is_uri(mapped):
             return None if mapped is None else self.results / mapped

@@ -21,6 +21,7 @@ FAILING = ("changed", "missing", "unreadable")
 _LATER = "A later attempt of the run wrote something else there"
 _FOREIGN = "An attempt used it, and none made it: it is not what the run itself made there"
 _IDLE = "Something else lies there, and no result that counts was made from this"
+_CARRIED = "It lies there no more, and the crate has a copy of it"
 _MOVED = (
     "If it was moved, say so with --map OLD=NEW; if the crate was, name the results with --results."
 )
@@ -38,9 +39,10 @@ class Entry:
         What it was to the run; a copy lies in the crate itself, a record is that of an attempt
         that made nothing.
     status : str
-        ``unchanged``, ``changed``, ``missing``, ``unreadable``, ``remote``, or ``replaced`` where a
-        later attempt of the same run wrote to the same path, or where another input lies there
-        and no result that counts was made from this one.
+        ``unchanged``, ``changed``, ``missing``, ``unreadable``, ``remote``, ``carried`` where it is
+        gone and the crate has a copy, or ``replaced`` where a later attempt of the same run wrote
+        to the same path, or where another input lies there and no result that counts was made
+        from this one.
     where : Path or None
         Where it was looked for.
     found : str or None
@@ -88,6 +90,8 @@ def verify_data(
         if datum.identifier in history.replaced:
             return replace(entry, status="replaced", reasons=(_LATER,))
         entry = _check(crate, places, looker, entry)
+        if entry.status == "missing" and datum.identifier in crate.copies:
+            entry = replace(entry, status="carried", reasons=(_CARRIED,))
         if datum.identifier in history.idle and entry.status in FAILING:
             entry = replace(entry, status="replaced", reasons=(_IDLE,))
         if datum.identifier in history.foreign:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, model_validator
 
 from parfocal.core.step import Context, Port, Step, exact
+from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import read_sheet
 from parfocal.steps import SUMMARIES
@@ -72,6 +73,11 @@ class RecordRunParams(Parameters):
         description="Grant that paid for the run: its number, its DOI, or an address.",
     )
     grant_name: str | None = Field(default=None, min_length=1, description="Name of the grant.")
+    include_inputs: bool = Field(
+        default=False,
+        description="Whether to copy what the run took from this machine into the crate, so that "
+        "it can be repeated where there is nothing else.",
+    )
 
     @model_validator(mode="after")
     def _belongs_to_someone(self) -> Self:
@@ -101,12 +107,14 @@ def run(
     InputError
         If there is no record of these images, or an input cannot be read.
     ConfigurationError
-        If the sheet is not valid, or the language of the workflow is unknown.
+        If the sheet is not valid, or the language of the workflow is unknown; in Galaxy also if
+        inputs are to be copied.
     """
     from parfocal.provenance.crate import CrateRequest
     from parfocal.provenance.crate_people import Agent, Funding
     from parfocal.steps import STEPS
 
+    _refuse_strangers(params)
     request = CrateRequest(
         results=inputs["results"],
         image_ids=[row.image_id for row in read_sheet(inputs["sheet"])],
@@ -128,6 +136,7 @@ def run(
             grant=params.grant,
             grant_name=params.grant_name,
         ),
+        include_inputs=params.include_inputs,
     )
     summary = _write(outputs["crate"], request)
     for warning in summary.warnings:
@@ -142,6 +151,17 @@ def run(
         "attempts_failed": summary.failed,
         "open_failures": summary.open_failures,
     }
+    if params.include_inputs:
+        context.details["inputs_copied"] = summary.inputs
+
+
+def _refuse_strangers(params: RecordRunParams) -> None:
+    """Copy nothing by its path where strangers hand in the records that name it."""
+    from parfocal.models.strangers import from_strangers
+
+    if params.include_inputs and from_strangers():
+        what = "Inputs are not copied into the crate in Galaxy, which alone knows its datasets"
+        raise ConfigurationError(what, remedy="Leave out include_inputs.")
 
 
 def _write(path: Path, request: CrateRequest) -> CrateSummary:
