@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from parfocal import __version__
+from parfocal.core.stopping import ask_to_stop
 from parfocal.errors import ParfocalError
 
 __all__ = ["main"]
@@ -61,6 +62,7 @@ def _stop(number: int, _frame: object) -> NoReturn:
     # since a second one would interrupt just that.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
+    ask_to_stop()
     sys.exit(128 + number)
 
 

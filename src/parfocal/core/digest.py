@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from parfocal.core.stopping import end_if_asked
 from parfocal.errors import InputError
 from parfocal.models.manifest import MANIFEST_NAME, read_manifest
 
@@ -221,6 +222,7 @@ def _digest_file(path: Path) -> str:
             what = "This is neither a file nor a folder, and cannot be digested"
             raise InputError(what, where=path, remedy="Remove it, or name another file.")
         while block := stream.read(_CHUNK):
+            end_if_asked()
             digest.update(block)
     return digest.hexdigest()
 

@@ -23,6 +23,7 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from parfocal.core.digest import ROOTS, is_zarr_key
+from parfocal.core.stopping import end_if_asked
 from parfocal.errors import InputError, StorageError
 
 __all__ = ["ZippedFiles", "ZippedZarr", "find_zipped_zarr", "is_zip", "zipped_files"]
@@ -271,6 +272,7 @@ def _stream(pack: ZipFile, info: ZipInfo, write: Callable[[bytes], object]) -> N
     # It reads no more than the size that the directory of the zip states, and checks the CRC.
     with pack.open(info) as source:
         while block := source.read(_CHUNK):
+            end_if_asked()
             write(block)
 
 

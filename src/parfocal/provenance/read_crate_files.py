@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from parfocal.core.digest import digest_path
+from parfocal.core.stopping import end_if_asked
 from parfocal.core.zipped_zarr import ZippedFiles, is_zip, zipped_files
 from parfocal.errors import InputError
 
@@ -170,6 +171,7 @@ class _Zip:
         digest = hashlib.sha256()
         with self._files.opened(self._root + name) as stream:
             while block := stream.read(_CHUNK):
+                end_if_asked()
                 digest.update(block)
         return f"sha256:{digest.hexdigest()}"
 
