@@ -91,6 +91,48 @@ rule assess_quality:
         " --threads {threads} {params.compute:q} --outcome {output.outcome:q} > {log:q} 2>&1"
 
 
+rule preview_image:
+    input:
+        sheet=ancient(config["sheet"]),
+        after="<results>/outcomes/segment_objects/{batch}.json",
+    output:
+        outcome="<results>/outcomes/preview_image/{batch}.json",
+    log:
+        "<logs>/preview_image/{batch}.log",
+    benchmark:
+        "<benchmarks>/preview_image/{batch}.jsonl"
+    conda:
+        "../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: config["resources"](
+            "preview_image", wc.batch, attempt
+        )["mem_mb"],
+        runtime=lambda wc, attempt: config["resources"](
+            "preview_image", wc.batch, attempt
+        )["runtime"],
+        attempt=lambda wc, attempt: attempt,
+        attempts=lambda wc: config["attempts"](),
+    params:
+        json=lambda wc: config["params"]("preview_image"),
+        trigger=lambda wc: config["trigger"]("preview_image", wc.batch),
+        size=config["batch_size"],
+        folder=lambda wc: config["results"],
+        resources=lambda wc, threads: config["resources_file"],
+        image=lambda wc: f"image={config['image']['preview_image']}",
+    shell:
+        "parfocal preview-image --sheet {input.sheet:q} --batch {wildcards.batch}"
+        " --batch-size {params.size} --folder {params.folder:q} --params {params.json:q}"
+        " --after {input.after:q}"
+        " --path {params.image:q}"
+        " --attempt {resources.attempt} --attempts {resources.attempts}"
+        " --memory-mib {resources.mem_mb} --time-min {resources.runtime}"
+        " --resources {params.resources:q}"
+        " --threads {threads} --outcome {output.outcome:q} > {log:q} 2>&1"
+
+
 rule score_objects:
     input:
         sheet=ancient(config["sheet"]),

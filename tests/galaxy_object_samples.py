@@ -25,6 +25,12 @@ USED_FOR_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "segment_objects": (CELLS, "bare.ome.zarr.zip", "blur.onnx"),
     "measure_objects": (CELLS, "cut-labels.ome.zarr.zip", "labels.ome.zarr.zip"),
     "assemble_image": (CELLS, "cut-labels.ome.zarr.zip", "labels.ome.zarr.zip"),
+    "preview_image": (
+        CELLS,
+        "cut-labels.ome.zarr.zip",
+        "labels.ome.zarr.zip",
+        "stack.ome.zarr.zip",
+    ),
     "score_objects": ("labels.ome.zarr.zip", "small-truth.tiff", "truth.tiff"),
 }
 

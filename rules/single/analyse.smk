@@ -67,6 +67,54 @@ rule assess_quality:
         " --record {log.record:q} --replace > {log.text:q} 2>&1"
 
 
+rule preview_image:
+    input:
+        image="<results>/images/{image}.ome.zarr/zarr.json",
+    output:
+        preview="<results>/previews/{image}.png",
+    log:
+        text="<logs>/preview_image/{image}.log",
+        record="<logs>/preview_image/{image}.record.json",
+    benchmark:
+        "<benchmarks>/preview_image/{image}.jsonl"
+    conda:
+        "../../envs/parfocal.yaml"
+    container:
+        "docker://localhost/parfocal:0.1.0"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 60 * attempt,
+    params:
+        json=lambda wc: json.dumps(
+            config.get("preview_image", {})
+            | {"label_name": wc.get("label", "nuclei")},
+            sort_keys=True,
+        ),
+        labels=lambda wc, input: [
+            f"--{name}={path.removesuffix('/zarr.json')}"
+            for name, path in input.items()
+            if name == "labels"
+        ],
+    shell:
+        'parfocal preview-image --image "$(dirname {input.image:q})" {params.labels:q}'
+        " --preview {output.preview:q} --params {params.json:q} --threads {threads}"
+        " --record {log.record:q} --replace > {log.text:q} 2>&1"
+
+
+use rule preview_image as preview_objects with:
+    input:
+        image="<results>/images/{image}.ome.zarr/zarr.json",
+        labels="<results>/labels/{label}/{image}.ome.zarr/zarr.json",
+    output:
+        preview="<results>/previews/{label}/{image}.png",
+    log:
+        text="<logs>/preview_image/{image}.{label}.log",
+        record="<logs>/preview_image/{image}.{label}.record.json",
+    benchmark:
+        "<benchmarks>/preview_image/{image}.{label}.jsonl"
+
+
 rule score_objects:
     input:
         labels="<results>/labels/{label}/{image}.ome.zarr/zarr.json",

@@ -81,6 +81,10 @@ STEPS: dict[str, tuple[list[str], list[str]]] = {
         ["table=nuclei.parquet", "tsv=nuclei.tsv"],
     ),
     "assess-quality": (["--image", "{f}/image.ome.zarr"], ["quality=quality.json"]),
+    "preview-image": (
+        ["--image", "{f}/image.ome.zarr", "--labels", "{f}/nuclei.ome.zarr"],
+        ["preview=preview.png"],
+    ),
     "score-objects": (["--labels", "{f}/nuclei.ome.zarr"], ["scores=scores.json"]),
     "render-report": (
         ["--results", "{f}/results", "--sheet", "{f}/samples.tsv"],

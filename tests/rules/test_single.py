@@ -34,6 +34,8 @@ rule all:
     input:
         expand("results/tables/spots/{{image}}.parquet", image=config["images"]),
         "results/quality/one.json",
+        "results/previews/one.png",
+        "results/previews/spots/one.png",
         "results/assembled/spots/one.ome.zarr/zarr.json",
         "results/images/one.verification.json",
 """

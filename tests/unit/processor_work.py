@@ -26,6 +26,7 @@ from parfocal.steps import (
     correct_illumination,
     filter_image,
     measure_objects,
+    preview_image,
     project_image,
     segment_objects,
 )
@@ -85,6 +86,7 @@ def _steps(folder: Path, image: Path) -> Iterator[tuple[str, str]]:
     runs += [(project_image.STEP, {"method": method}) for method in ("mean", "std")]
     runs.append((correct_illumination.STEP, {"illumination": {"method": "estimate"}}))
     runs.append((assess_quality.STEP, {}))
+    runs += [(preview_image.STEP, {"edge_px": edge}) for edge in (32, 300)]
     for number, (step, params) in enumerate(runs):
         outputs = _run(step, folder / f"{number}", {"image": image}, **params)
         for name, path in outputs.items():

@@ -95,6 +95,7 @@ def test_value_text_is_json_but_for_text():
         ("a/b.TIFF", "file", "image/tiff"),
         ("https://h/a.json?x=.tif", "file", "application/json"),
         ("report", "html", "text/html"),
+        ("preview", "png", "image/png"),
         ("unknown.xyz", "file", "application/octet-stream"),
     ],
 )

@@ -32,7 +32,7 @@ def test_each_step_takes_what_the_one_before_made(chosen):
 def test_measured_is_the_last_image_before_the_filter(chosen):
     chain = chain_images(chosen)
     unfiltered = chain_images([name for name in chosen if name != "filter_image"])
-    for name in ("measure_objects", "assemble_image"):
+    for name in ("measure_objects", "assemble_image", "preview_image"):
         assert chain.image[name] == unfiltered.image["segment_objects"]
 
 

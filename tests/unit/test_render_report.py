@@ -120,15 +120,15 @@ def test_a_damaged_table_is_named(built, tmp_path):
 
 def test_outlines_are_drawn_where_pyramids_differ(built, tmp_path):
     from parfocal.images import open_image
-    from parfocal.steps.render_report import _level, _level_of_size
+    from parfocal.report.levels import level_of_size, pick_level
 
     folder = built[0] / "images/cells"
     with (
         open_image(folder / "image.ome.zarr") as image,
         open_image(folder / "labels/nuclei.ome.zarr") as labels,
     ):
-        level = image.level(_level(image))
-        assert level.shape5[3:] == _level_of_size(labels, level).shape5[3:]
+        level = image.level(pick_level(image.pyramid, 384))
+        assert level.shape5[3:] == level_of_size(labels.pyramid, level, 384).shape5[3:]
 
 
 def test_the_image_that_was_measured_is_shown(built, tmp_path):

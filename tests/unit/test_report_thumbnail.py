@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 
 from parfocal.models.image import Channel, ImageMetadata
 from parfocal.report import thumbnail
+from parfocal.report.drawing import composite, outline, resize_area, resize_nearest, stretch
 from parfocal.report.thumbnail import (
     EDGE_PX,
-    composite,
     draw_picture,
     fullest_plane,
-    outline,
     project,
-    resize_area,
-    resize_nearest,
-    stretch,
     thumbnail_shape,
 )
 from report_results import Pixels

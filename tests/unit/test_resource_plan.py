@@ -242,6 +242,7 @@ def test_each_step_is_predicted_from_what_the_one_before_makes() -> None:
         "segment-objects": {},
         "measure-objects": {},
         "assess-quality": {},
+        "preview-image": {},
         "score-objects": {},
     }
     steps = {name: load_step(name).params(**told) for name, told in configured.items()}
@@ -256,6 +257,7 @@ def test_each_step_is_predicted_from_what_the_one_before_makes() -> None:
         "filter-image": (plane, "uint32", 512),
         "segment-objects": (plane, "float64", 512),
         "measure-objects": (plane, "uint32", 512),
+        "preview-image": (plane, "uint32", 512),
         "score-objects": ((3, 1, 1, 64, 48), "uint32", 512),
     }
     assert found["segment-objects"].size.pixel_um == (None, 0.5, 0.5)

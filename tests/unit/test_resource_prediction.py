@@ -22,6 +22,8 @@ from parfocal.images.writers.layout import plan_levels
 from parfocal.images.writers.shards import LevelWriter
 from parfocal.models.resources import ImageSize
 from parfocal.models.zarr_options import ZarrOptions
+from parfocal.report.levels import pick_level
+from parfocal.report.thumbnail import READ_BYTES, thumbnail_shape
 from unit.resource_works import defaults, image, smoothing
 
 
@@ -33,7 +35,7 @@ def memory(step: str, size: ImageSize, threads: int = 1, **told: Any) -> int:
 
 def test_larger_images_and_more_threads_never_take_less() -> None:
     model = read_model()
-    assert len(model.steps) == 10
+    assert len(model.steps) == 11
     small, large = image(1, 1, 1, 256, 256), image(2, 3, 8, 2048, 2048)
     for step in model.steps:
         each = [
@@ -136,6 +138,27 @@ def test_the_part_that_is_written_at_once_is_that_of_the_writer() -> None:
     chain = Chain(five(pixels), writers, halve)
     (first, *_) = chain.parts(next(iter(chain.blocks())))
     assert found == math.prod(region_shape(first)) * 2 / 2**20
+
+
+@pytest.mark.parametrize(("size", "edge"), [((1, 1, 3, 100, 300), 64), ((1, 4, 1, 70, 41), 768)])
+def test_a_preview_is_of_the_level_that_is_read(size, edge) -> None:
+    _, channels, planes, *_ = size
+    levels = [level.shape for level in plan_levels(size, 2, ZarrOptions(chunk_px=16), rgb=False)]
+    *_, height, width = levels[pick_level([five(np.empty(s, np.uint8)) for s in levels], edge)]
+    work = Work("preview-image", image(*size), 1, defaults("preview-image") | {"edge_px": edge})
+    found = memory_features(work)
+    assert found["read"] == planes * height * width * 2 / 2**20
+    assert found["level"] == height * width * 8 / 2**20
+    shown = math.prod(thumbnail_shape(height, width, edge))
+    assert found["picture"] == min(channels, 3) * shown * 8 / 2**20
+    deep = memory_features(replace(work, size=image(1, 1, 9000, 100, 300)))
+    assert deep["read"] == READ_BYTES / 2**20
+
+
+def test_larger_previews_take_more_memory() -> None:
+    size = image(1, 3, 1, 4096, 4096)
+    each = [memory("preview-image", size, edge_px=edge) for edge in (256, 768, 2048)]
+    assert sorted(set(each)) == each
 
 
 def test_an_unknown_size_step_or_method_gets_the_generous_values() -> None:

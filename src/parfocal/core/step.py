@@ -27,7 +27,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["ome-zarr", "image", "table", "json", "html", "file", "folder", "crate", "sheet"]
+Kind = Literal[
+    "ome-zarr", "image", "table", "json", "html", "png", "file", "folder", "crate", "sheet"
+]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "record-run": {
         "include_inputs": "Records name datasets by the names that users gave them, not by paths.",
     },
+    "preview-image": {
+        "label_name": "It only tells where labels lie in a results folder.",
+    },
 }
 """For each step the parameters that its tool does not ask for, and the variants of one that it does
 not offer (``parameter=variant``), each with the reason."""

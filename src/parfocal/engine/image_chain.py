@@ -10,6 +10,9 @@ __all__ = ["CHAIN", "ImageChain", "chain_images"]
 CHAIN = ("correct_illumination", "project_image", "filter_image")
 """The optional steps that make an image of an image, in their order."""
 
+_UNSMOOTHED = ("measure_objects", "assemble_image", "preview_image")
+"""The steps that take the image before the filter, with the objects."""
+
 
 @dataclass(frozen=True)
 class ImageChain:
@@ -47,5 +50,5 @@ def chain_images(configured: Collection[str]) -> ImageChain:
         after[name], image[name] = maker, place
         if name in configured:
             maker, place = name, load_step(name.replace("_", "-")).outputs[0].path
-    image |= dict.fromkeys(("measure_objects", "assemble_image"), image["filter_image"])
+    image |= dict.fromkeys(_UNSMOOTHED, image["filter_image"])
     return ImageChain(after, image)

@@ -250,6 +250,22 @@ def _correct(work: Work) -> Features:
     }
 
 
+def _preview(work: Work) -> Features:
+    """``read``: planes of a level; ``level``: one, ``picture``: what it becomes, as float64."""
+    from parfocal.report.thumbnail import READ_BYTES, thumbnail_shape
+
+    _, channels, z, y, x = work.size.shape
+    edge = work.params["edge_px"]
+    while max(y, x) >= 2 * edge:
+        y, x = -(-y // 2), -(-x // 2)
+    colours = min(channels, 3)
+    return {
+        "read": min(_mib(z, y * x, work.item), READ_BYTES / _MIB),
+        "level": _mib(1, y * x, _DOUBLE),
+        "picture": _mib(colours, math.prod(thumbnail_shape(y, x, edge)), _DOUBLE),
+    }
+
+
 def _score(work: Work) -> Features:
     """``block``: a million pixels, as 64-bit numbers."""
     from parfocal.analysis.scan import plan_block
@@ -315,5 +331,6 @@ _HELD: dict[str, Callable[[Work], Features]] = {
     "assess-quality": _assess,
     "project-image": _project,
     "correct-illumination": _correct,
+    "preview-image": _preview,
     "score-objects": _score,
 }

@@ -40,6 +40,7 @@ _SECRET_PARAMETER = re.compile(
 _KIND_TYPES = {
     "json": "application/json",
     "html": "text/html",
+    "png": "image/png",
     "sheet": "text/tab-separated-values",
 }
 _SUFFIX_TYPES = {

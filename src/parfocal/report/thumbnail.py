@@ -1,8 +1,9 @@
-"""Thumbnails: a plane or a projection over Z, contrast, colours, outlines, PNG."""
+"""Thumbnails: a plane or a projection over Z, in colours, with outlines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +12,109 @@ from numpy.typing import NDArray
 from parfocal.core.blocks import Readable
 from parfocal.models.image import ImageMetadata
 from parfocal.report.content import Channel, Picture
+from parfocal.report.drawing import (
+    OUTLINE_RGBA,
+    PERCENTILES,
+    as_bytes,
+    composite,
+    encode_png,
+    outline,
+    resize_area,
+    resize_nearest,
+    stretch,
+)
 
 __all__ = [
     "EDGE_PX",
-    "composite",
+    "MOST_CHANNELS",
+    "Drawing",
+    "Look",
+    "draw",
     "draw_picture",
-    "encode_png",
     "fullest_plane",
-    "outline",
     "project",
-    "resize_area",
-    "resize_nearest",
-    "stretch",
     "thumbnail_shape",
 ]
 
 EDGE_PX = 384
 MOST_CHANNELS = 6
 READ_BYTES = 32 * 2**20
-PERCENTILES = (0.5, 99.8)
 PALETTE = ("00FFFF", "FF00FF", "FFFF00", "00FF00", "FF8000", "8080FF")
+RGB = ("FF0000", "00FF00", "0000FF")
 TIMES = "\N{MULTIPLICATION SIGN}"
-OUTLINE_RGBA = (255, 214, 10, 255)
 
 
-def thumbnail_shape(height: int, width: int) -> tuple[int, int]:
-    """Return the shape of a thumbnail: its longer edge is at most `EDGE_PX`.
+@dataclass(frozen=True)
+class Look:
+    """What is drawn of an image, and how.
+
+    Parameters
+    ----------
+    edge_px : int
+        The longer edge of the picture.
+    channels : tuple of int or None
+        Indices of the channels; None for the first ones, and for RGB as it is.
+    plane : int or None
+        Index of the plane. With None it is the one with the largest area of objects, since
+        outlines over a projection would not lie on the edges that are seen; without labels the
+        maximum over Z.
+    time_point : int
+        Index of the time point.
+    percentiles : (float, float)
+        What is drawn darkest and brightest, of the pixels of each channel.
+    """
+
+    edge_px: int = EDGE_PX
+    channels: tuple[int, ...] | None = None
+    plane: int | None = None
+    time_point: int = 0
+    percentiles: tuple[float, float] = PERCENTILES
+
+
+THUMBNAIL = Look()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture before it is written to a file.
+
+    Parameters
+    ----------
+    pixels : (Y, X) or (Y, X, 3) uint8
+        Grey or RGB.
+    outlines : (Y, X) bool or None
+        Where the outlines of objects are.
+    indices : tuple of int
+        The channels.
+    channels : tuple of Channel
+        Their names, and the colours that they are drawn in.
+    plane : int or None
+        Index of the plane at full size; None for the maximum over Z.
+    """
+
+    pixels: NDArray[np.uint8]
+    outlines: NDArray[np.bool_] | None
+    indices: tuple[int, ...]
+    channels: tuple[Channel, ...]
+    plane: int | None
+
+
+def thumbnail_shape(height: int, width: int, edge_px: int = EDGE_PX) -> tuple[int, int]:
+    """Return the shape of a thumbnail: its longer edge is at most `edge_px`.
 
     Small images are enlarged by a whole factor, so that their pixels stay squares.
     """
     longer = max(height, width)
-    if longer <= EDGE_PX:
-        factor = EDGE_PX // longer
+    if longer <= edge_px:
+        factor = edge_px // longer
         return height * factor, width * factor
-    return max(1, height * EDGE_PX // longer), max(1, width * EDGE_PX // longer)
+    return max(1, height * edge_px // longer), max(1, width * edge_px // longer)
 
 
-def project(source: Readable, channel: int, plane: int | None = None) -> NDArray[Any]:
-    """Return one plane, or the maximum over Z, of one channel at the first time point.
+def project(
+    source: Readable, channel: int, plane: int | None = None, time_point: int = 0
+) -> NDArray[Any]:
+    """Return one plane, or the maximum over Z, of one channel at one time point.
 
     NaN is ignored where another plane has a number. Memory is bounded by a few planes.
 
@@ -60,6 +126,8 @@ def project(source: Readable, channel: int, plane: int | None = None) -> NDArray
         Index of the channel.
     plane : int or None
         Index of the plane; None for the maximum.
+    time_point : int
+        Index of the time point.
 
     Returns
     -------
@@ -67,7 +135,7 @@ def project(source: Readable, channel: int, plane: int | None = None) -> NDArray
         Of the data type of `source`.
     """
     result: NDArray[Any] | None = None
-    for _, block in _stacks(source, channel, plane):
+    for block in _stacks(source, channel, plane, time_point):
         highest = np.fmax.reduce(block, axis=0)
         result = highest if result is None else np.fmax(result, highest)
     if result is None:
@@ -77,19 +145,20 @@ def project(source: Readable, channel: int, plane: int | None = None) -> NDArray
 
 
 def _stacks(
-    source: Readable, channel: int, plane: int | None = None
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield a few planes (Z, Y, X) at a time, with the index of the first."""
+    source: Readable, channel: int, plane: int | None, time_point: int
+) -> Iterator[NDArray[Any]]:
+    """Yield a few planes (Z, Y, X) at a time."""
     _, _, planes, height, width = source.shape5
     step = max(1, READ_BYTES // (height * width * source.dtype.itemsize))
     first, last = (0, planes) if plane is None else (plane, plane + 1)
+    t, c = slice(time_point, time_point + 1), slice(channel, channel + 1)
     for z in range(first, last, step):
-        region = (slice(0, 1), slice(channel, channel + 1), slice(z, min(z + step, last)))
-        yield z, source.read((*region, slice(0, height), slice(0, width)))[0, 0]
+        region = (t, c, slice(z, min(z + step, last)))
+        yield source.read((*region, slice(0, height), slice(0, width)))[0, 0]
 
 
-def fullest_plane(labels: Readable) -> int:
-    """Return the plane with the largest area of objects at the first time point.
+def fullest_plane(labels: Readable, time_point: int = 0) -> int:
+    """Return the plane with the largest area of objects at one time point.
 
     Among equal ones it is the one nearest to the middle of the stack.
 
@@ -97,192 +166,140 @@ def fullest_plane(labels: Readable) -> int:
     ----------
     labels : Readable
         A label image in the axes TCZYX; 0 is background.
+    time_point : int
+        Index of the time point.
     """
-    areas = [int(count) for _, b in _stacks(labels, 0) for count in np.count_nonzero(b, (1, 2))]
+    blocks = _stacks(labels, 0, None, time_point)
+    areas = [int(count) for block in blocks for count in np.count_nonzero(block, (1, 2))]
     return max(range(len(areas)), key=lambda z: (areas[z], -abs(2 * z + 1 - len(areas))))
 
 
-def resize_area(plane: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Resize by the mean over the area that each new pixel covers.
-
-    Parameters
-    ----------
-    plane : (Y, X) array
-        Finite numbers.
-    shape : (int, int)
-        The new shape.
-
-    Returns
-    -------
-    (Y', X') float64
-    """
-    result = np.asarray(plane, np.float64)
-    for axis, size in enumerate(shape):
-        lines = np.moveaxis(result, axis, 0)
-        edges = np.linspace(0, len(lines), size + 1)
-        places = np.minimum(edges.astype(np.intp), len(lines) - 1)
-        total = np.concatenate([np.zeros_like(lines[:1]), np.cumsum(lines, axis=0)])
-        at_edges = total[places] + (edges - places)[:, None] * lines[places]
-        result = np.moveaxis(np.diff(at_edges, axis=0) / np.diff(edges)[:, None], 0, axis)
-    return result
-
-
-def resize_nearest(plane: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Resize by taking the pixel under the centre of each new pixel.
-
-    Parameters
-    ----------
-    plane : (Y, X) array
-        Labels, which must not be mixed.
-    shape : (int, int)
-        The new shape.
-    """
-    rows, columns = (
-        (np.arange(new) * 2 + 1) * old // (2 * new)
-        for old, new in zip(plane.shape, shape, strict=True)
-    )
-    return plane[np.ix_(rows, columns)]
-
-
-def stretch(plane: NDArray[Any]) -> NDArray[np.float64]:
-    """Scale to 0..1 between the percentiles 0.5 and 99.8 of the finite pixels.
-
-    Pixels that are not finite become 0, or 1 for positive infinity; a constant plane
-    becomes 0.
-    """
-    values = np.asarray(plane, np.float64)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return np.zeros(values.shape)
-    low, high = (float(value) for value in np.percentile(finite, PERCENTILES))
-    if low == high:
-        low, high = float(finite.min()), float(finite.max())
-    if low == high:
-        return np.zeros(values.shape)
-    clipped = np.clip(np.nan_to_num(values, nan=low, posinf=high, neginf=low), low, high)
-    return (clipped - low) / (high - low)
-
-
-def composite(planes: Sequence[NDArray[np.float64]], colors: Sequence[str]) -> NDArray[np.uint8]:
-    """Add up planes of 0..1 in their colours.
-
-    Parameters
-    ----------
-    planes : sequence of (Y, X) float64
-        From 0 to 1.
-    colors : sequence of str
-        RRGGBB, one a plane.
-
-    Returns
-    -------
-    (Y, X, 3) uint8
-    """
-    total = np.zeros((*planes[0].shape, 3))
-    for plane, color in zip(planes, colors, strict=True):
-        total += plane[:, :, None] * (np.frombuffer(bytes.fromhex(color), np.uint8) / 255)
-    return _as_bytes(total)
-
-
-def _as_bytes(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def outline(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels of objects that touch another object or the background.
-
-    Parameters
-    ----------
-    labels : (Y, X) integer
-        0 is background.
-    """
-    touching = np.zeros(labels.shape, np.bool_)
-    down = labels[1:] != labels[:-1]
-    right = labels[:, 1:] != labels[:, :-1]
-    touching[1:] |= down
-    touching[:-1] |= down
-    touching[:, 1:] |= right
-    touching[:, :-1] |= right
-    touching[labels == 0] = False
-    return touching
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return (Y, X), (Y, X, 3) or (Y, X, 4) uint8 as a PNG file."""
-    import imagecodecs
-
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=6))
-
-
 def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | None) -> Picture:
-    """Draw the thumbnail of an image.
+    """Draw the thumbnail of an image for a report.
 
-    Of a stack with labels one plane is drawn, since outlines over a projection would not
-    lie on the edges that are seen; of a stack without labels, the maximum over Z.
+    Parameters
+    ----------
+    metadata, image, labels
+        See `draw`.
+    """
+    drawing = draw(metadata, image, labels)
+    height, width = drawing.pixels.shape[:2]
+    edges = drawing.outlines
+    return Picture(
+        png=encode_png(drawing.pixels),
+        outlines=None if edges is None else encode_png(_overlay(edges)),
+        width=width,
+        height=height,
+        channels=() if metadata.rgb else drawing.channels,
+        note=_note(metadata, len(drawing.indices), drawing.plane),
+        size=_size(metadata),
+    )
+
+
+def draw(
+    metadata: ImageMetadata,
+    image: Readable,
+    labels: Readable | None,
+    look: Look = THUMBNAIL,
+    progress: Callable[[int, int], None] | None = None,
+) -> Drawing:
+    """Draw an image, and the outlines of its labels.
+
+    One channel is grey; several have the colours that the image states for them where these are
+    distinct, and others otherwise.
 
     Parameters
     ----------
     metadata : ImageMetadata
         Of the image at full size: channels and time points.
     image : Readable
-        A level of the image that is not much larger than the thumbnail.
+        A level of the image that is not much larger than the picture.
     labels : Readable or None
         A level of its label image.
+    look : Look
+        What is drawn, and how.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each channel.
     """
-    shape = thumbnail_shape(*image.shape5[3:])
-    drawn = range(min(image.shape5[1], 3 if metadata.rgb else MOST_CHANNELS))
-    fullest = None if labels is None or metadata.size("Z") == 1 else fullest_plane(labels)
-    z = _same_place(fullest, labels, image.shape5[2])
-    planes = [project(image, channel, z) for channel in drawn]
-    channels: tuple[Channel, ...] = ()
-    if metadata.rgb:
-        pixels = _rgb(planes, shape)
+    as_it_is = metadata.rgb and look.channels is None
+    first = range(min(image.shape5[1], len(RGB) if as_it_is else MOST_CHANNELS))
+    indices = tuple(first) if look.channels is None else look.channels
+    plane, of_image, of_labels = _plane_of(metadata, image, labels, look)
+    shape = thumbnail_shape(*image.shape5[3:], look.edge_px)
+    planes = _counted(
+        (project(image, index, of_image, look.time_point) for index in indices),
+        len(indices),
+        progress,
+    )
+    channels = _channels(metadata, indices, as_it_is=as_it_is)
+    if as_it_is:
+        pixels = _rgb(planes, shape, np.dtype(metadata.dtype))
     else:
-        scaled = [resize_area(stretch(plane), shape) for plane in planes]
-        channels = _channels(metadata, len(planes))
-        pixels = _as_bytes(scaled[0])
-        if len(scaled) > 1:
-            pixels = composite(scaled, [channel.color for channel in channels])
-    return Picture(
-        png=encode_png(pixels),
-        outlines=None if labels is None else encode_png(_overlay(labels, fullest, shape)),
-        width=shape[1],
-        height=shape[0],
-        channels=channels,
-        note=_note(metadata, len(planes), _same_place(fullest, labels, metadata.size("Z"))),
-        size=_size(metadata),
+        scaled = (resize_area(stretch(plane, look.percentiles), shape) for plane in planes)
+        colors = [channel.color for channel in channels]
+        pixels = composite(scaled, colors) if len(colors) > 1 else as_bytes(next(scaled))
+    edges = None
+    if labels is not None:
+        edges = outline(resize_nearest(project(labels, 0, of_labels, look.time_point), shape))
+    return Drawing(pixels, edges, indices, channels, plane)
+
+
+def _plane_of(
+    metadata: ImageMetadata, image: Readable, labels: Readable | None, look: Look
+) -> tuple[int | None, int | None, int | None]:
+    """Return which plane is drawn: at full size, and of the levels of image and labels."""
+    sizes = metadata.size("Z"), image.shape5[2], 1 if labels is None else labels.shape5[2]
+    chosen, of = look.plane, sizes[0]
+    if chosen is None and labels is not None and sizes[0] > 1:
+        chosen, of = fullest_plane(labels, look.time_point), sizes[2]
+    full, of_image, of_labels = (_same_place(chosen, of, planes) for planes in sizes)
+    return full, of_image, of_labels
+
+
+def _same_place(plane: int | None, planes: int, others: int) -> int | None:
+    """Return which of `others` lies where `plane` of `planes` lies."""
+    return None if plane is None else (2 * plane + 1) * others // (2 * planes)
+
+
+def _counted(
+    planes: Iterable[NDArray[Any]], total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[NDArray[Any]]:
+    for done, plane in enumerate(planes, 1):
+        yield plane
+        if progress is not None:
+            progress(done, total)
+
+
+def _rgb(
+    planes: Iterable[NDArray[Any]], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> NDArray[np.uint8]:
+    """Return red, green and blue as they are, by the range of their data type."""
+    most = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    finite = (np.nan_to_num(plane / most, nan=0, posinf=1, neginf=0) for plane in planes)
+    return as_bytes(np.stack([resize_area(plane, shape) for plane in finite], axis=-1))
+
+
+def _channels(
+    metadata: ImageMetadata, indices: Sequence[int], *, as_it_is: bool
+) -> tuple[Channel, ...]:
+    names = metadata.channel_names()
+    described = [metadata.channels[index] for index in indices] if metadata.channels else []
+    stated = {channel.color for channel in described if channel.color}
+    colors: Sequence[str] = PALETTE
+    if as_it_is:
+        colors = RGB
+    elif len(indices) == 1:
+        colors = ("FFFFFF",)
+    elif len(stated) == len(indices):
+        colors = [channel.color or "" for channel in described]
+    return tuple(
+        Channel(names[index], color) for index, color in zip(indices, colors, strict=False)
     )
 
 
-def _same_place(plane: int | None, labels: Readable | None, planes: int) -> int | None:
-    """Return which of `planes` lies where `plane` of the labels lies."""
-    if plane is None or labels is None:
-        return None
-    return (2 * plane + 1) * planes // (2 * labels.shape5[2])
-
-
-def _rgb(planes: Sequence[NDArray[Any]], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return red, green and blue as they are, by the range of their data type."""
-    stack = np.stack(planes)
-    if stack.dtype.kind in "iu":
-        stack = stack / float(np.iinfo(stack.dtype).max)
-    finite = np.nan_to_num(stack, nan=0, posinf=1, neginf=0)
-    return _as_bytes(np.stack([resize_area(plane, shape) for plane in finite], axis=-1))
-
-
-def _channels(metadata: ImageMetadata, count: int) -> tuple[Channel, ...]:
-    names = metadata.channel_names()[:count]
-    if count == 1:
-        return (Channel(names[0], "FFFFFF"),)
-    stated = {channel.color for channel in metadata.channels[:count] if channel.color}
-    distinct = len(stated) == count
-    colors = [c.color or "" for c in metadata.channels[:count]] if distinct else PALETTE[:count]
-    return tuple(Channel(name, color) for name, color in zip(names, colors, strict=True))
-
-
-def _overlay(labels: Readable, plane: int | None, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    edge = outline(resize_nearest(project(labels, 0, plane), shape))
-    rgba = np.zeros((*shape, 4), np.uint8)
-    rgba[edge] = OUTLINE_RGBA
+def _overlay(edges: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    rgba = np.zeros((*edges.shape, 4), np.uint8)
+    rgba[edges] = OUTLINE_RGBA
     return rgba
 
 

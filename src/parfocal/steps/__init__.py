@@ -28,6 +28,7 @@ SUMMARIES = {
     "assemble-plate": "Join the converted fields of a plate in one OME-NGFF plate",
     "measure-objects": "Measure size, position, shape and intensity of each object",
     "assess-quality": "Assess focus, saturation, background, noise and intensities",
+    "preview-image": "Draw an image, and the outlines of its objects, as one PNG",
     "score-objects": "Score a label image against ground truth",
     "plan-annotations": "Plan what of the results is to be written to OMERO",
     "render-report": "Show the results of a run in one HTML file that needs no network",

@@ -14,8 +14,6 @@ from parfocal.models.label_name import LabelName
 from parfocal.steps import SUMMARIES
 
 if TYPE_CHECKING:
-    from parfocal.core.blocks import Readable
-    from parfocal.images import Image
     from parfocal.models.image import ImageMetadata
     from parfocal.report.content import Picture
     from parfocal.report.results import RunResults
@@ -114,35 +112,20 @@ def _describe(results: RunResults, image_id: str) -> ImageMetadata | None:
 def _draw(results: RunResults, image_id: str, label_name: str) -> Picture | None:
     """Draw the thumbnail of an image, with the outlines of its labels where there are some."""
     from parfocal.images import open_image
-    from parfocal.report.thumbnail import draw_picture
+    from parfocal.report.levels import level_of_size, pick_level
+    from parfocal.report.thumbnail import EDGE_PX, draw_picture
 
     image_path = _image_path(results, image_id)
     label_path = results.file(image_id, "segment-objects", f"labels/{label_name}.ome.zarr")
     if image_path is None:
         return None
     with open_image(image_path) as image:
-        level = _level(image)
+        level = image.level(pick_level(image.pyramid, EDGE_PX))
         if label_path is None:
-            return draw_picture(image.metadata, image.level(level), None)
+            return draw_picture(image.metadata, level, None)
         with open_image(label_path) as labels:
-            return draw_picture(
-                image.metadata, image.level(level), _level_of_size(labels, image.level(level))
-            )
-
-
-def _level(image: Image) -> int:
-    """Return the smallest level of a pyramid that is not smaller than a thumbnail."""
-    from parfocal.report.thumbnail import EDGE_PX
-
-    large = [n for n in range(image.levels) if max(image.level(n).shape5[3:]) >= EDGE_PX]
-    return large[-1] if large else 0
-
-
-def _level_of_size(labels: Image, wanted: Readable) -> Readable:
-    """Return the level of a label image that has the size of a level of its image."""
-    levels = [labels.level(number) for number in range(labels.levels)]
-    same = [level for level in levels if level.shape5[3:] == wanted.shape5[3:]]
-    return same[0] if same else levels[_level(labels)]
+            same = level_of_size(labels.pyramid, level, EDGE_PX)
+            return draw_picture(image.metadata, level, same)
 
 
 STEP = Step(
