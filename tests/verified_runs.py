@@ -21,7 +21,16 @@ from parfocal.steps.fetch_image import STEP as FETCH
 from parfocal.steps.measure_objects import STEP as MEASURE
 from parfocal.steps.segment_objects import STEP as SEGMENT
 
-__all__ = ["METADATA", "edit", "edit_graph", "flip", "make_crate", "make_run", "pack"]
+__all__ = [
+    "METADATA",
+    "edit",
+    "edit_graph",
+    "flip",
+    "make_crate",
+    "make_run",
+    "pack",
+    "pack_in_folder",
+]
 
 METADATA = "ro-crate-metadata.json"
 CONVERSION = {"chunk_px": 32, "shard_mib": 0, "axes": "ZYX"}
@@ -139,3 +148,9 @@ def pack(crate: Path) -> Path:
     """Return a zip file of a crate, beside it."""
     pack_crate(crate, crate.with_suffix(".zip"))
     return crate.with_suffix(".zip")
+
+
+def pack_in_folder(crate: Path) -> Path:
+    """Return a zip file of a crate with all in one folder, as archives and code hosts make them."""
+    name = str(crate.with_name(f"{crate.name}-in-folder"))
+    return Path(shutil.make_archive(name, "zip", crate.parent, crate.name))

@@ -17,7 +17,7 @@ from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_signature import unlisted
 from parfocal.provenance.read_crate import read_crate
 from parfocal.steps.record_run import STEP
-from verified_runs import edit_graph, flip, make_crate, make_run, pack
+from verified_runs import edit_graph, flip, make_crate, make_run, pack, pack_in_folder
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,11 @@ def of_files(folder, *paths, digests=()):
     return read_crate(folder / "run-crate")
 
 
-@pytest.mark.parametrize("form", ["folder", "zip"])
-def test_a_run_is_repeated_from_its_crate_alone(run, tmp_path, capsys, form):
-    crate = pack(run) if form == "zip" else run
-    if form == "zip":
+@pytest.mark.parametrize("pack", [None, pack, pack_in_folder])
+def test_a_run_is_repeated_from_its_crate_alone(run, tmp_path, capsys, pack):
+    crate = run
+    if pack:
+        crate = pack(run)
         shutil.rmtree(run)
     assert again(crate, tmp_path / "again") == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [

@@ -10,7 +10,7 @@ from parfocal.cli.compare_runs import compare_runs
 from parfocal.errors import InputError, VerificationError
 from parfocal.models.record import Engine
 from parfocal.provenance.crate import write_crate
-from verified_runs import pack
+from verified_runs import pack, pack_in_folder
 
 GALAXY = Engine(name="galaxy", version="26.1", job_id="7")
 
@@ -53,7 +53,8 @@ def test_a_run_is_the_same_as_itself(compare, capsys):
     assert capsys.readouterr().out == "14 results are the same, 0 differ\n"
 
 
-def test_a_zip_file_is_the_same_as_its_folder(tmp_path):
+@pytest.mark.parametrize("pack", [pack, pack_in_folder])
+def test_a_zip_file_is_the_same_as_its_folder(tmp_path, pack):
     write_graph(tmp_path, example_run())
     crate = tmp_path / "run-crate"
     assert outcome(tmp_path, pack(crate), crate)[:2] == (0, {})

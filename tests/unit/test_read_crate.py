@@ -15,7 +15,7 @@ from parfocal.provenance import read_crate_files, read_crate_text
 from parfocal.provenance.crate import write_crate
 from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.verify_places import Places
-from verified_runs import METADATA, edit, edit_graph, pack
+from verified_runs import METADATA, edit, edit_graph, pack, pack_in_folder
 
 IMAGE = "images/a/image.ome.zarr"
 
@@ -88,13 +88,18 @@ def test_a_zip_file_says_the_same(crate):
     assert in_zip.actions == in_folder.actions
 
 
-def test_a_zip_file_of_the_folder_will_do(crate, tmp_path):
-    path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w") as pack_:
-        for file in crate.rglob("*"):
-            pack_.write(file, Path("run-crate") / file.relative_to(crate))
-    assert read_crate(path).data == read_crate(crate).data
-    assert read_crate(path).files.digest("README.md") == read_crate(crate).files.digest("README.md")
+def test_a_zip_file_of_the_folder_will_do(crate):
+    packed = read_crate(pack_in_folder(crate))
+    assert packed.data == read_crate(crate).data
+    assert packed.files.names() == read_crate(crate).files.names()
+    assert packed.files.digest("README.md") == read_crate(crate).files.digest("README.md")
+
+
+def test_a_zip_file_of_several_crates_is_refused(crate):
+    shutil.copytree(crate, crate.parent / "all" / "one")
+    shutil.copytree(crate, crate.parent / "all" / "other")
+    packed = Path(shutil.make_archive(str(crate.parent / "all"), "zip", crate.parent / "all"))
+    assert "one ro-crate-metadata.json, at its root or in one folder; found 2" in refused(packed)
 
 
 def test_the_layout_of_the_document_does_not_matter(crate, monkeypatch):

@@ -11,7 +11,7 @@ from crate_records import example_run
 from parfocal.cli.sign_run import sign_run
 from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, VerificationError
-from verified_runs import METADATA, edit_graph, pack
+from verified_runs import METADATA, edit_graph, pack, pack_in_folder
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH is missing")
 
@@ -60,7 +60,8 @@ def test_a_good_signature_is_told(crate, keys, capsys):
     assert "signed by jo@lab, ED25519 key SHA256:" in capsys.readouterr().out
 
 
-def test_the_signature_holds_for_the_zip_file_too(crate, keys):
+@pytest.mark.parametrize("pack", [pack, pack_in_folder])
+def test_the_signature_holds_for_the_zip_file_too(crate, keys, pack):
     sign_run([str(crate), f"--key={keys[0]}"])
     packed = pack(crate)
     shutil.copy(f"{crate}.sig", f"{packed}.sig")
@@ -68,7 +69,8 @@ def test_the_signature_holds_for_the_zip_file_too(crate, keys):
     assert (findings, signature["signer"]) == ([], "jo@lab")
 
 
-def test_a_zip_file_is_signed(crate, keys):
+@pytest.mark.parametrize("pack", [pack, pack_in_folder])
+def test_a_zip_file_is_signed(crate, keys, pack):
     packed = pack(crate)
     sign_run([str(packed), f"--key={keys[0]}"])
     assert check(packed, public(keys[0]))[1]["signer"] == "jo@lab"

@@ -16,7 +16,7 @@ from parfocal.core.digest import digest_path
 from parfocal.engine.changed_zarr import signs_of_change
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from rocrate_cache import seed_cache
-from verified_runs import edit_graph, flip, make_crate, make_run, pack
+from verified_runs import edit_graph, flip, make_crate, make_run, pack, pack_in_folder
 
 IMAGE, LABELS = "images/a/image.ome.zarr", "images/a/labels/nuclei.ome.zarr"
 
@@ -508,6 +508,7 @@ def test_the_validator_is_asked_without_a_network(run, cache):
     crate = run / "run-crate"
     assert check(crate, f"--validator-cache={cache}")[0] == 0
     assert check(pack(crate), f"--validator-cache={cache}.sqlite")[0] == 0
+    assert check(pack_in_folder(crate), f"--validator-cache={cache}")[0] == 0
     edit_graph(crate, "./", license=None)
     code, entries, report = check(crate, f"--validator-cache={cache}")
     assert (code, set(statuses(entries).values())) == (4, {"unchanged"})

@@ -11,6 +11,7 @@ from shutil import which
 
 from parfocal.core.zipped_zarr import is_zip, zipped_files
 from parfocal.errors import ConfigurationError
+from parfocal.provenance.read_crate_files import root_of
 
 __all__ = ["validate_crate"]
 
@@ -35,7 +36,7 @@ def validate_crate(crate: Path, cache: Path) -> list[str]:
     ConfigurationError
         If it is not installed, does not run, or its cache lacks what it needs.
     InputError
-        If a zip file cannot be unpacked safely.
+        If a zip file holds no crate, or cannot be unpacked safely.
     """
     beside = Path(sys.executable).with_name("rocrate-validator")
     program = str(beside) if beside.exists() else which("rocrate-validator")
@@ -44,8 +45,10 @@ def validate_crate(crate: Path, cache: Path) -> list[str]:
         raise ConfigurationError(what, remedy="pip install roc-validator")
     name = cache.with_suffix("") if cache.suffix == ".sqlite" else cache
     with tempfile.TemporaryDirectory() as folder:
-        # Of a zip file the validator cannot write its report.
-        crate = zipped_files(crate).unpack(Path(folder)) if is_zip(crate) else crate
+        # Of a zip file the validator cannot write its report, nor find a crate in a folder of it.
+        if is_zip(crate):
+            files = zipped_files(crate)
+            crate = files.unpack(Path(folder)) / root_of(files)
         report = Path(folder) / "report.json"
         command = [program, "--no-interactive", "validate", "--offline", "--cache-path", str(name)]
         command += ["--profile-identifier", _PROFILE, "--requirement-severity", "REQUIRED"]

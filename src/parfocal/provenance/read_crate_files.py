@@ -13,7 +13,7 @@ from parfocal.core.stopping import end_if_asked
 from parfocal.core.zipped_zarr import ZippedFiles, is_zip, zipped_files
 from parfocal.errors import InputError
 
-__all__ = ["METADATA", "CrateFiles", "crate_files"]
+__all__ = ["METADATA", "CrateFiles", "crate_files", "root_of"]
 
 METADATA = "ro-crate-metadata.json"
 _LARGEST_METADATA = 2 << 30  # bytes; that of a run of 10,000 outputs has some hundred million
@@ -59,6 +59,25 @@ def crate_files(path: Path) -> CrateFiles:
     what = "There is no crate" if not path.exists() else "The file is no zip file"
     expected = f"a folder with {METADATA}, or a zip file of it"
     raise InputError(what, where=path, expected=expected, remedy=_REMEDY)
+
+
+def root_of(files: ZippedFiles) -> str:
+    """Return the folder in a zip file that a crate lies in, with a slash; empty for its root.
+
+    Archives and code hosts put all files of a zip file into one folder.
+
+    Raises
+    ------
+    InputError
+        If there is no crate in it, or several.
+    """
+    roots = [name.removesuffix(METADATA) for name in files.members if name.endswith(METADATA)]
+    roots = [root for root in roots if root.count("/") == bool(root)]
+    if len(roots) != 1:
+        what = "The zip file is no RO-Crate"
+        expected, found = f"one {METADATA}, at its root or in one folder", f"{len(roots)} of them"
+        raise InputError(what, where=files.path, expected=expected, found=found, remedy=_REMEDY)
+    return roots[0]
 
 
 def _bounded(size: int, where: object) -> None:
@@ -148,13 +167,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: ZippedFiles = zipped_files(path)
-        roots = [n.removesuffix(METADATA) for n in self._files.members if n.endswith(METADATA)]
-        roots = [root for root in roots if root.count("/") == bool(root)]
-        if len(roots) != 1:
-            what = "The zip file is no RO-Crate"
-            found = f"{len(roots)} of them"
-            raise InputError(what, where=path, expected=METADATA, found=found, remedy=_REMEDY)
-        self._root = roots[0]
+        self._root = root_of(self._files)
 
     @contextmanager
     def metadata(self) -> Iterator[IO[bytes]]:
