@@ -48,16 +48,23 @@ def do(run: Run, *, cores: int, batch_size: int, **environment: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def threads(folder: Path) -> int:
+    """Return by how many threads objects were measured."""
+    record = folder / "results/records/measure_objects/chunks/0001.json"
+    return json.loads(record.read_text(encoding="utf-8"))["threads"]
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The results of two runs in one folder, with nothing else in common but the work."""
     run = Run(tmp_path_factory.mktemp("same") / "run")
     write_inputs(run)
-    do(run, cores=1, batch_size=3, PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C")
+    do(run, cores=2, batch_size=1, PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C")
     first = run.folder.rename(run.folder.with_name("first"))
     shutil.copytree(first / "in", run.folder / "in")  # with its times: fetching goes by them
     odd = {"PYTHONHASHSEED": "2", "TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8"}
-    do(run, cores=2, batch_size=1, **odd)
+    do(run, cores=4, batch_size=3, **odd)
+    assert (threads(first), threads(run.folder)) == (1, 4)
     return first / "results", run.results
 
 
@@ -100,7 +107,7 @@ def test_crates_differ_in_times_use_and_the_id_of_the_run_alone(pair: tuple[Path
 def test_copies_in_crates_are_the_same(pair: tuple[Path, Path]) -> None:
     first, second = map(crate_copies, pair)
     config = "config/config.yaml"
-    text = first.pop(config).replace(b'"batch_size": 3', b'"batch_size": 1')
+    text = first.pop(config).replace(b'"batch_size": 1', b'"batch_size": 3')
     assert text == second.pop(config)
     assert first == second
     assert first.keys() >= {"README.md", "sheet/samples.tsv", "workflow/Snakefile"}
