@@ -46,7 +46,8 @@ def test_one_step_at_a_time(tmp_path: Path) -> None:
     image[20:40, 20:40] += 500
     image[70:95, 60:85] += 500
     tifffile.imwrite(tmp_path / "cells.tif", image)
-    assert len(run_commands(section, tmp_path)) == 3
+    assert len(run_commands(section, tmp_path)) == 4
+    assert (tmp_path / "nuclei.png").read_bytes().startswith(b"\x89PNG")
     table = (tmp_path / "nuclei.tsv").read_text(encoding="utf-8").splitlines()
     assert len(table) == 3
     done = subprocess.run(

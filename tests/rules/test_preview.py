@@ -87,3 +87,25 @@ def test_each_image_has_its_preview_with_outlines(folder: Path) -> None:
     assert {one.role for one in record.inputs} == {"image", "labels"}
     assert [one.kind for one in record.outputs] == ["png"]
     assert nothing_to_do(snakemake(folder))
+
+
+def test_the_run_crate_says_what_a_preview_is(folder: Path) -> None:
+    assert snakemake(folder).returncode == 0
+    whole = ("--results", "results", "--sheet", "samples.tsv")
+    done = call(folder, program("parfocal"), "record-run", *whole, "--crate", "results/run-crate")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((folder / "results/run-crate/ro-crate-metadata.json").read_text("utf-8"))
+    (preview,) = [one for one in document["@graph"] if one.get("name") == "preview.png"]
+    assert preview["@type"] == "File"
+    assert preview["encodingFormat"] == "image/png"
+    assert preview["alternateName"] == "images/one/preview.png"
+
+
+def test_the_report_tells_of_previews(folder: Path) -> None:
+    assert snakemake(folder).returncode == 0
+    whole = ("--results", "results", "--sheet", "samples.tsv")
+    done = call(folder, program("parfocal"), "render-report", *whole, "--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "report.html").read_text("utf-8")
+    assert "preview-image" in text
+    assert "1 failed" in text
