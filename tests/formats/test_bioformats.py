@@ -309,7 +309,7 @@ def test_the_network_is_left_alone(tmp_path: Path) -> None:
 def test_control_c_stays_with_python(tmp_path: Path) -> None:
     lines = (
         "import os, signal, time",
-        "signal.signal(signal.SIGINT, signal.default_int_handler)",  # tests in the background have none
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",  # none in the background
         OPEN.format(path=str(fake(tmp_path, "sizeX=20", "sizeY=20"))),
         "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)",
         "except KeyboardInterrupt:\n    print('caught')",
