@@ -16,7 +16,7 @@ from PIL import Image
 from parfocal.report.png import write_png
 
 sides = st.integers(1, 9)
-shapes = st.one_of(st.tuples(sides, sides), st.tuples(sides, sides, st.just(3)))
+shapes = st.one_of(st.tuples(sides, sides), st.tuples(sides, sides, st.sampled_from([3, 4])))
 
 
 @given(arrays(np.uint8, shapes))
@@ -44,8 +44,12 @@ def test_pictures_become_small():
             np.arange(192, dtype=np.uint8).reshape(8, 8, 3) * 7,
             "1dd6243753d8d7bed35bc08f0b68986f98a0edf0b86767be5ee7f9f7e61c4c53",
         ),
+        (
+            np.arange(256, dtype=np.uint8).reshape(8, 8, 4) * 7,
+            "8f0b9a6880781486010ed55e0645beff64f8591bb593c21b4eca7fdb2353adaa",
+        ),
     ],
-    ids=["grey", "RGB"],
+    ids=["grey", "RGB", "RGBA"],
 )
 def test_bytes_stay_as_they_are(image, digest):
     assert hashlib.sha256(write_png(image)).hexdigest() == digest

@@ -1,4 +1,4 @@
-"""Arrays to pictures: sizes, contrast, colours, outlines, PNG."""
+"""Arrays to pictures: sizes, contrast, colours, outlines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ __all__ = [
     "PERCENTILES",
     "as_bytes",
     "composite",
-    "encode_png",
     "outline",
     "resize_area",
     "resize_nearest",
@@ -152,10 +151,3 @@ def with_outlines(pixels: NDArray[np.uint8], edge: NDArray[np.bool_]) -> NDArray
     rgb = np.stack([pixels] * 3, axis=-1) if pixels.ndim == 2 else pixels.copy()
     rgb[edge] = OUTLINE_RGBA[:3]
     return rgb
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return (Y, X), (Y, X, 3) or (Y, X, 4) uint8 as a PNG file."""
-    import imagecodecs
-
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=6))

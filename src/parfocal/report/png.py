@@ -14,25 +14,27 @@ from numpy.typing import NDArray
 __all__ = ["write_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB = 0, 2
+_COLOR_TYPES = {1: 0, 3: 2, 4: 6}
+"""Grey, RGB and RGBA, by the bytes of a pixel."""
 _LEVEL = 6
 
 
 def write_png(image: NDArray[np.uint8]) -> bytes:
-    """Return (Y, X) or (Y, X, 3) uint8 as a PNG file, compressed by libdeflate.
+    """Return (Y, X), (Y, X, 3) or (Y, X, 4) uint8 as a PNG file, compressed by libdeflate.
 
     Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 2025.
 
     Parameters
     ----------
-    image : (Y, X) or (Y, X, 3) uint8
-        Grey or RGB.
+    image : (Y, X), (Y, X, 3) or (Y, X, 4) uint8
+        Grey, RGB or RGBA.
     """
     import imagecodecs
 
-    height, width, *samples = image.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, _RGB if samples else _GREY, 0, 0, 0)
-    rows = _filtered(image.reshape(height, width, -1))
+    height, width = image.shape[:2]
+    pixels = image.reshape(height, width, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[pixels.shape[2]], 0, 0, 0)
+    rows = _filtered(pixels)
     data = imagecodecs.deflate_encode(rows.tobytes(), level=_LEVEL, raw=False)
     parts = ((b"IHDR", header), (b"IDAT", bytes(data)), (b"IEND", b""))
     return _SIGNATURE + b"".join(_chunk(name, content) for name, content in parts)

@@ -17,12 +17,12 @@ from parfocal.report.drawing import (
     PERCENTILES,
     as_bytes,
     composite,
-    encode_png,
     outline,
     resize_area,
     resize_nearest,
     stretch,
 )
+from parfocal.report.png import write_png
 
 __all__ = [
     "EDGE_PX",
@@ -186,8 +186,8 @@ def draw_picture(metadata: ImageMetadata, image: Readable, labels: Readable | No
     height, width = drawing.pixels.shape[:2]
     edges = drawing.outlines
     return Picture(
-        png=encode_png(drawing.pixels),
-        outlines=None if edges is None else encode_png(_overlay(edges)),
+        png=write_png(drawing.pixels),
+        outlines=None if edges is None else write_png(_overlay(edges)),
         width=width,
         height=height,
         channels=() if metadata.rgb else drawing.channels,
