@@ -30,6 +30,7 @@ JOBS: dict[str, dict[str, str]] = {
     "measure_objects": {"image": "image", "labels": "labels"},
     "score_objects": {"labels": "labels", "ground_truth": "labels"},
     "assess_quality": {"image": "image"},
+    "preview_image": {"image": "image", "labels": "labels"},
     "assemble_image": {"image": "image", "labels": "labels"},
 }
 """The datasets that each tool is given, by inputs, called as the outputs that they come from."""
