@@ -58,7 +58,9 @@ def run_records() -> dict[str, Record]:
     one, two = (_at(0, "image", name) for name in ("one", "two"))
     filtered = _at(1, "filtered", "filtered")
     again = filtered.model_copy(update={"role": "image"})
-    labels = _at(2, "labels", "labels")
+    lines = f"{hashlib.sha256(b'{}').hexdigest()}  zarr.json\n"
+    digest = f"zarr-merkle-sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    labels = _at(2, "labels", "labels").model_copy(update={"digest": digest})
     jobs = {
         "one.filter": ("filter-image", "one", one, filtered),
         "one.labels": ("segment-objects", "one_filtered-0a1b2c3d", again, labels),
@@ -74,6 +76,7 @@ def run_records() -> dict[str, Record]:
             outputs=(made,),
             parameters={"label_name": "nuclei"} if step == "segment-objects" else {},
             engine=Engine(name="galaxy", job_id=str(minute)),
+            digest_lists={digest: lines} if step == "segment-objects" else {},
         )
         for minute, (name, (step, image_id, taken, made)) in enumerate(jobs.items(), 1)
     }

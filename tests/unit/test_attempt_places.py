@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from parfocal.core.step import Port
+from parfocal.engine import recording
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
 from parfocal.errors import InputError, OutputExistsError, RemoteError
@@ -34,6 +36,26 @@ def test_outputs_that_exist_are_refused_and_their_record_is_kept(job, tmp_path) 
     job.outputs["image"].rename(tmp_path / "moved")
     with pytest.raises(OutputExistsError, match="notes"):
         perform(single)
+
+
+@pytest.mark.parametrize("most", [1 << 20, 100])
+def test_lists_of_digests_are_in_the_record_where_there_is_no_folder(
+    job, tmp_path, monkeypatch, most
+) -> None:
+    monkeypatch.setattr(recording, "_MOST_LISTED", most)
+    digests = perform(replace(job, results=None, record=tmp_path / "r.json")).digests
+    listed = json.loads((tmp_path / "r.json").read_text())["digest_lists"]
+    assert list(listed) == ([digests["image"]] if most > 100 else [])
+    for digest, lines in listed.items():
+        assert digest == f"zarr-merkle-sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+        assert "  c/0/0\n" in lines
+    assert not (tmp_path / "R" / "digests").exists()
+
+
+def test_lists_of_digests_are_not_in_the_record_where_there_is_a_folder(job, tmp_path) -> None:
+    perform(replace(job, record=tmp_path / "r.json"))
+    assert json.loads((tmp_path / "r.json").read_text())["digest_lists"] == {}
+    assert len(list((tmp_path / "R" / "digests").iterdir())) == 1
 
 
 def test_outputs_that_exist_are_replaced_when_asked(job) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from zipfile import ZipFile
@@ -24,9 +25,12 @@ from parfocal.errors import InputError
 from parfocal.models.naming import image_id_of
 from parfocal.models.record import Record
 from parfocal.models.sheet import Row, read_sheet, write_sheet
+from parfocal.provenance.crate_signature import unlisted
+from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.records import iter_records
 from parfocal.steps import STEPS
 from rocrate_cache import findings, seed_cache
+from verified_runs import flip
 from webserver import serve
 
 
@@ -89,7 +93,10 @@ def test_a_record_tells_which_file_it_was(shared: Jobs, tmp_path: Path) -> None:
         written = json.loads(path.read_text())
         laid_out = json.loads(record.model_dump_json())
         changed = {key for key in written if written[key] != laid_out[key]}
-        assert changed <= {"inputs", "outputs", "written_as"}
+        assert changed <= {"inputs", "outputs", "written_as", "digest_lists"}
+        for digest, lines in written["digest_lists"].items():
+            place = tmp_path / "results" / "digests" / f"{digest.replace(':', '-')}.txt"
+            assert place.read_text() == lines
         for old, new in zip(written["outputs"], laid_out["outputs"], strict=True):
             assert old | {"uri": ""} == new | {"uri": ""}
             assert old["uri"] != new["uri"]
@@ -165,6 +172,63 @@ def test_a_crate_goes_back_to_the_source(jobs: Jobs, tmp_path: Path) -> None:
     for one, other in pairwise(actions.values()):
         made = one["result"] if isinstance(one["result"], list) else [one["result"]]
         assert any(part in other["object"] for part in made)
+
+
+def crate_with_lists(jobs: Jobs, folder: Path) -> Path:
+    """Return the crate of a segmented image, made of records alone; its data are laid out, too."""
+    jobs.run("segment-objects", "a", image=jobs.upload())
+    for name, given in (("records", jobs.records), ("results", jobs.data + jobs.records)):
+        collect_results(given, folder / name, STEPS)
+    write_sheet(folder / "a.tsv", [Row(image_id="a", source="a")])
+    command = ["record-run", f"--results={folder / 'records'}", f"--sheet={folder / 'a.tsv'}"]
+    crate = folder / "crate.zip"
+    assert main([*command, "--include-digest-lists", f"--crate={crate}"]) == 0
+    shutil.rmtree(folder / "records")
+    shutil.rmtree(folder / "results" / "digests")
+    return crate
+
+
+def test_a_crate_of_records_alone_names_the_chunk_that_is_changed(
+    jobs: Jobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crate = crate_with_lists(jobs, tmp_path)
+    labels = tmp_path / "results/images/a/labels/nuclei.ome.zarr"
+    chunk = next(path for path in labels.rglob("*") if path.is_file() and "c" in path.parts)
+    flip(chunk)
+    command = ["verify-run", str(crate), f"--results={tmp_path / 'results'}"]
+    assert main(command) == 4
+    out = capsys.readouterr().out
+    assert f"\n  {chunk.relative_to(labels)} is changed\n" in out
+    (line,) = [line for line in out.splitlines() if " digests/" in line]
+    assert line.startswith("unchanged  copy    digests/zarr-merkle-sha256-")
+    assert unlisted(read_crate(crate)) == []
+
+
+def test_a_list_in_a_crate_that_was_changed_is_not_taken(
+    jobs: Jobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zipped = ZipFile(crate_with_lists(jobs, tmp_path))
+    zipped.extractall(tmp_path / "crate")
+    zipped.close()
+    (own,) = (tmp_path / "crate" / "digests").iterdir()
+    labels = tmp_path / "results/images/a/labels/nuclei.ome.zarr"
+    flip(next(path for path in labels.rglob("*") if path.is_file() and "c" in path.parts))
+    own.write_text(own.read_text().replace("zarr.json", "other.json"))
+    assert main(["verify-run", str(tmp_path / "crate"), f"--results={tmp_path / 'results'}"]) == 4
+    out = capsys.readouterr().out
+    assert "changed    copy    digests/" in out
+    assert "other.json" not in out
+
+
+@pytest.mark.parametrize("name", ["zarr-merkle-sha256:" + "0" * 64, "x:/../../../up", "x:/tmp/up"])
+def test_a_list_that_is_not_what_it_says_is_left_out(
+    jobs: Jobs, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    record = segment("a", 1).model_dump(mode="json") | {"digest_lists": {name: "x\n"}}
+    path = jobs.upload(json.dumps(record).encode())
+    collected([path], tmp_path / "home" / "results")
+    assert "has a list of digests that is not what it says" in caplog.text
+    assert not [p for p in tmp_path.rglob("*") if p.name == "digests" or p.name.startswith("up")]
 
 
 def test_attempts_are_counted_as_they_came(jobs: Jobs, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def verify_run(argv: Sequence[str]) -> int:
     found = verify_crate(
         crate,
         Places(results, maps),
-        DigestLists(options.digest_lists, digest_lists_of(results)),
+        DigestLists(options.digest_lists, digest_lists_of(results), crate.files),
         threads=options.threads,
         progress=progress_to_stderr("verify-run"),
     )

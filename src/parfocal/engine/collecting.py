@@ -5,6 +5,7 @@ The records say what each thing is: data are matched with their inputs and outpu
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from parfocal.core.publish import write_json
 from parfocal.core.step import Step
 from parfocal.core.zipped_zarr import ZippedZarr, find_zipped_zarr
 from parfocal.engine.collected_records import RunLayout
+from parfocal.engine.paths import digest_lists_of
 from parfocal.errors import InputError
 from parfocal.models.base import explain_validation
 from parfocal.models.manifest import MANIFEST_NAME
@@ -26,6 +28,7 @@ from parfocal.models.sheet import Row
 from parfocal.models.source import is_uri
 from parfocal.provenance.crate_actions import record_path
 from parfocal.provenance.records import write_record
+from parfocal.provenance.verify_lists import DigestLists
 
 __all__ = ["collect_results"]
 
@@ -87,7 +90,8 @@ def collect_results(
     for record in laid_out:
         path = folder / record_path(record)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_record(path, record)
+        _keep_lists(record, folder)
+        write_record(path, record.model_copy(update={"digest_lists": {}}))
     rows = _rows_of(laid_out, images) if rows is None else rows
     _tell_others(laid_out, rows)
     _tell_missing(laid_out, rows, folder, steps)
@@ -193,6 +197,18 @@ def _put(content: Path | ZippedZarr, place: Path) -> None:
     unpacked.mkdir()
     content.unpack(unpacked).rename(place)
     unpacked.rmdir()
+
+
+def _keep_lists(record: Record, folder: Path) -> None:
+    """Put the lists of digests of a record where those of a results folder lie."""
+    lists = DigestLists(digest_lists_of(folder))
+    for digest, text in record.digest_lists.items():
+        lines = text.encode()
+        # Anyone can write a record; by this no list is named otherwise than by what it is.
+        if digest == f"zarr-merkle-sha256:{hashlib.sha256(lines).hexdigest()}":
+            lists.keep(digest, lines)
+        else:
+            logger.warning("%s has a list of digests that is not what it says", record.step)
 
 
 def _rows_of(records: Iterable[Record], images: Iterable[str]) -> list[Row]:

@@ -13,6 +13,7 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "model=stardist": "Its model is a folder, and a dataset of Galaxy is a file.",
     },
     "record-run": {
+        "include_digest_lists": "It does always: there is no results folder to keep them in.",
         "include_inputs": "Records name datasets by the names that users gave them, not by paths.",
     },
     "preview-image": {

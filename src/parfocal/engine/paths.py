@@ -12,6 +12,7 @@ from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters
 from parfocal.models.sheet import COLUMNS, Row
 from parfocal.models.source import source_key
+from parfocal.provenance.verify_lists import LISTS
 
 __all__ = [
     "digest_lists_of",
@@ -96,7 +97,7 @@ def outcome_path(results: Path, step: Step, batch: int) -> Path:
 
 def digest_lists_of(results: Path) -> Path:
     """Return where the digests of the files of each OME-Zarr lie, by the digest of the whole."""
-    return results / "digests"
+    return results / LISTS
 
 
 def job_attempt_path(results: Path, step: Step, name: str) -> Path:

@@ -38,6 +38,8 @@ __all__ = ["Attempt", "base_record", "record_at"]
 
 logger = logging.getLogger(__name__)
 
+_MOST_LISTED = 1 << 20  # characters in a record: some 13,000 files
+
 
 class Attempt:
     """Keeps the record of an attempt, and cleans up behind it, however it ends.
@@ -59,6 +61,7 @@ class Attempt:
         self._partials: list[Path] = []
         self._cpu_before_s = 0.0
         self._lines: dict[str, bytes] = {}
+        self._listed: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -138,17 +141,24 @@ class Attempt:
 
     def _keep_lines(self, digests: Iterable[str]) -> None:
         """Keep the digests of the files of each OME-Zarr: they name a chunk that changes later."""
-        if self._job.results is not None:
-            lists = DigestLists(digest_lists_of(self._job.results))
-            for digest in set(digests) & self._lines.keys():
-                lists.keep(digest, self._lines[digest])
+        known = {
+            digest: self._lines[digest] for digest in sorted(set(digests) & self._lines.keys())
+        }
+        if self._job.results is None:
+            whole = sum(map(len, known.values())) <= _MOST_LISTED
+            texts = {d: lines.decode("ascii") for d, lines in known.items() if lines.isascii()}
+            self._listed = texts if whole else {}
+            return
+        lists = DigestLists(digest_lists_of(self._job.results))
+        for digest, lines in known.items():
+            lists.keep(digest, lines)
 
     def finish(self, digests: Mapping[str, str]) -> None:
         """Write the record as done, with the digests of the outputs by role."""
         job = self._job
         ports = [port for port in job.step.outputs if port.name in digests]
         artifacts = [job.artifact(p, job.outputs[p.name], digests[p.name]) for p in ports]
-        self._end(status="done", outputs=tuple(artifacts))
+        self._end(status="done", outputs=tuple(artifacts), digest_lists=self._listed)
 
     def __exit__(
         self,

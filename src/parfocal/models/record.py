@@ -88,6 +88,11 @@ class Record(Model):
         default_factory=dict, description="What the step found worth telling, such as counts."
     )
     error: Failure | None = None
+    digest_lists: dict[str, str] = Field(
+        default_factory=dict,
+        description="Digests of the files of each OME-Zarr that it made, by the digest of the "
+        "whole, where there is no results folder to keep them in.",
+    )
     written_as: Artifact | None = Field(
         default=None,
         description="The record as its job wrote it, where it was laid out anew since.",

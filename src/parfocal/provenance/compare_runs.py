@@ -10,6 +10,7 @@ from typing import Any
 from parfocal.provenance.crate_zip import INPUTS
 from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.read_crate_newest import newest_attempts, settings_of, target_of
+from parfocal.provenance.verify_lists import LISTS
 
 __all__ = ["Comparison", "Row", "compare_crates"]
 
@@ -178,7 +179,7 @@ class _Run:
             self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
-            if datum.in_crate and slash and not datum.name.startswith(INPUTS):
+            if datum.in_crate and slash and not datum.name.startswith((INPUTS, LISTS)):
                 self.facts[Key("file", "", folder, "")] = datum.digest
 
     def has(self, key: Key) -> bool:

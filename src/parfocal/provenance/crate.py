@@ -12,7 +12,7 @@ from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import Actions, record_path
 from parfocal.provenance.crate_data import DataCatalog
 from parfocal.provenance.crate_graph import Graph, Reference, unique
-from parfocal.provenance.crate_inputs import copy_inputs
+from parfocal.provenance.crate_inputs import copy_inputs, copy_lists
 from parfocal.provenance.crate_package import Package, workflow_language
 from parfocal.provenance.crate_people import (
     Agent,
@@ -33,6 +33,7 @@ from parfocal.provenance.crate_workflow import (
     plan_workflow,
 )
 from parfocal.provenance.records import iter_records
+from parfocal.provenance.verify_lists import LISTS
 
 __all__ = ["CrateRequest", "CrateSummary", "write_crate"]
 
@@ -74,6 +75,8 @@ class CrateRequest:
         Who paid for the run.
     include_inputs : bool
         Whether to copy what the run took from this machine into the crate.
+    include_lists : bool
+        Whether to copy the lists of digests of the files of OME-Zarrs into it.
     """
 
     results: Path
@@ -87,6 +90,7 @@ class CrateRequest:
     workflow_url: str | None = None
     funding: Funding = field(default_factory=Funding)
     include_inputs: bool = False
+    include_lists: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
         open_failures=len(selection.open),
         images_without_records=idle,
         warnings=tuple(draft.package.warnings),
-        inputs=len(draft.package.inputs),
+        inputs=draft.inputs,
     )
 
 
@@ -157,6 +161,7 @@ class _Draft:
         self._data = DataCatalog(self._graph, self._records)
         self._plan = Plan(self._graph, self._records)
         self._agent = add_agent(self._graph, request.agent)
+        self.inputs = 0
         for role, path in sorted(request.files.items()):
             self.package.copy(role, path)
 
@@ -183,11 +188,7 @@ class _Draft:
             mentions = [run, *mentions, *organized]
         self._add_root(mentions)
         self._data.close()
-        if request.include_inputs:
-            folder.mkdir(parents=True)
-            warn = self.package.warnings.append
-            entered = self._entered()
-            self.package.inputs = copy_inputs(folder, entered, request.results, warn)
+        self._copy(folder)
         self.package.save(folder, self._graph, self._data.web)
 
     def _add_root(self, mentions: Sequence[Reference]) -> None:
@@ -260,6 +261,19 @@ class _Draft:
             actionStatus=FAILED if failed else COMPLETED,
             error=f"Failed and not made good: {', '.join(failed)}" if failed else None,
         )
+
+    def _copy(self, folder: Path) -> None:
+        """Copy what is wanted of inputs and lists into the crate."""
+        request, package = self._request, self.package
+        folder.mkdir(parents=True)
+        if request.include_inputs:
+            warn = package.warnings.append
+            package.copies += copy_inputs(folder, self._entered(), request.results, warn)
+            self.inputs = len(package.copies)
+        if request.include_lists:
+            data = (a for record in self._records for a in (*record.inputs, *record.outputs))
+            digests = sorted({a.digest for a in data if a.digest.startswith("zarr-merkle-")})
+            package.copies += copy_lists(folder, digests, request.results / LISTS)
 
     def _entered(self) -> Iterator[tuple[Reference, Artifact]]:
         """Yield what attempts that ended well took from outside the run."""

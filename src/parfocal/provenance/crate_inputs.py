@@ -1,5 +1,7 @@
 """Copies of a run's inputs in its crate, so that it can be repeated where there is nothing else.
 
+Also the lists of the digests of files of OME-Zarrs, by which a changed file is named later.
+
 A file is copied as it is, an OME-Zarr as one zip file. What the crate says of the input itself
 stays as it is; the copy is an entity of its own, the same as (``sameAs``) the input.
 """
@@ -12,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from parfocal.core.digest import is_zarr, zarr_keys
+from parfocal.core.digest import digest_path, is_zarr, zarr_keys
 from parfocal.core.zipped_zarr import find_zipped_zarr
 from parfocal.models.record import Artifact
 from parfocal.models.source import is_uri
 from parfocal.provenance.crate_graph import Reference
 from parfocal.provenance.crate_terms import media_type, short_digest
 from parfocal.provenance.crate_zip import INPUTS, pack_files
+from parfocal.provenance.verify_lists import LISTS, list_name
 
-__all__ = ["InputCopy", "copy_inputs"]
+__all__ = ["InputCopy", "copy_inputs", "copy_lists"]
 
 _CHUNK = 1 << 20
 _KINDS = ("sha256", "zarr-merkle-sha256")
@@ -28,7 +31,7 @@ _KINDS = ("sha256", "zarr-merkle-sha256")
 
 @dataclass(frozen=True)
 class InputCopy:
-    """A copy of an input in a crate.
+    """A copy of an input, or of a list, in a crate.
 
     Attributes
     ----------
@@ -76,6 +79,28 @@ def copy_inputs(
     return list(copies.values())
 
 
+def copy_lists(folder: Path, digests: Iterable[str], lists: Path) -> list[InputCopy]:
+    """Copy the lists of OME-Zarrs, as far as there are any that are whole, into a crate.
+
+    Parameters
+    ----------
+    digests : iterable of str
+        Of the OME-Zarrs.
+    lists : Path
+        The folder of the lists.
+    """
+    copies = []
+    for digest in digests:
+        name, whole = list_name(digest), f"sha256:{digest.partition(':')[2]}"
+        source, path = lists / name, LISTS + name
+        if not source.is_file() or digest_path(source) != whole:
+            continue
+        (folder / LISTS).mkdir(exist_ok=True)
+        _copy_file(source, folder / path)
+        copies.append(InputCopy(path, _described(folder / path)))
+    return copies
+
+
 def _copy(source: Path, target: Path, expected: str) -> str | None:
     """Copy an input, unless it is not what it was; return what is wrong."""
     if not source.exists():
@@ -105,13 +130,13 @@ def _copy_file(source: Path, target: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _described(copy: Path, same: Reference) -> dict[str, Any]:
+def _described(copy: Path, same: Reference | None = None) -> dict[str, Any]:
     with copy.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {
+    described = {
         "name": copy.name,
         "encodingFormat": "application/zip" if copy.suffix == ".zip" else media_type(copy.name),
         "contentSize": str(copy.stat().st_size),
         "sha256": digest,
-        "sameAs": same,
     }
+    return described | ({"sameAs": same} if same else {})

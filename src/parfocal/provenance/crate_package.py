@@ -56,8 +56,8 @@ class Package:
         What the crate says of itself.
     warnings : list of str
         What the user should be told.
-    inputs : list of InputCopy
-        Copies of inputs of the run, which lie in the folder before it is saved.
+    copies : list of InputCopy
+        Copies of inputs of the run, and of lists, which lie in the folder before it is saved.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Package:
         self._paths: dict[str, str] = {}
         self.root: dict[str, Any] = {}
         self.warnings: list[str] = []
-        self.inputs: list[InputCopy] = []
+        self.copies: list[InputCopy] = []
         self._main: tuple[str, str, str | None] | None = None
 
     @property
@@ -146,7 +146,7 @@ class Package:
         crate.metadata.extra_contexts.append(_RUN_TERMS)
         for path in sorted(self._texts):
             self._add_file(crate, path)
-        for copy in self.inputs:
+        for copy in self.copies:
             crate.add_file(folder / copy.path, copy.path, properties=copy.properties)
         for address, properties in web.items():
             add = crate.add_dataset if properties["@type"] == "Dataset" else crate.add_file

@@ -7,14 +7,18 @@ no trust: one that was changed is not taken.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from parfocal.errors import StorageError
+from parfocal.provenance.read_crate_files import CrateFiles
 
-__all__ = ["DigestLists"]
+__all__ = ["LISTS", "DigestLists", "list_name"]
 
+LISTS = "digests/"
+"""Where in a results folder, and in a crate, the lists lie."""
 _MOST = 20
+_LARGEST = 1 << 30
 
 
 class DigestLists:
@@ -26,11 +30,16 @@ class DigestLists:
         None to keep none.
     known : Path, optional
         Another folder, whose lists are read, and where none is written.
+    carried : CrateFiles, optional
+        A crate that may have lists.
     """
 
-    def __init__(self, folder: Path | None, known: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | None, known: Path | None = None, carried: CrateFiles | None = None
+    ) -> None:
         self._folder = folder
         self._known = known
+        self._carried = carried
 
     def keep(self, digest: str, lines: bytes) -> None:
         """Write a list, unless it is there.
@@ -65,8 +74,7 @@ class DigestLists:
         tuple of str
             Empty where there is no list.
         """
-        paths = (_path(folder, digest) for folder in (self._folder, self._known))
-        lines = next((text for path in paths if path and (text := _read(path, digest))), None)
+        lines = next(filter(None, self._found(digest)), None)
         if lines is None:
             return ()
         pairs = (line.partition("  ") for line in lines.split("\n") if line)
@@ -79,10 +87,23 @@ class DigestLists:
         more = [f"and {len(told) - _MOST} more files"] if len(told) > _MOST else []
         return (*told[:_MOST], *more)
 
+    def _found(self, digest: str) -> Iterator[str | None]:
+        """Yield what there is as a list."""
+        for path in (_path(folder, digest) for folder in (self._folder, self._known)):
+            yield None if path is None else _read(path, digest)
+        name, whole = LISTS + list_name(digest), f"sha256:{digest.partition(':')[2]}"
+        if self._carried is not None and self._carried.digest(name) == whole:
+            yield self._carried.content(name, _LARGEST).decode("utf-8", "surrogateescape")
+
+
+def list_name(digest: str) -> str:
+    """Return the name of the list of what has a digest."""
+    kind, _, hexadecimal = digest.partition(":")
+    return f"{kind}-{hexadecimal}.txt"
+
 
 def _path(folder: Path | None, digest: str) -> Path | None:
-    kind, _, hexadecimal = digest.partition(":")
-    return None if folder is None else folder / f"{kind}-{hexadecimal}.txt"
+    return None if folder is None else folder / list_name(digest)
 
 
 def _read(path: Path, digest: str) -> str | None:

@@ -78,6 +78,11 @@ class RecordRunParams(Parameters):
         description="Whether to copy what the run took from this machine into the crate, so that "
         "it can be repeated where there is nothing else.",
     )
+    include_digest_lists: bool = Field(
+        default=False,
+        description="Whether to copy the lists of the files of OME-Zarrs into the crate, by which "
+        "verify-run names a file that was changed.",
+    )
 
     @model_validator(mode="after")
     def _belongs_to_someone(self) -> Self:
@@ -137,6 +142,7 @@ def run(
             grant_name=params.grant_name,
         ),
         include_inputs=params.include_inputs,
+        include_lists=params.include_digest_lists,
     )
     summary = _write(outputs["crate"], request)
     for warning in summary.warnings:
