@@ -37,7 +37,10 @@ def python_packages(context: Path) -> Bom:
     python.write_text(f"#!/bin/sh\necho '{json.dumps([str(context / 'dist-info')])}'\n", "utf-8")
     python.chmod(0o755)
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible"]
-    done = subprocess.run([*command, python], check=True, stdout=subprocess.PIPE)
+    # It would take ten seconds to check what it made; the tests check the whole list.
+    done = subprocess.run([*command, "--no-validate", python], capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr.decode())
     return Bom.from_json(json.loads(done.stdout))
 
 

@@ -19,9 +19,9 @@ STRANGER = "4711:4711"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return an environment in which podman keeps within the limits of this machine."""
+    """Return an environment in which nothing tells of the tests but podman's store."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PARFOCAL_"))}
-    return kept | {"CONTAINERS_CONF": str(HERE / "containers.conf")} | more
+    return kept | more
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,23 @@ def build(commit: str, folder: Path) -> Image:
     return Image(folder, commit, done.stdout)
 
 
-def tiny_run(folder: Path) -> Run:
-    """Return a run of small images in a folder that any user can write."""
+def tiny_run(folder: Path, like: Run | None = None) -> Run:
+    """Return a run of small images in a folder that any user can write.
+
+    Parameters
+    ----------
+    like : Run, optional
+        One whose images to take, with their times: fetching goes by these.
+    """
     data, images = ROOT / "workflows/analyse_images/test-data", folder / "in"
-    images.mkdir(parents=True)
     run = Run(folder)
     run.add_image("blobs")
     for name in ("cells.tif", "cells.ome.zarr.zip"):
         shutil.copy(data / name, images)
         image_id = name.partition(".")[0] + ("-zarr" if "zarr" in name else "")
         run.rows.append(Row(image_id=image_id, name=image_id, source=f"in/{name}"))
+    if like is not None:
+        shutil.copytree(like.folder / "in", images, dirs_exist_ok=True)
     run.write_sheet()
     for path in (folder, images):
         path.chmod(0o777)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from tests.containers.images import HERE, Image, environment, tiny_run
 
+from parfocal import __version__
 from parfocal.provenance.records import iter_records
 from rules.runs import ROOT, Run
 
 pytestmark = pytest.mark.timeout(1900)  # the first test waits until the image is built
-CONTAINER = "docker://localhost/parfocal:0.1.0"
+CONTAINER = f"docker://localhost/parfocal:{__version__}"
 """What the rules name."""
 
 
@@ -73,3 +75,4 @@ def test_conda_makes_an_environment_that_has_parfocal(outside: Run, tmp_path: Pa
     assert run.digests() == outside.digests()
     (made,) = prefix.glob("*/bin/parfocal")
     assert made.is_file()
+    shutil.rmtree(prefix)  # more than a gigabyte

@@ -20,8 +20,8 @@ LEFT = (
 """Finds what would differ from one build to the next, or tell of the machine."""
 
 
-def test_two_builds_give_the_same_image(image: Image, tmp_path: Path) -> None:
-    again = build(image.commit, tmp_path / "again")
+def test_two_builds_give_the_same_image(image: Image, store: Path) -> None:
+    again = build(image.commit, store / "again")
     assert again.names == image.names
     assert again.sbom == image.sbom
 

@@ -8,33 +8,29 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.containers.images import PROJECT, Image, tiny_run
+from tests.containers.images import Image
 
 from parfocal.core.digest import digest_path
 from parfocal.provenance.records import iter_records
 from rules.runs import ROOT, Run
+from same_runs import CONTAINER, crate_copies, crate_facts, report_text, result_files
 
 pytestmark = pytest.mark.timeout(1900)  # the first test waits until the image is built
-
-
-@pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Run:
-    """A run of the workflow in the container."""
-    run = tiny_run(tmp_path_factory.mktemp("inside") / "run")
-    image.run(
-        *("snakemake", "--snakefile", f"{PROJECT}/workflows/analyse_images/Snakefile"),
-        *("--profile", f"{PROJECT}/config/profiles/local", "--cores", "2"),
-        *("--configfile", f"{PROJECT}/config/analyse_images.yaml"),
-        *("--config", "sheet=samples.tsv"),
-        options=("--volume", f"{run.folder}:/work"),
-    )
-    return run
 
 
 def test_outputs_have_the_digests_of_those_made_outside(inside: Run, outside: Run) -> None:
     made = outside.digests()
     assert {name.split("/")[1] for name in made} >= {"blobs", "cells", "cells-zarr"}
     assert inside.digests() == made
+
+
+def test_files_report_and_crate_are_those_made_outside(inside: Run, outside: Run) -> None:
+    assert result_files(inside.results) == result_files(outside.results)
+    assert report_text(inside.results) == report_text(outside.results)
+    assert crate_copies(inside.results) == crate_copies(outside.results)
+    here, there = (crate_facts(run.results, CONTAINER) for run in (inside, outside))
+    assert here == there
+    assert len(here) > 200
 
 
 def test_the_digests_are_those_of_what_lies_there(inside: Run) -> None:
