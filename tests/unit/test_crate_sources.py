@@ -7,6 +7,7 @@ import pytest
 from crate_records import artifact, chain, manifest_of, record, write_results
 from parfocal.core.digest import digest_json, digest_path
 from parfocal.core.publish import write_json
+from parfocal.models.image_part import FetchedPart
 from parfocal.models.manifest import Manifest, ManifestFile
 from parfocal.models.record import Artifact
 from parfocal.provenance.crate_sources import with_sources
@@ -46,6 +47,23 @@ def test_files_of_a_set_have_addresses_beside_the_first(tmp_path):
     fetched = Artifact(role="original", kind="folder", uri="o", digest=digest)
     inputs, _ = sources_of(tmp_path, record("fetch-image", "a", outputs=(fetched,)))
     assert [item.uri for item in inputs] == ["https://h/x/a.companion.ome", "https://h/x/a%201.tif"]
+
+
+@pytest.mark.parametrize(
+    ("source", "uris"),
+    [("/data/a.ome.zarr", []), ("https://h/a.ome.zarr", ["https://h/a.ome.zarr"])],
+)
+def test_a_part_is_no_state_of_a_source_on_this_machine(tmp_path, source, uris):
+    part = FetchedPart(level=1, region={"X": (0, 8)})
+    digest = artifact("f", "ome-zarr", "a.ome.zarr").digest
+    file = ManifestFile(path="a.ome.zarr", size_bytes=1, digest=digest)
+    manifest = Manifest(source=source, files=(file,), primary=file.path, part=part)
+    write_json(tmp_path / "o" / "manifest.json", manifest.model_dump(exclude_none=True))
+    fetched = Artifact(role="original", kind="folder", uri="o", digest=digest_path(tmp_path / "o"))
+    inputs, warnings = sources_of(tmp_path, record("fetch-image", "a", outputs=(fetched,)))
+    assert [item.uri for item in inputs] == uris
+    told = f"Of {source} a part was taken: the crate has the digest of the part, and none"
+    assert [warning.startswith(told) for warning in warnings] == ([] if uris else [True])
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"files": []}', "not json"])

@@ -9,7 +9,7 @@ from parfocal.core.digest import digest_path
 from parfocal.errors import InputError
 from parfocal.models.manifest import Manifest, ManifestFile, read_manifest
 from parfocal.models.record import Artifact, Record
-from parfocal.models.source import link_of
+from parfocal.models.source import is_uri, link_of
 
 __all__ = ["with_sources"]
 
@@ -25,7 +25,8 @@ def with_sources(record: Record, results: Path, warn: Callable[[str], None]) -> 
     results : Path
         The results folder that the outputs of the record are relative to.
     warn : callable
-        Told when the folder of originals is not what the record says.
+        Told when the folder of originals is not what the record says, or when it holds a part of
+        a source on this machine: the digest of that would not be the source's.
     """
     found: list[Artifact] = []
     for artifact in record.outputs:
@@ -33,7 +34,7 @@ def with_sources(record: Record, results: Path, warn: Callable[[str], None]) -> 
             folder = results / artifact.uri
             try:
                 same = digest_path(folder) == artifact.digest
-                found += _sources(read_manifest(folder)) if same else []
+                found += _sources(read_manifest(folder), warn) if same else []
             except InputError:
                 same = False
             if not same:
@@ -41,7 +42,13 @@ def with_sources(record: Record, results: Path, warn: Callable[[str], None]) -> 
     return record.model_copy(update={"inputs": record.inputs + tuple(found)}) if found else record
 
 
-def _sources(manifest: Manifest) -> list[Artifact]:
+def _sources(manifest: Manifest, warn: Callable[[str], None]) -> list[Artifact]:
+    if manifest.part is not None and not is_uri(manifest.source):
+        warn(
+            f"Of {manifest.source} a part was taken: the crate has the digest of the part, and none"
+            " of the source, which is not in it"
+        )
+        return []
     return [
         Artifact(
             role="source",
