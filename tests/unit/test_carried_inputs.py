@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -11,6 +12,7 @@ from parfocal.cli.repeat_run import repeat_run
 from parfocal.cli.verify_run import verify_run
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
+from parfocal.engine import repeated_run
 from parfocal.errors import ConfigurationError, InputError, StorageError, VerificationError
 from parfocal.models.record import Artifact
 from parfocal.provenance.carried_inputs import take_out
@@ -97,6 +99,17 @@ def test_what_fails_later_leaves_a_folder_as_it_was(run, tmp_path):
     with pytest.raises(InputError, match="copy of the sheet was changed"):
         again(run, tmp_path / "again")
     assert not any((tmp_path / "again").iterdir())
+
+
+def test_a_signal_leaves_nothing_of_what_was_taken_out(run, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        assert list((tmp_path / "again" / "inputs").rglob("a.tif"))
+        sys.exit(130)
+
+    monkeypatch.setattr(repeated_run, "check_inputs", stop)
+    with pytest.raises(SystemExit):
+        again(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize(
