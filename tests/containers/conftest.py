@@ -52,7 +52,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory, image: Image, outside: Run)
         *("snakemake", "--snakefile", f"{PROJECT}/workflows/analyse_images/Snakefile"),
         *("--profile", f"{PROJECT}/config/profiles/local", "--cores", "2"),
         *("--configfile", f"{PROJECT}/config/analyse_images.yaml"),
-        *("--config", "sheet=samples.tsv"),
+        *("--config", "sheet=samples.tsv", *run.config),
         options=(f"--volume={run.folder}:{outside.folder}", f"--workdir={outside.folder}"),
     )
     return run

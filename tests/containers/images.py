@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parfocal.models.sheet import Row
-from rules.runs import ROOT, Run
+from rules.runs import ROOT, Run, write_labels
 
 HERE = Path(__file__).parent
 PROJECT = "/opt/parfocal/project"
+MORE_STEPS = (
+    "correct_illumination={illumination: {method: estimate, sigma_px: 20}}",
+    "project_image={}",
+    "filter_image={}",
+)
+"""What is done besides what always is."""
 STRANGER = "4711:4711"
 """A user that is neither root nor known in the image."""
 
@@ -90,8 +96,9 @@ def tiny_run(folder: Path, like: Run | None = None) -> Run:
         One whose images to take, with their times: fetching goes by these.
     """
     data, images = ROOT / "workflows/analyse_images/test-data", folder / "in"
-    run = Run(folder)
-    run.add_image("blobs")
+    run = Run(folder, config=list(MORE_STEPS))
+    write_labels(images / "truth.tif")
+    run.add_image("blobs", ground_truth="in/truth.tif")
     for name in ("cells.tif", "cells.ome.zarr.zip"):
         shutil.copy(data / name, images)
         image_id = name.partition(".")[0] + ("-zarr" if "zarr" in name else "")

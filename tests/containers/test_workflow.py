@@ -59,7 +59,7 @@ def test_the_run_crate_names_the_image(inside: Run, image: Image) -> None:
 
 def test_one_step_runs_in_it(inside: Run, image: Image, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    source = inside.results / "images/blobs/image.ome.zarr"
+    source = inside.results / "images/blobs/filtered.ome.zarr"  # in which the run found objects
     volumes = ("--volume", f"{source}:/in:ro", "--volume", f"{tmp_path}:/work")
     step = ("parfocal", "segment-objects", "--image", "/in", "--labels", "labels.ome.zarr")
     params = json.dumps({"channel": 0})
