@@ -18,6 +18,7 @@ from parfocal.provenance.verify_places import Places
 from verified_runs import METADATA, edit, edit_graph, pack, pack_in_folder
 
 IMAGE = "images/a/image.ome.zarr"
+ACTION = "#action/segment_objects/b/0002"
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +274,14 @@ def test_data_without_digest_or_size_are_refused(crate, properties, told):
 def test_times_without_zone_are_refused(crate, moment):
     edit_graph(crate, "#action/segment_objects/b/0002", endTime=moment)
     assert "expected a time" in refused(crate)
+
+
+@pytest.mark.parametrize(
+    "image_id", ["%2Ftmp%2Fb", "..%2F..%2Fb", "..", ".", "", "b%00", "b%0A", "-b", "b" * 129]
+)
+def test_images_whose_names_lead_elsewhere_are_refused(crate, image_id):
+    edit_graph(crate, ACTION, **{"@id": f"#action/segment_objects/{image_id}/0002"})
+    assert "expected the image_id of a sample sheet" in refused(crate)
 
 
 def test_what_does_not_hold_together_is_found(crate):

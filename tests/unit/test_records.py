@@ -46,6 +46,13 @@ def test_two_processes_never_claim_the_same_attempt(tmp_path) -> None:
     assert sorted(attempt for _, attempt in claims) == list(range(1, 61))
 
 
+@pytest.mark.parametrize("image_id", ["../../a", "/tmp/a", "..", "", "a\0", "a/b"])
+def test_no_record_lies_elsewhere(tmp_path, image_id) -> None:
+    with pytest.raises(InputError, match="outside of its folder"):
+        claim_attempt(tmp_path / "results", "s", image_id)
+    assert not any(tmp_path.iterdir())
+
+
 def test_files_of_others_in_the_folder_are_passed_over(tmp_path) -> None:
     path, _ = claim_attempt(tmp_path, "s", "a")
     write_record(path, record())

@@ -7,7 +7,6 @@ those of a results folder.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from datetime import UTC, datetime
 
 from parfocal.core.step import Port, Step
 from parfocal.errors import InputError
+from parfocal.models.naming import is_image_id
 from parfocal.models.record import Artifact, Record
 from parfocal.models.sheet import COLUMNS, Row
 from parfocal.models.source import source_key
 
 __all__ = ["Place", "RunLayout"]
 
-_IMAGE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{,127}")
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -70,7 +69,7 @@ class RunLayout:
             if record.step not in self._steps:
                 what = "A record is of a step that this version does not have"
                 raise InputError(what, where=_name(record), found=record.step)
-            if not _IMAGE_ID.fullmatch(record.image_id):
+            if not is_image_id(record.image_id):
                 raise _no_place(record, record.image_id)
         self._records = _numbered(_by_lineage(written, _by_source(rows)))
         self._made: dict[str, list[Place]] = defaultdict(list)

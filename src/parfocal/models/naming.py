@@ -6,10 +6,19 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["earlier_names", "image_id_of", "well_name"]
+__all__ = ["IMAGE_ID", "earlier_names", "image_id_of", "is_image_id", "well_name"]
 
+IMAGE_ID = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+"""What an image_id looks like; it names folders, and leads out of none."""
+
+_LONGEST_ID = 128
 _LONGEST = 100
 _SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF", ".Tif", ".Tiff")
+
+
+def is_image_id(text: str) -> bool:
+    """Return whether a text may be an image_id, as that of a whole run is, too."""
+    return len(text) <= _LONGEST_ID and re.fullmatch(IMAGE_ID, text) is not None
 
 
 def earlier_names(name: str) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, explain_validation
+from parfocal.models.naming import IMAGE_ID
 from parfocal.models.source import secret_in
 
 __all__ = ["COLUMNS", "Row", "batch_count", "batch_of", "read_sheet", "rows_digest", "write_sheet"]
@@ -24,8 +25,8 @@ class Row(Model):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    image_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=128)] = (
-        Field(description="Unique name for paths: letters, digits, dot, underscore, hyphen.")
+    image_id: Annotated[str, Field(pattern=f"^{IMAGE_ID}$", max_length=128)] = Field(
+        description="Unique name for paths: letters, digits, dot, underscore, hyphen."
     )
     name: str = Field(default="", description="Name of the image; any text.")
     source: str = Field(min_length=1, description="Path or URI of the file, set or OME-Zarr.")

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from parfocal.errors import InputError
+from parfocal.models.naming import is_image_id
 from parfocal.provenance.crate_terms import FAILED, HOME
 from parfocal.provenance.read_crate_files import METADATA, CrateFiles, crate_files
 from parfocal.provenance.read_crate_text import iter_entities
@@ -231,6 +232,8 @@ class _Reader:
         parts = [unquote(part) for part in identifier.removeprefix("#action/").split("/")]
         if len(parts) != 3:
             raise self._not_valid(identifier, "#action/<step>/<image>/<attempt>", "@id")
+        if not is_image_id(parts[1]):
+            raise self._not_valid(identifier, "the image_id of a sample sheet, or _run", "@id")
         container = self._references(entity, "containerImage")
         return Action(
             identifier=identifier,

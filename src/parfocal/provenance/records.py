@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from parfocal.core.publish import write_json
 from parfocal.errors import InputError
+from parfocal.models.naming import is_image_id
 from parfocal.models.record import Record
 
 __all__ = ["claim_attempt", "iter_attempts", "iter_records", "read_record", "write_record"]
@@ -23,7 +24,19 @@ def claim_attempt(results: Path, step_folder: str, image_id: str) -> tuple[Path,
         The record's file, empty so far, so that nobody else claims it.
     attempt : int
         1 for the first.
+
+    Raises
+    ------
+    InputError
+        If the image_id would name no folder, or one elsewhere.
     """
+    if not is_image_id(image_id):
+        what = "A record would lie outside of its folder"
+        expected = "letters, digits, dot, underscore, hyphen; neither dot nor hyphen first"
+        remedy = "Give the image an image_id as sample sheets have them."
+        raise InputError(
+            what, where=step_folder, expected=expected, found=ascii(image_id)[:200], remedy=remedy
+        )
     folder = results / "records" / step_folder / image_id
     folder.mkdir(parents=True, exist_ok=True)
     attempt = max((int(file.stem) for file in _files(folder)), default=0) + 1
