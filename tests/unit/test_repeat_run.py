@@ -10,6 +10,7 @@ from crate_records import example_run
 from parfocal.cli.repeat_run import repeat_run
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, VerificationError
 from parfocal.provenance.read_crate import read_crate
+from parfocal.steps import STEPS
 from verified_runs import METADATA, edit_graph, flip, make_run, pack
 
 
@@ -133,6 +134,21 @@ def test_a_result_outside_of_the_results_is_never_written(run, tmp_path):
         with pytest.raises(InputError, match="outside of the results folder"):
             again(run, tmp_path / f"again-{len(name)}")
     assert not list(tmp_path.rglob("outside*"))
+
+
+@pytest.mark.parametrize("step", ["apply-annotations", "revert-annotations", "record-run"])
+def test_steps_on_a_whole_run_are_left_out_whatever_they_are_called(run, tmp_path, caplog, step):
+    identifier = "#action/segment_objects/a/0001"
+    edit_graph(run, identifier, **{"@id": f"#action/{step.replace('-', '_')}/a/0001"})
+    with pytest.raises(VerificationError):  # what it made is in the crate alone
+        again(run, tmp_path / "again")
+    assert f"about a whole run: {step}" in caplog.text
+    assert not (tmp_path / "again/results/records" / step.replace("-", "_") / "a").exists()
+
+
+def test_what_writes_to_a_server_is_about_a_whole_run():
+    writers = {"apply-annotations", "revert-annotations"}
+    assert {step.name for step in STEPS if step.scope == "run"} >= writers
 
 
 def test_an_environment_that_differs_is_refused_when_strict(run, tmp_path, caplog):

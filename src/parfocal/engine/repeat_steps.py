@@ -26,7 +26,7 @@ from parfocal.provenance.read_crate import Action, Crate, Datum
 from parfocal.provenance.read_crate_newest import settings_of
 from parfocal.provenance.verify_places import Places
 
-__all__ = ["Again", "recorded_parameters", "run_steps"]
+__all__ = ["Again", "of_images", "recorded_parameters", "run_steps"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,11 @@ def run_steps(again: Again, actions: Sequence[Action], folder: Path, sheet: Plac
     results.mkdir()
     write_sheet(folder / "samples.tsv", sheet.rows)
     rows = {row.image_id: row for row in sheet.rows}
-    left_out = sorted({one.step for one in actions if one.image_id == "_run"})
+    images = of_images(actions, again.steps)
+    left_out = sorted({one.step for one in actions} - {one.step for one in images})
     if left_out:
         logger.warning("Not run again, since they are about a whole run: %s", ", ".join(left_out))
-    jobs = [again.job(one, results, rows) for one in _in_order(actions)]
+    jobs = [again.job(one, results, rows) for one in _in_order(images)]
     for job in jobs:
         logger.info("%s of %s", job.step.name, job.image_id)
         error = perform(job).error
@@ -72,9 +73,18 @@ def run_steps(again: Again, actions: Sequence[Action], folder: Path, sheet: Plac
     return again.record(folder)
 
 
-def _in_order(actions: Iterable[Action]) -> list[Action]:
-    """Return the attempts at images, makers before users."""
-    images = [one for one in actions if one.image_id != "_run"]
+def of_images(actions: Iterable[Action], steps: Mapping[str, Step]) -> list[Action]:
+    """Return the attempts at steps on images; all that writes to a server is about a whole run.
+
+    What a step is about is told by the step: a crate can have any name for the image. Steps that
+    there are none of here are among them, and refused later.
+    """
+    known = {name for name, step in steps.items() if step.scope == "run"}
+    return [one for one in actions if one.step not in known]
+
+
+def _in_order(images: Sequence[Action]) -> list[Action]:
+    """Return the attempts, makers before users."""
     makers = {name: one for one in images for name in one.made}
     order: TopologicalSorter[Action] = TopologicalSorter()
     for one in images:

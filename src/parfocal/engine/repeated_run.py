@@ -12,7 +12,7 @@ from pathlib import Path
 from parfocal.core.publish import remove_tree
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
 from parfocal.engine.repeat_sheet import place_rows
-from parfocal.engine.repeat_steps import Again, run_steps
+from parfocal.engine.repeat_steps import Again, of_images, run_steps
 from parfocal.engine.repeat_workflow import find_workflow, placed_config, run_workflow
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
 from parfocal.provenance.carried_inputs import take_out
@@ -80,7 +80,7 @@ def repeat_run(asked: Repetition) -> Path:
     config = copied_file(crate, "config") if name else ""
     steps = {step.name: step for step in STEPS}
     _tell(compare_environment(crate, actions, STEPS, workflow), asked)
-    images = [action for action in actions if action.image_id != "_run"]
+    images = of_images(actions, steps)
     with _carried(crate, images, asked) as places:
         sheet = place_rows(copied_file(crate, "sheet"), crate, images, steps, places)
         # Of single steps not all rows of the sheet need have been fetched.
