@@ -32,7 +32,7 @@ class ReportSettings(ReportSettingsBase):
     path: Path | None = field(
         default=None,
         metadata={
-            "help": "Folder of the crate, or a zip file (.zip); what lies there is replaced.",
+            "help": "Folder of the crate, or a zip file (.zip); a crate there is replaced.",
             "required": True,
             "type": Path,
         },

@@ -26,6 +26,7 @@ from parfocal.engine.job import Job, Result, engine_from_environment
 from parfocal.engine.packed_inputs import renamed_inputs, unpack
 from parfocal.engine.packed_sets import unpack_sets
 from parfocal.engine.paths import digest_lists_of
+from parfocal.engine.replaced_crate import refuse_other
 from parfocal.engine.strange_files import refuse_references
 from parfocal.engine.usage import cpu_s, peak_memory_bytes
 from parfocal.errors import RemoteError, StorageError, WorkerDiedError
@@ -105,8 +106,16 @@ class Attempt:
             Where to write, by the names of the outputs.
         zipped : mapping of str to ZippedZarr
             The inputs that are unpacked before, by their names.
+
+        Raises
+        ------
+        OutputExistsError
+            If something lies where a crate goes that is none.
         """
         job = self._job
+        for port in job.step.outputs:
+            if port.kind == "crate":
+                refuse_other(job.outputs[port.name])
         for partial in partials.values():
             self._partials.append(partial.parent)
             partial.parent.mkdir(parents=True, exist_ok=True)
