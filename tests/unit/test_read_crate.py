@@ -1,10 +1,12 @@
 """Crates that cannot be read: a clear error each, and nothing is written anywhere."""
 
 import json
+import os
 import shutil
 import struct
 import zipfile
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -245,6 +247,27 @@ def test_links_out_of_a_folder_are_refused(crate, tmp_path):
     (crate / METADATA).unlink()
     (crate / METADATA).symlink_to(METADATA)
     assert "no RO-Crate" in refused(crate)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_ordinary_file_is_not_opened(crate, kind):
+    file = crate / "config" / "config.yaml"
+    file.unlink()
+    os.mkfifo(file) if kind == "pipe" else file.mkdir()
+    files, caught = read_crate(crate).files, []
+
+    def content():
+        try:
+            files.content("config/config.yaml", 100)
+        except InputError as error:
+            caught.append(str(error))
+
+    reader = Thread(target=content, daemon=True)
+    reader.start()
+    reader.join(10)
+    if reader.is_alive():  # it waits for the pipe
+        file.write_bytes(b"x")
+    assert "no ordinary file" in "".join(caught)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "./README2.md", "a//b", "%2e%2e/x"])

@@ -117,8 +117,12 @@ class _Folder:
     @contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
         """Open a file."""
+        file = self._inside(name)
         try:
-            stream = self._inside(name).open("rb")
+            if file.exists() and not file.is_file():  # a pipe would be waited for without end
+                what = "A file of the crate is no ordinary file"
+                raise InputError(what, where=file, expected="a file", remedy=_REMEDY)
+            stream = file.open("rb")
         except OSError as error:
             raise self._unreadable(name, error) from error
         with stream:
