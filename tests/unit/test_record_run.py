@@ -135,6 +135,31 @@ def test_secrets_are_warned_about(tmp_path):
     assert [w for w in warnings if "secrets" in w and "config.yaml" in w]
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "licence",
+        "organization_url",
+        "workflow_url",
+        "funder_url",
+        "grant",
+        "funder_name",
+        "name",
+        "person_name",
+        "organization_name",
+    ],
+)
+def test_secrets_in_addresses_of_people_and_terms_stay_out(tmp_path, field):
+    write_results(tmp_path, example_run())
+    given = {"person_name": "Jo", "organization_name": "Institute", "funder_name": "Funder"}
+    address = "https://jo:Hidden1@example.org/x?token=Hidden2"
+    graph = run_step(tmp_path, **(given | {field: address}))[1]
+    files = [path for path in (tmp_path / "run-crate").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"Hidden" in path.read_bytes()]
+    references = [graph["./"][n]["@id"] for n in ("author", "publisher", "license", "funder")]
+    assert set(references) <= set(graph)
+
+
 def test_a_folder_without_records_is_the_users_error(tmp_path):
     write_results(tmp_path, [])
     with pytest.raises(InputError, match="no records of the images") as caught:

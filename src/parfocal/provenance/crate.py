@@ -226,7 +226,7 @@ class _Draft:
             **properties,
             version=commits[-1] if commits else f"sha256:{package.digest('workflow')}",
             conformsTo={"@id": _WORKFLOW_PROFILE},
-            url=request.workflow_url,
+            url=redact(request.workflow_url) if request.workflow_url else None,
             creator=self._agent,
         )
 

@@ -31,17 +31,16 @@ class Graph:
         """Add an entity, or find it added, and return a reference to it.
 
         Properties that are None or empty lists are left out, lists of one are unpacked, and
-        secrets in URIs are taken out of all text.
+        secrets in URIs are taken out of all text, identifiers and references too.
         """
+        identifier = redact(identifier)
         if identifier not in self.entities:
             entity: dict[str, Any] = {"@type": kind}
             for name, value in properties.items():
                 if value is None or value == []:
                     continue
-                if isinstance(value, str):
-                    entity[name] = redact(value)
-                else:
-                    entity[name] = compact(value) if isinstance(value, list) else value
+                clean = _without_secrets(value)
+                entity[name] = compact(clean) if isinstance(clean, list) else clean
             self.entities[identifier] = entity
         return {"@id": identifier}
 
@@ -50,3 +49,14 @@ class Graph:
         text = redact(value_text(value))
         identifier = fragment("value", about, name, short_digest(text))
         return self.add(identifier, "PropertyValue", name=name, value=text, **properties)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return text, references and lists of them without what may be secrets in URIs."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_secrets(item) for name, item in value.items()}
+    return value

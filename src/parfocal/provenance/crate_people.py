@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from parfocal.provenance.crate_graph import Graph, Reference
-from parfocal.provenance.crate_terms import fragment, is_web
+from parfocal.provenance.crate_terms import fragment, is_web, redact
 
 __all__ = ["Agent", "Funding", "add_agent", "add_funding", "add_licence", "add_organization"]
 
@@ -45,7 +45,7 @@ def add_agent(graph: Graph, agent: Agent) -> Reference | None:
         return organization
     orcid = f"https://orcid.org/{agent.orcid}" if agent.orcid else None
     return graph.add(
-        orcid or fragment("person", agent.person_name),
+        orcid or fragment("person", redact(agent.person_name)),
         "Person",
         name=agent.person_name,
         affiliation=organization,
@@ -66,13 +66,13 @@ def add_funding(graph: Graph, funding: Funding) -> dict[str, Reference | None]:
 
 
 def _add_grant(graph: Graph, funding: Funding, funder: Reference | None) -> Reference | None:
-    number = funding.grant
-    if number is None:
+    if funding.grant is None:
         return None
+    number = redact(funding.grant)
     doi = _DOI.fullmatch(number)
     address = f"https://doi.org/{doi[1]}" if doi else number if is_web(number) else None
     return graph.add(
-        address or fragment("grant", funding.funder_name or "", number),
+        address or fragment("grant", redact(funding.funder_name or ""), number),
         "Grant",
         name=funding.grant_name or f"Grant {number}",
         identifier=number,
@@ -84,11 +84,14 @@ def _add_grant(graph: Graph, funding: Funding, funder: Reference | None) -> Refe
 def _organization(graph: Graph, name: str | None, url: str | None) -> Reference | None:
     if name is None:
         return None
-    return graph.add(url or fragment("organization", name), "Organization", name=name, url=url)
+    return graph.add(
+        url or fragment("organization", redact(name)), "Organization", name=name, url=url
+    )
 
 
 def add_licence(graph: Graph, address: str) -> Reference:
     """Add the licence of the crate."""
+    address = redact(address)
     return graph.add(
         address,
         "CreativeWork",

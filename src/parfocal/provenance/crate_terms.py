@@ -35,7 +35,7 @@ FAILED = "http://schema.org/FailedActionStatus"
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"'<>]+@")
 _SECRET_PARAMETER = re.compile(
     r"(?i)([?&](?:[\w.-]*(?:token|signature|secret|password|credential|api[_-]?key|accesskeyid)"
-    r"|sig|key|pwd)=)[^&#\s\"'<>]+"
+    r"|sig|key|pwd)=)(?!REDACTED/?(?:[&#\s\"'<>]|$))[^&#\s\"'<>]+"
 )
 _KIND_TYPES = {
     "json": "application/json",
