@@ -8,6 +8,7 @@ import pytest
 
 from crate_graphs import write_graph
 from crate_records import artifact, chain, example_run, record
+from parfocal.engine.repeat_config import parse_config
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
 from parfocal.engine.repeat_sheet import place_rows
 from parfocal.engine.repeat_steps import recorded_parameters
@@ -127,7 +128,7 @@ segment_objects: {model: {method: onnx, path: models/m.onnx}}
 
 def test_the_configuration_writes_nothing_elsewhere(tmp_path, caplog):
     places = Places(tmp_path, {"/base/models": "/mnt/models"})
-    config = placed_config(CONFIG, Path("/base"), places, tmp_path)
+    config = placed_config(parse_config(CONFIG, tmp_path), Path("/base"), places)
     assert config == {
         "sheet": "samples.tsv",
         "results": "results",
@@ -140,10 +141,36 @@ def test_the_configuration_writes_nothing_elsewhere(tmp_path, caplog):
     assert "not written to the server" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["- a", "{", "", "!!python/object/apply:os.system [ls]"])
-def test_what_is_no_configuration_is_refused(tmp_path, text):
-    with pytest.raises(InputError, match="copy of the configuration"):
-        placed_config(text, tmp_path, Places(tmp_path, {}), tmp_path)
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- a", "keys and values"),
+        ("{", "keys and values as JSON"),
+        ("", "found NoneType"),
+        ("!!python/object/apply:os.system [ls]", "no tags"),
+        ("render_report: &a {title: *a}", "no aliases"),
+        (BOMB, r"no aliases; found \*a0"),
+        ("title: 2020-01-01", "as JSON has them"),
+        ("title: 2020-99-01", "as JSON has them"),
+        ("title: 0x_", "as JSON has them"),
+        ("title: .nan", "as JSON has them"),
+        ('title: "\\uD800"', "as JSON has them"),
+        ("{true: 1, a: 2}", "as JSON has them"),
+        ("x: !!binary aGVsbG8=", "no tags"),
+        ("x: !!bool maybe", "no tags"),
+        ("x: !!set {a}", "no tags"),
+        ("x: " + "[" * 5000, "lists and mappings"),
+        ("x: " + "y" * 300_000, "at most 262144 characters"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(tmp_path, text, told):
+    with pytest.raises(InputError, match=f"copy of the configuration.*{told}"):
+        parse_config(text, tmp_path)
 
 
 @pytest.fixture

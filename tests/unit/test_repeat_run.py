@@ -1,5 +1,6 @@
 """The command repeat-run: the steps of a crate run again, and what keeps them from it."""
 
+import hashlib
 import json
 import shutil
 
@@ -160,6 +161,16 @@ def test_an_environment_that_differs_is_refused_when_strict(run, tmp_path, caplo
     assert not (tmp_path / "again").exists()
     assert again(run, tmp_path / "again") == 0
     assert "parfocal was 0.0.9, 0.1.0, and is 0.1.0" in caplog.text
+
+
+def test_a_configuration_that_is_none_leaves_nothing(tmp_path):
+    write_graph(tmp_path, example_run())
+    crate, content = tmp_path / "run-crate", b"render_report: &a {title: *a}"
+    (crate / "config/config.yaml").write_bytes(content)
+    edit_graph(crate, "config/config.yaml", sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(InputError, match=r"copy of the configuration .* no aliases"):
+        again(crate, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_runs_of_galaxy_are_repeated_in_galaxy(tmp_path):

@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 import parfocal
 from parfocal.core.publish import write_json
@@ -55,7 +54,7 @@ def find_workflow(chosen: Path | None) -> Path:
     return path.absolute()
 
 
-def placed_config(text: str, base: Path, places: Places, where: Path) -> dict[str, Any]:
+def placed_config(given: Mapping[str, Any], base: Path, places: Places) -> dict[str, Any]:
     """Return the configuration of a run, changed to run here, and to write nothing elsewhere.
 
     Nothing goes to an OMERO server: annotations are planned at most. Work is done by threads, and
@@ -63,26 +62,12 @@ def placed_config(text: str, base: Path, places: Places, where: Path) -> dict[st
 
     Parameters
     ----------
-    text : str
+    given : mapping
         The copy of the configuration.
     base : Path
         What its relative paths are relative to.
-    where : Path
-        The crate, for messages.
-
-    Raises
-    ------
-    InputError
-        If it is no configuration.
     """
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        what = "The crate's copy of the configuration cannot be read"
-        raise InputError(what, where=where, found=error) from error
-    if not isinstance(config, dict):
-        what = "The crate's copy of the configuration is none"
-        raise InputError(what, where=where, expected="keys and values", found=type(config).__name__)
+    config: dict[str, Any] = deepcopy(dict(given))
     annotate = config.get("annotate")
     if isinstance(annotate, dict):
         if annotate.get("enabled") and annotate.get("apply", True):

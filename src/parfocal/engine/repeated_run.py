@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parfocal.core.publish import remove_tree
+from parfocal.engine.repeat_config import parse_config
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
 from parfocal.engine.repeat_sheet import place_rows
 from parfocal.engine.repeat_steps import Again, of_images, run_steps
@@ -77,7 +78,7 @@ def repeat_run(asked: Repetition) -> Path:
     _refuse_galaxy(crate, actions)
     name = copied_name(crate, "workflow")
     workflow = find_workflow(asked.workflow) if name else None
-    config = copied_file(crate, "config") if name else ""
+    config = parse_config(copied_file(crate, "config"), asked.crate) if name else {}
     steps = {step.name: step for step in STEPS}
     _tell(compare_environment(crate, actions, STEPS, workflow), asked)
     images = of_images(actions, steps)
@@ -91,7 +92,7 @@ def repeat_run(asked: Repetition) -> Path:
     if workflow is None:
         again = Again(crate, steps, places, sheet.base, asked.threads)
         return run_steps(again, actions, asked.folder, sheet)
-    values = placed_config(config, sheet.base, places, asked.crate)
+    values = placed_config(config, sheet.base, places)
     return run_workflow(workflow, asked.folder, values, sheet, asked.threads)
 
 
