@@ -309,6 +309,19 @@ def test_a_file_of_the_originals_is_named(run, made, tmp_path):
     assert entries["originals/a"]["reasons"] == [f"{source} is changed"]
 
 
+@pytest.mark.parametrize("carried", [True, False])
+def test_originals_whose_files_are_gone_are_carried_or_missing(run, made, tmp_path, carried):
+    crate = make_crate(run, include_inputs=carried)
+    source, nowhere = str(made / "data" / "a.tif"), tmp_path / "nowhere"
+    code, entries, _ = check(crate, "--map", f"{made / 'data'}={nowhere}")
+    state = "carried" if carried else "missing"
+    assert code == (0 if carried else 4)
+    assert statuses(entries)["originals/a"] == statuses(entries)[source] == state
+    reasons = entries["originals/a"]["reasons"]
+    assert reasons[0] == f"{source} is {state}"
+    assert ["--map OLD=NEW" in reason for reason in reasons[1:]] == ([] if carried else [True])
+
+
 def test_what_moved_is_found_by_map(run, tmp_path):
     crate = shutil.move(run / "run-crate", tmp_path / "elsewhere" / "run-crate")
     shutil.move(run / "images", tmp_path / "moved")

@@ -120,7 +120,8 @@ def verify_crate(
         If a list cannot be written.
     """
     folders = sum(not datum.digest.startswith("sha256:") for datum in crate.data.values())
-    looker = Looker(lists, places.of, max(1, threads // max(1, folders)))
+    carried = frozenset(crate.data[name].digest for name in crate.copies if name in crate.data)
+    looker = Looker(lists, places.of, max(1, threads // max(1, folders)), carried)
     entries = list(verify_data(crate, places, looker, threads=threads, progress=progress))
     changed = {entry.datum.digest for entry in entries if entry.status == "changed"}
     proofs: dict[str, Path] = {}

@@ -24,7 +24,11 @@ from parfocal.provenance.verify_lists import DigestLists
 
 __all__ = ["Look", "Looker"]
 
+Status = Literal["unchanged", "changed", "missing", "unreadable", "carried"]
+"""What is said of a file or folder."""
+
 _NO_ROOT = f"It is no Zarr any more: none of {', '.join(ROOTS)} lies in it"
+_WORST_FIRST: tuple[Status, ...] = ("changed", "unreadable", "missing", "carried")
 _SYSTEM = {"proc", "sys"}  # files there are no files, and may never end
 
 
@@ -34,14 +38,15 @@ class Look:
 
     Attributes
     ----------
-    status : {"unchanged", "changed", "missing", "unreadable"}
+    status : {"unchanged", "changed", "missing", "unreadable", "carried"}
+        ``carried`` where originals are whole but for files of which the crate has copies.
     found : str or None
         Its digest, as far as it was taken.
     reasons : tuple of str
         What is different: names of files, sizes.
     """
 
-    status: Literal["unchanged", "changed", "missing", "unreadable"]
+    status: Status
     found: str | None = None
     reasons: tuple[str, ...] = ()
 
@@ -58,11 +63,14 @@ class Looker:
         Returns where a path of a manifest lies, None where that is no file of this machine.
     threads : int
         How many files of a folder to read at once.
+    carried : frozenset of str
+        Digests of what the crate has copies of.
     """
 
     lists: DigestLists
     place_of: Callable[[str], Path | None]
     threads: int = 1
+    carried: frozenset[str] = frozenset()
 
     def look(self, path: Path, expected: str, size_bytes: int | None) -> Look:
         """Compare what lies at `path` with a digest; nothing is raised of what lies there.
@@ -114,18 +122,20 @@ class Looker:
         listed = digest_path(folder)
         if listed != expected:
             return Look("changed", listed, ("manifest.json lists other files, or is gone",))
-        reasons, found = [], []
+        reasons, found, states = [], [], set()
         for file in read_manifest(folder).files:
             place = self._original(folder, file.path)
             look = Look("missing") if place is None else self.look(place, file.digest, None)
+            if look.status == "missing" and file.digest in self.carried:
+                look = Look("carried")
             found.append((PurePosixPath(file.path).name, look.found))
+            states.add(look.status)
             if look.status != "unchanged":
                 reasons.append(": ".join((f"{file.path} is {look.status}", *look.reasons)))
-        if not reasons:
-            return Look("unchanged", expected)
-        return Look(
-            "changed", f"manifest-sha256:{digest_json(sorted(found, key=str))}", tuple(reasons)
-        )
+        status: Status = next((one for one in _WORST_FIRST if one in states), "unchanged")
+        whole = status in ("unchanged", "carried")
+        digest = expected if whole else f"manifest-sha256:{digest_json(sorted(found, key=str))}"
+        return Look(status, digest, tuple(reasons))
 
     def _original(self, folder: Path, name: str) -> Path | None:
         path = PurePosixPath(name)

@@ -122,7 +122,7 @@ def _check(crate: Crate, places: Places, looker: Looker, entry: Entry) -> Entry:
         reason = "It is not on this machine, and was not fetched; --map OLD=NEW names a copy"
         return replace(entry, status="remote", reasons=(reason,))
     look = looker.look(where, datum.digest, datum.size_bytes)
-    reasons = look.reasons if look.status != "missing" else (_MOVED,)
+    reasons = (*look.reasons, *((_MOVED,) if look.status == "missing" else ()))
     return replace(entry, status=look.status, where=where, found=look.found, reasons=reasons)
 
 
