@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from parfocal.core import lease as lease_module
 from parfocal.core.lease import SURE_AFTER_S, Lease
 from parfocal.core.processes import process_start
-from parfocal.errors import LeaseLostError, StorageError
+from parfocal.errors import LeaseLostError, OutputExistsError, StorageError
 from unit.toy_runs import names
 
 
@@ -421,3 +422,9 @@ def test_a_place_that_cannot_be_written_is_the_users_fault_and_named(tmp_path, p
         pass
     assert str(final.parent) in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
+def test_a_path_without_a_name_is_refused(path) -> None:
+    with pytest.raises(OutputExistsError, match=r"path that ends in a name"):
+        Lease(Path(path))

@@ -1,5 +1,6 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,12 @@ def test_json_that_cannot_be_written_leaves_the_old_file_and_no_draft(tmp_path) 
         write_json(path, "\ud800")
     assert names(tmp_path) == ["a.json"]
     assert json.loads(path.read_text()) == 1
+
+
+def test_json_is_not_written_in_place_of_a_folder(tmp_path) -> None:
+    for path in (Path(), Path("/"), tmp_path):
+        with pytest.raises(IsADirectoryError):
+            write_json(path, {})
 
 
 def test_two_writers_of_one_json_file_do_not_mix(tmp_path) -> None:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from parfocal.core.processes import DEAD_AFTER_S, HEARTBEAT_S, is_dead, this_process
-from parfocal.errors import LeaseLostError, StorageError
+from parfocal.errors import LeaseLostError, OutputExistsError, StorageError
 
 __all__ = ["Lease"]
 
@@ -46,9 +46,20 @@ class Lease:
         The job on whose behalf, for those who wait and for messages.
     wait_s : float
         How long to wait for another living writer.
+
+    Raises
+    ------
+    OutputExistsError
+        If the path has no name of its own, as that of the working folder.
     """
 
     def __init__(self, final: Path, job: str | None = None, wait_s: float = 86_400.0) -> None:
+        if final.name in ("", ".."):
+            what = "An output cannot be written in place of the folder that this path leads to"
+            expected = "a path that ends in a name"
+            remedy = "Name a file or folder in it."
+            where = f"{final}"
+            raise OutputExistsError(what, where=where, expected=expected, remedy=remedy)
         self.path = final.with_name(f".{final.name}.lease")
         self.final = final
         self.token = uuid.uuid4().hex[:12]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -108,6 +110,8 @@ def remove_tree(path: Path) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON with sorted keys to `path`, whole or not at all."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
