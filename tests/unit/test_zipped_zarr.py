@@ -15,7 +15,7 @@ from galaxy_samples import zipped
 from memory_images import save
 from parfocal.core import zipped_zarr
 from parfocal.core.digest import digest_zarr
-from parfocal.core.zipped_zarr import find_zipped_zarr, is_zip
+from parfocal.core.zipped_zarr import find_zipped_zarr, is_zip, zipped_files
 from parfocal.errors import InputError, StorageError
 
 ROOT = b'{"zarr_format": 3, "node_type": "group"}'
@@ -195,6 +195,22 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path, image, method):
         except InputError:
             pass
         assert all(Path(entry).is_relative_to(scratch) for entry in scratch.rglob("*"))
+
+
+@pytest.mark.parametrize("after", [b"", b"PK\3\4 and more"])
+def test_a_zip_file_within_is_not_read_for_the_whole(tmp_path, image, after):
+    inner = packed(image, tmp_path / "inner.zip")
+    path = tmp_path / "outer.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.write(inner, "inputs/inner.ome.zarr.zip")
+        out.writestr("zarr.json", ROOT)
+    content = path.read_bytes()
+    assert find_zipped_zarr(path) is not None
+    path.write_bytes(content[: content.index(inner.read_bytes()) + inner.stat().st_size] + after)
+    with pytest.raises(InputError, match=r"damaged.*cut off"):
+        find_zipped_zarr(path)
+    with pytest.raises(InputError, match=r"damaged.*cut off"):
+        zipped_files(path)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])

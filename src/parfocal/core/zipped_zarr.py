@@ -259,6 +259,7 @@ def _unsafe(path: Path, name: str, expected: str) -> InputError:
 def _opened(path: Path) -> Iterator[ZipFile]:
     try:
         with ZipFile(path) as pack:
+            _refuse_inner(pack)
             yield pack
     except (*_BROKEN, *_BROKEN_INSIDE, OSError) as error:
         # What bz2 says of damage, and seeking to where nothing is; not what the disk says.
@@ -266,6 +267,17 @@ def _opened(path: Path) -> Iterator[ZipFile]:
             raise
         what = "The zip file is damaged or of an unknown kind"
         raise InputError(what, where=path, found=error, remedy=_REMEDY) from error
+
+
+def _refuse_inner(pack: ZipFile) -> None:
+    """Refuse a directory that is not of the whole file, such as that of a zip file within it.
+
+    Python's reader takes the last one that it finds, wherever that one's files begin: of a file
+    that was cut off behind a zip file that it holds, it would read the inner for the outer.
+    """
+    if min((info.header_offset for info in pack.infolist()), default=-1) != 0:
+        message = "it does not tell of what is at its start, as where it was cut off"
+        raise BadZipFile(message)
 
 
 def _stream(pack: ZipFile, info: ZipInfo, write: Callable[[bytes], object]) -> None:
