@@ -8,6 +8,8 @@ import pytest
 
 from crate_graphs import write_graph
 from crate_records import artifact, chain, example_run, record
+from parfocal.core.digest import digest_path
+from parfocal.engine import repeat_environment
 from parfocal.engine.repeat_config import parse_config
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
 from parfocal.engine.repeat_sheet import place_rows
@@ -212,17 +214,63 @@ def test_environments_are_compared(tmp_path, repository):
     assert found["commit"].here == f"{head}-dirty"
 
 
-def test_without_a_workflow_only_what_is_known_is_compared(tmp_path):
+def here(monkeypatch, workflow):
+    """Let Parfocal run from the clone of a Snakefile, without what a container says."""
+    monkeypatch.setattr(repeat_environment, "own_workflow", lambda: workflow)
+    for name in ("PARFOCAL_COMMIT", "PARFOCAL_LOCK_DIGEST", "PARFOCAL_IMAGE_DIGEST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def single_steps(folder, **changes):
+    """Return a crate of steps as they are here, with other facts in their records."""
+    folder.mkdir()
     run = [
-        one.model_copy(update={"step_version": KNOWN[one.step].version})
+        one.model_copy(update={"step_version": KNOWN[one.step].version} | changes)
         for one in chain("a", "/data/a.tif")
     ]
-    crate, actions = crate_of(tmp_path, *run)
-    assert compare_environment(crate, actions, STEPS, None) == []
-    (tmp_path / "other").mkdir()
+    return crate_of(folder, *run)
+
+
+def test_of_single_steps_commit_and_lock_file_are_compared(tmp_path, repository, monkeypatch):
+    here(monkeypatch, repository)
+    repository.write_text("# rules\n")
+    lock = repository.parents[2] / "envs" / "workflow.lock.txt"
+    lock.write_text("")
+    git(repository.parents[2], "init", "-q")
+    git(repository.parents[2], "add", ".")
+    git(repository.parents[2], "commit", "-q", "-m", "All")
+    head, digest = git(repository.parents[2], "rev-parse", "HEAD"), digest_path(lock)
+    same = single_steps(tmp_path / "same", commit=head, lock_digest=digest)
+    assert compare_environment(*same, STEPS, None) == []
+    other = single_steps(tmp_path / "other", commit="f" * 40, lock_digest=f"sha256:{'f' * 64}")
+    assert compare_environment(*other, STEPS, None) == [
+        Difference("commit", "f" * 40, head),
+        Difference("lock file", f"sha256:{'f' * 64}", digest),
+    ]
+    untold = single_steps(tmp_path / "untold", commit=None, lock_digest=None)
+    assert compare_environment(*untold, STEPS, None) == [
+        Difference("commit", "not recorded", head),
+        Difference("lock file", "not recorded", digest),
+    ]
+    repository.write_text("# changed\n")
+    assert compare_environment(*same, STEPS, None) == [Difference("commit", head, f"{head}-dirty")]
+
+
+def test_outside_of_a_clone_the_container_tells_commit_and_lock_file(tmp_path, monkeypatch):
+    here(monkeypatch, tmp_path / "none" / "workflows" / "x" / "Snakefile")
+    crate = single_steps(tmp_path / "run")
+    assert compare_environment(*crate, STEPS, None) == [
+        Difference("commit", "c0ffee", "not known"),
+        Difference("lock file", "sha256:" + "ab" * 32, "none"),
+    ]
+    monkeypatch.setenv("PARFOCAL_COMMIT", "c0ffee")
+    monkeypatch.setenv("PARFOCAL_LOCK_DIGEST", "sha256:" + "ab" * 32)
+    assert compare_environment(*crate, STEPS, None) == []
+
+
+def test_another_container_and_other_behaviour_are_told(tmp_path):
     image = f"docker.io/parfocal/parfocal@sha256:{'cd' * 32}"
-    other = [one.model_copy(update={"image_digest": image, "step_version": "99"}) for one in run]
-    crate, actions = crate_of(tmp_path / "other", *other)
+    crate, actions = single_steps(tmp_path / "run", image_digest=image, step_version="99")
     found = {d.what: d for d in compare_environment(crate, actions, STEPS, None)}
     assert found["container"] == Difference("container", image, "none")
     assert found["behaviour of segment-objects"].recorded == "99"

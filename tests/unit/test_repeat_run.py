@@ -163,6 +163,16 @@ def test_an_environment_that_differs_is_refused_when_strict(run, tmp_path, caplo
     assert "parfocal was 0.0.9, 0.1.0, and is 0.1.0" in caplog.text
 
 
+def test_what_a_crate_does_not_tell_is_no_recorded_environment(run, tmp_path, caplog):
+    with pytest.raises(ConfigurationError, match=r"commit was not recorded, and is .*lock file was"):
+        again(run, tmp_path / "again", "--strict")
+    assert not (tmp_path / "again").exists()
+    with caplog.at_level("INFO"):
+        assert again(run, tmp_path / "again") == 0
+    assert "commit was not recorded" in caplog.text
+    assert "The environment is the recorded one\n" not in caplog.text
+
+
 def test_a_configuration_that_is_none_leaves_nothing(tmp_path):
     write_graph(tmp_path, example_run())
     crate, content = tmp_path / "run-crate", b"render_report: &a {title: *a}"

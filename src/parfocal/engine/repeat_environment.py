@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote
 
-from parfocal import __version__
+import parfocal
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Step
 from parfocal.engine.workflow import commit_of
@@ -20,7 +20,7 @@ from parfocal.provenance.crate_copies import copied_file
 from parfocal.provenance.crate_terms import redact
 from parfocal.provenance.read_crate import Action, Crate
 
-__all__ = ["Difference", "compare_environment", "how_to_build", "lock_of"]
+__all__ = ["Difference", "compare_environment", "how_to_build", "lock_of", "own_workflow"]
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)(?:\s*;(.*))?", re.MULTILINE)
 _MOST = 5
@@ -43,6 +43,11 @@ class Difference:
     here: str
 
 
+def own_workflow() -> Path:
+    """Return the Snakefile of the clone that Parfocal runs from; outside of one it is not there."""
+    return Path(parfocal.__file__).parents[2] / "workflows" / "analyse_images" / "Snakefile"
+
+
 def lock_of(workflow: Path) -> Path:
     """Return the lock file of the environment that a workflow of ours is run in."""
     return workflow.absolute().parent.parent.parent / "envs" / "workflow.lock.txt"
@@ -60,20 +65,20 @@ def compare_environment(
     steps : iterable of Step
         Those that there are here.
     workflow : Path or None
-        The Snakefile that is to be run; None where there is none, and so neither a commit nor a
-        lock file that tells of the environment here.
+        The Snakefile that is to be run; None where single steps are, whose commit and lock file
+        are those of the clone that Parfocal runs from, or what its container says.
     """
     recorded = _facts(crate, actions)
     here = {
         "python": platform.python_version(),
-        "parfocal": __version__,
+        "parfocal": parfocal.__version__,
         "container": os.environ.get("PARFOCAL_IMAGE_DIGEST", "none"),
     }
+    home = workflow or own_workflow()
+    lock = lock_of(home)
+    here["commit"], here["lock file"] = _code_here(home, lock)
     if workflow is not None:
-        lock = lock_of(workflow)
         here["engine"] = f"snakemake {_version('snakemake') or 'none'}"
-        here["commit"] = commit_of(workflow.parent) or "not known"
-        here["lock file"] = digest_path(lock) if lock.exists() else "none"
         here["workflow"] = _digest(workflow)
         recorded["workflow"] = {_text_digest(copied_file(crate, "workflow"))}
     found = [
@@ -83,7 +88,9 @@ def compare_environment(
         and (what in recorded or what in ("commit", "lock file"))
     ]
     found += _behaviours(crate, actions, steps)
-    return found + (_packages(lock_of(workflow)) if workflow is not None else [])
+    # A lock file that nothing tells of says nothing of what single steps were run with.
+    asked = workflow is not None or "lock file" in recorded
+    return found + (_packages(lock) if asked else [])
 
 
 def how_to_build(differences: Iterable[Difference], crate: Path) -> str:
@@ -104,6 +111,16 @@ def how_to_build(differences: Iterable[Difference], crate: Path) -> str:
             f"{commit}', 'make workflow-env'; then repeat the run there."
         )
     return "'make workflow-env' installs what the lock file here names."
+
+
+def _code_here(home: Path, lock: Path) -> tuple[str, str]:
+    """Return commit and digest of the lock file; images of containers tell both by variables."""
+    commit = commit_of(home.parent) if home.exists() else None
+    digest = digest_path(lock) if home.exists() and lock.exists() else None
+    return (
+        commit or os.environ.get("PARFOCAL_COMMIT") or "not known",
+        digest or os.environ.get("PARFOCAL_LOCK_DIGEST") or "none",
+    )
 
 
 def _facts(crate: Crate, actions: Iterable[Action]) -> dict[str, set[str]]:

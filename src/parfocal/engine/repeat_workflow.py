@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import parfocal
 from parfocal.core.publish import write_json
+from parfocal.engine.repeat_environment import own_workflow
 from parfocal.engine.repeat_sheet import PlacedSheet
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.sheet import write_sheet
@@ -25,7 +25,6 @@ __all__ = ["find_workflow", "placed_config", "run_workflow"]
 logger = logging.getLogger(__name__)
 
 CRATE = "results/run-crate"
-_OURS = "workflows/analyse_images/Snakefile"
 _HERE: Mapping[str, Any] = {
     "sheet": "samples.tsv",
     "results": "results",
@@ -46,7 +45,7 @@ def find_workflow(chosen: Path | None) -> Path:
     if find_spec("snakemake") is None:
         what = "The run was one of Snakemake, which is not installed here"
         raise ConfigurationError(what, remedy="pip install 'parfocal[workflow]'")
-    path = chosen or Path(parfocal.__file__).parents[2] / _OURS
+    path = chosen or own_workflow()
     if not path.is_file():
         what = "There is no workflow to run again"
         remedy = "Clone the repository, and name its Snakefile with --workflow."
