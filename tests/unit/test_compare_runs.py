@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crate_graphs import DIGEST, request_for, write_graph
-from crate_records import artifact, chain, example_run, failed, record, segment
+from crate_records import artifact, chain, example_run, failed, record, segment, write_results
 from parfocal.cli.compare_runs import compare_runs
 from parfocal.errors import InputError, VerificationError
 from parfocal.models.record import Engine
@@ -201,6 +201,19 @@ def test_copies_in_the_crates_are_compared(compare, tmp_path):
     write_crate(crate, request_for(tmp_path / "b", tmp_path / "b" / "samples.tsv"))
     code, rows, _ = outcome(tmp_path, tmp_path / "a" / "run-crate", crate)
     assert (code, list(rows)) == (0, [("file", "config")])
+
+
+def test_each_changed_file_of_rules_is_told(tmp_path):
+    for name, text in (("a", "rule x:"), ("b", "rule y:")):
+        write_results(tmp_path / name, example_run())
+        (tmp_path / name / "x.smk").write_text(text)
+        (tmp_path / name / "z.smk").write_text("rule z:")
+        files = {end: tmp_path / name / end for end in ("x.smk", "z.smk")}
+        rules = {f"rules/{end}": path for end, path in files.items()}
+        write_graph(tmp_path / name, example_run(), rules=rules)
+    crates = (tmp_path / name / "run-crate" for name in "ab")
+    code, rows, _ = outcome(tmp_path, *crates)
+    assert (code, list(rows)) == (0, [("file", "rules/x.smk")])
 
 
 def test_runs_without_a_common_result_differ(compare):

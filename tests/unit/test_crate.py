@@ -72,7 +72,11 @@ def crates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (results / "Snakefile").rename(results / ODD_WORKFLOW)
         found[profile] = results / "run-crate"
         files = {role: results / roles[role] for role in roles}
-        write_crate(found[profile], request_for(results, sheet, files=files, include_inputs=True))
+        rules = {"rules/deep/odd $.smk": sheet} if "workflow" in roles else {}
+        write_crate(
+            found[profile],
+            request_for(results, sheet, files=files, rules=rules, include_inputs=True),
+        )
     return found
 
 

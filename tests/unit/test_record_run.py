@@ -12,6 +12,7 @@ from crate_records import example_run, write_results
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
+from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.records import claim_attempt, iter_records, write_record
 from parfocal.steps.record_run import STEP, RecordRunParams
 
@@ -158,6 +159,51 @@ def test_secrets_in_addresses_of_people_and_terms_stay_out(tmp_path, field):
     assert not [path for path in files if b"Hidden" in path.read_bytes()]
     references = [graph["./"][n]["@id"] for n in ("author", "publisher", "license", "funder")]
     assert set(references) <= set(graph)
+
+
+def write_workflow(tmp_path):
+    """Write a Snakefile that takes in rules of all kinds of places."""
+    write_results(tmp_path, example_run())
+    texts = {
+        "flow/Snakefile": 'module one:\n    snakefile:\n        "../rules/one.smk"\n'
+        "include: 'two.smk'\ninclude: 'rules/one.smk'  # its own\ninclude: config['x']\n"
+        "include: 'https://jo:Hidden@example.org/x.smk'\n# include: 'no.smk'\n",
+        "rules/one.smk": 'include: "deep/three.smk"\n',
+        "rules/deep/three.smk": 'include: "../one.smk"\n',
+        "flow/two.smk": "rule two:\n",
+        "flow/rules/one.smk": "rule own:\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "Snakefile").unlink()
+    (tmp_path / "Snakefile").symlink_to("flow/Snakefile")
+    return texts
+
+
+def test_rules_that_the_workflow_takes_in_are_in_the_crate(tmp_path):
+    texts = write_workflow(tmp_path)
+    inputs = {"results": tmp_path, "sheet": tmp_path / "samples.tsv"}
+    context = Context(scratch=tmp_path)
+    inputs["workflow"] = tmp_path / "flow/Snakefile"
+    STEP.run(inputs, {"crate": tmp_path / "run-crate"}, RecordRunParams(), context)
+    copies = {path.read_text() for path in (tmp_path / "run-crate/rules").rglob("*.smk")}
+    assert copies == {text for name, text in texts.items() if name.endswith(".smk")}
+    crate = read_crate(tmp_path / "run-crate")
+    names = {name for name in crate.data if name.startswith("rules/")}
+    assert {"rules/one.smk", "rules/two.smk", "rules/three.smk"} < names
+    assert len(names) == 4
+    assert crate.findings == []
+    told = [warning for warning in context.warnings if "not in the crate" in warning]
+    assert len(told) == 2
+    assert "Hidden" not in str(told)
+
+
+def test_rules_are_not_taken_from_strangers(tmp_path, monkeypatch):
+    write_workflow(tmp_path)
+    monkeypatch.setattr("parfocal.models.strangers.from_strangers", lambda: True)
+    graph = run_step(tmp_path)[1]
+    assert not [name for name in graph if name.startswith("rules/")]
 
 
 def test_a_folder_without_records_is_the_users_error(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from parfocal.provenance.crate_rules import RULES
 from parfocal.provenance.crate_zip import INPUTS
 from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.read_crate_newest import newest_attempts, settings_of, target_of
@@ -180,7 +181,8 @@ class _Run:
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
             if datum.in_crate and slash and not datum.name.startswith((INPUTS, LISTS)):
-                self.facts[Key("file", "", folder, "")] = datum.digest
+                what = datum.name if datum.name.startswith(RULES) else folder
+                self.facts[Key("file", "", what, "")] = datum.digest
 
     def has(self, key: Key) -> bool:
         """Return whether it ran what could have given this: else a difference tells nothing."""

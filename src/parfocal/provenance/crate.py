@@ -75,6 +75,8 @@ class CrateRequest:
         Who paid for the run.
     include_inputs : bool
         Whether to copy what the run took from this machine into the crate.
+    rules : mapping of str to Path
+        Files of rules that the workflow takes in, by their places in the crate.
     include_lists : bool
         Whether to copy the lists of digests of the files of OME-Zarrs into it.
     """
@@ -85,6 +87,7 @@ class CrateRequest:
     description: str
     licence: str
     files: Mapping[str, Path]
+    rules: Mapping[str, Path] = field(default_factory=dict)
     run_steps: Collection[str] = ()
     agent: Agent = field(default_factory=Agent)
     workflow_url: str | None = None
@@ -164,6 +167,8 @@ class _Draft:
         self.inputs = 0
         for role, path in sorted(request.files.items()):
             self.package.copy(role, path)
+        for place, path in sorted(request.rules.items()):
+            self.package.copy_rules(place, path)
 
     def save(self, folder: Path, idle: Sequence[str]) -> None:
         """Draw everything up, and write it."""

@@ -98,19 +98,14 @@ class Package:
         InputError
             If it cannot be read or is not UTF-8.
         """
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            what = f"The {role} file cannot be read as text"
-            remedy = "Name an existing file in UTF-8."
-            raise InputError(what, where=path, found=error, remedy=remedy) from error
-        clean = redact(text)
-        if clean != text:
-            self.warnings.append(
-                f"What may be secrets in addresses is left out of the crate's copy of {path.name}"
-            )
         self._paths[role] = f"{role}/{path.name}"
-        self.add(self._paths[role], clean)
+        self.add(self._paths[role], self._clean(role, path))
+
+    def copy_rules(self, place: str, path: Path) -> None:
+        """Take in a file of rules of the main workflow, without what may be secrets."""
+        text = self._clean("rule", path)
+        told = {"description": "Rules that the workflow takes in."}
+        self.add(place, text, **told, isPartOf=self.reference("workflow"))
 
     def add(self, path: str, text: str, **properties: Any) -> None:
         """Take in a text under a path of the crate."""
@@ -124,6 +119,21 @@ class Package:
             "sha256": hashlib.sha256(content).hexdigest(),
             **properties,
         }
+
+    def _clean(self, role: str, path: Path) -> str:
+        """Return a text file without what may be secrets, and warn of them."""
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            what = f"The {role} file cannot be read as text"
+            remedy = "Name an existing file in UTF-8."
+            raise InputError(what, where=path, found=error, remedy=remedy) from error
+        clean = redact(text)
+        if clean != text:
+            self.warnings.append(
+                f"What may be secrets in addresses is left out of the crate's copy of {path.name}"
+            )
+        return clean
 
     def make_main(self, role: str, language: str, version: str | None) -> None:
         """Say that the file of a role is the main workflow, in a language of this version."""

@@ -127,6 +127,7 @@ def run(
         description=params.description,
         licence=params.licence,
         files={role: inputs[role] for role in _FILES if role in inputs},
+        rules=_rules(inputs.get("workflow"), context),
         run_steps=[s.name for s in STEPS if s.scope == "run" and s.name not in _AFTER],
         agent=Agent(
             person_name=params.person_name,
@@ -168,6 +169,17 @@ def _refuse_strangers(params: RecordRunParams) -> None:
     if params.include_inputs and from_strangers():
         what = "Inputs are not copied into the crate in Galaxy, which alone knows its datasets"
         raise ConfigurationError(what, remedy="Leave out include_inputs.")
+
+
+def _rules(workflow: Path | None, context: Context) -> dict[str, Path]:
+    """Return the files of rules of a Snakefile; none where strangers hand it in."""
+    from parfocal.models.strangers import from_strangers
+    from parfocal.provenance.crate_package import workflow_language
+    from parfocal.provenance.crate_rules import find_rules
+
+    if workflow is None or from_strangers() or workflow_language(workflow.name) != "snakemake":
+        return {}
+    return find_rules(workflow, context.warn)
 
 
 def _write(path: Path, request: CrateRequest) -> CrateSummary:
