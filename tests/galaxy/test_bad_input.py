@@ -77,7 +77,7 @@ WRONG: dict[str, tuple[str, dict[str, Path], tuple[str, str]]] = {
     "an image for labels": (
         "assemble_image",
         {"image": CELLS, "labels": CELLS},
-        ("The sizes of image and label image differ: ", "NGFF version, chunks and halve_z."),
+        ("The sizes of image and label image differ: ", "Segment this very image."),
     ),
     "a record for a certificate": (
         "verify_image",

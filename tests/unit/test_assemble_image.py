@@ -17,6 +17,7 @@ from parfocal.core.step import Context
 from parfocal.errors import InputError
 from parfocal.images import ZarrOptions, open_image, write_ome_zarr
 from parfocal.models.image import ImageMetadata
+from parfocal.steps import filter_image, segment_objects
 from parfocal.steps.assemble_image import STEP, AssembleImageParams
 
 
@@ -32,13 +33,13 @@ class Array:
         return self.pixels[region]
 
 
-def write(path, axes, dtype, ngff="0.5", size=40, labels=False, **options):
+def write(path, axes, dtype, ngff="0.5", size=40, labels=False, chunk_px=16, **options):
     shape = {"T": 1, "C": 2, "Z": 2, "Y": size, "X": size}
     kept = tuple(shape[axis] for axis in axes)
     shape5 = tuple(shape[axis] if axis in axes else 1 for axis in "TCZYX")
     pixels = (np.arange(np.prod(shape5)) % 251).astype(dtype).reshape(shape5)
     metadata = ImageMetadata(name="a", axes=axes, shape=kept, dtype=dtype, y_um=0.5, x_um=0.5)
-    options = ZarrOptions(ngff=ngff, chunk_px=16, **options)
+    options = ZarrOptions(ngff=ngff, chunk_px=chunk_px, **options)
     attributes = {"parfocal": {"source": {"digest": "x", "path": "y"}}} if labels else None
     write_ome_zarr(path, metadata, Array(pixels), options, labels=labels, attributes=attributes)
     return path
@@ -50,6 +51,33 @@ def test_levels_halved_along_z_fit_each_other(tmp_path):
     run(image, labels, tmp_path / "assembled.ome.zarr")
     with open_image(tmp_path / "assembled.ome.zarr") as assembled:
         assert [level.shape5[2] for level in assembled.pyramid] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"size": 40},
+        {"size": 40, "ngff": "0.4"},
+        {"size": 40, "halve_z": True},
+        {"size": 500, "chunk_px": 48},
+        {"size": 600},
+        {"size": 600, "chunk_px": 1024},
+        {"size": 600, "chunk_px": 512},
+    ],
+    ids=str,
+)
+def test_what_is_found_in_an_image_fits_it_however_it_was_written(tmp_path, written):
+    image = write(tmp_path / "image.ome.zarr", "CZYX", "uint16", **written)
+    filtered, labels = tmp_path / "filtered.ome.zarr", tmp_path / "labels.ome.zarr"
+    context = Context(scratch=tmp_path)
+    done = filter_image.STEP, segment_objects.STEP
+    done[0].run({"image": image}, {"filtered": filtered}, done[0].params(), context)
+    done[1].run({"image": filtered}, {"labels": labels}, done[1].params(), context)
+    for base in (image, filtered):
+        assembled = tmp_path / f"with-{base.name}"
+        run(base, labels, assembled)
+        with open_image(base) as one, open_image(assembled / "labels/nuclei") as other:
+            assert [i.shape5[2:] for i in one.pyramid] == [i.shape5[2:] for i in other.pyramid]
 
 
 @pytest.fixture(params=["0.5", "0.4"])

@@ -253,12 +253,12 @@ def test_each_step_is_predicted_from_what_the_one_before_makes() -> None:
         "convert-image": (first.size.shape, "uint8", 128),
         "assess-quality": (first.size.shape, "uint8", 128),
         "correct-illumination": (first.size.shape, "uint8", 128),
-        "project-image": (first.size.shape, "uint8", 512),
-        "filter-image": (plane, "uint32", 512),
-        "segment-objects": (plane, "float64", 512),
-        "measure-objects": (plane, "uint32", 512),
-        "preview-image": (plane, "uint32", 512),
-        "score-objects": ((3, 1, 1, 64, 48), "uint32", 512),
+        "project-image": (first.size.shape, "uint8", 128),
+        "filter-image": (plane, "uint32", 128),
+        "segment-objects": (plane, "float64", 128),
+        "measure-objects": (plane, "uint32", 128),
+        "preview-image": (plane, "uint32", 128),
+        "score-objects": ((3, 1, 1, 64, 48), "uint32", 128),
     }
     assert found["segment-objects"].size.pixel_um == (None, 0.5, 0.5)
     assert all(one.halve_z for one in found.values())

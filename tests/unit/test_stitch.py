@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import numpy as np
@@ -286,17 +287,21 @@ class Nothing(Volume):
 def peak_memory(side, infer):
     """Return how many tiles there are, and how many bytes were used at once."""
     tiling = Tiling((1, side, side), (1, 4, 4), (0, 1, 1))
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)  # else what is free already counts until it is collected
     tracemalloc.start()
-    stitch(
-        infer,
-        tiling,
-        lambda box, labels: None,
-        make_volume=lambda *_: Nothing(np.zeros((1,) * 5, np.int32)),
-        scheduler=Threads(1),
-    )
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return len(tiling), peak
+    try:
+        stitch(
+            infer,
+            tiling,
+            lambda box, labels: None,
+            make_volume=lambda *_: Nothing(np.zeros((1,) * 5, np.int32)),
+            scheduler=Threads(1),
+        )
+        return len(tiling), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.set_threshold(*thresholds)
 
 
 def test_memory_goes_neither_with_tiles_nor_with_the_largest_label():

@@ -74,7 +74,7 @@ def chain_inputs(first: StepInput, steps: Mapping[str, Parameters]) -> dict[str,
     for rule in chosen:
         size = _made(rule, lying[places[rule]].size, steps[rules[rule]].model_dump(mode="json"))
         place = load_step(rules[rule]).outputs[0].path
-        lying[place] = replace(first, size=size, chunk_px=_CHUNK_PX)
+        lying[place] = replace(first, size=size)
     found = {name: lying[places[rule]] if rule in places else first for rule, name in rules.items()}
     if "score-objects" in found:
         found["score-objects"] = _labels_of(lying[places["segment_objects"]])
@@ -118,4 +118,4 @@ def _filtered(size: ImageSize, params: Mapping[str, Any]) -> ImageSize:
 def _labels_of(image: StepInput) -> StepInput:
     t, _, *sides = image.size.shape
     size = image.size.model_copy(update={"shape": (t, 1, *sides), "dtype": _LABELS})
-    return replace(image, size=size, chunk_px=_CHUNK_PX)
+    return replace(image, size=size)

@@ -95,7 +95,8 @@ def run(
     """
     from parfocal.analysis.illumination import CorrectedSource, survey_gain
     from parfocal.core.tally import Tally
-    from parfocal.images import ZarrOptions, open_image, write_ome_zarr
+    from parfocal.images import open_image, write_ome_zarr
+    from parfocal.images.writers.alike import options_like
 
     _check_fields(inputs, params)
     with ExitStack() as stack:
@@ -114,7 +115,7 @@ def run(
             outputs["corrected"],
             image.metadata,
             source,
-            ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
+            options_like(inputs["image"], image),
             threads=context.threads,
             scheduler=context.distributed,
             progress=context.progress,

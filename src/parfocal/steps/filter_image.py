@@ -152,7 +152,8 @@ def run(
 
     from parfocal.analysis.channels import find_channel
     from parfocal.analysis.filters import FilteredSource, Tally
-    from parfocal.images import ZarrOptions, open_image, write_ome_zarr
+    from parfocal.images import open_image, write_ome_zarr
+    from parfocal.images.writers.alike import options_like
 
     with open_image(inputs["image"]) as image:
         metadata = image.metadata
@@ -174,7 +175,7 @@ def run(
             outputs["filtered"],
             metadata.model_copy(update={"dtype": dtype.name}),
             source,
-            ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
+            options_like(inputs["image"], image),
             threads=context.threads,
             scheduler=context.distributed,
             progress=context.progress,

@@ -64,7 +64,8 @@ def run(
 
     from parfocal.analysis.projection import ProjectedSource, projected_dtype
     from parfocal.core.tally import Tally
-    from parfocal.images import ZarrOptions, open_image, write_ome_zarr
+    from parfocal.images import open_image, write_ome_zarr
+    from parfocal.images.writers.alike import options_like
 
     with open_image(inputs["image"]) as image:
         for warning in image.warnings:
@@ -83,7 +84,7 @@ def run(
             outputs["projected"],
             _projected(image.metadata, params.axis, dtype.name),
             source,
-            ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
+            options_like(inputs["image"], image),
             attributes={"parfocal": {"projection": told}},
             threads=context.threads,
             scheduler=context.distributed,

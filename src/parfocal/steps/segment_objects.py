@@ -40,7 +40,8 @@ def run(
         pixel size, the image falls into too many pieces, or a model cannot be used.
     """
     from parfocal.core.digest import digest_path
-    from parfocal.images import ScratchVolumes, ZarrOptions, open_image, write_ome_zarr
+    from parfocal.images import ScratchVolumes, open_image, write_ome_zarr
+    from parfocal.images.writers.alike import options_like
 
     with open_image(inputs["image"]) as image, ScratchVolumes(context.scratch) as volumes:
         if params.model is None:
@@ -51,7 +52,7 @@ def run(
             outputs["labels"],
             _label_metadata(image.metadata, params.label_name, labels.dtype.name),
             labels,
-            ZarrOptions(halve_z=image.halves_z),  # levels as those of the image
+            options_like(inputs["image"], image),
             labels=True,
             attributes={"parfocal": {"source": {"digest": digest_path(inputs["image"])}}},
             threads=context.threads,

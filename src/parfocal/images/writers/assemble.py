@@ -159,7 +159,7 @@ def _check_fit(image: _Group, labels: _Group) -> None:
     for name, expected, found in checks:
         if expected != found:
             what = f"The {name} of image and label image differ"
-            remedy = "Segment this very image, with the same NGFF version, chunks and halve_z."
+            remedy = "Segment this very image."
             raise InputError(what, where=labels.path, expected=expected, found=found, remedy=remedy)
 
 
