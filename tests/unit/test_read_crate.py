@@ -48,6 +48,16 @@ def refused(path):
     return str(caught.value)
 
 
+def edit_escaped(crate, identifier, properties):
+    """Change properties to texts that only the escapes of JSON can hold; None takes one out."""
+    document = json.loads((crate / METADATA).read_text(encoding="utf-8"))
+    (entity,) = [one for one in document["@graph"] if one["@id"] == identifier]
+    entity.update(properties)
+    kept = {name: value for name, value in entity.items() if value is not None}
+    document["@graph"] = [kept if one is entity else one for one in document["@graph"]]
+    (crate / METADATA).write_text(json.dumps(document), encoding="utf-8")
+
+
 def identifier_of(crate, path):
     document = json.loads((crate / METADATA).read_text(encoding="utf-8"))
     return next(e["@id"] for e in document["@graph"] if e.get("alternateName") == path)
@@ -291,6 +301,14 @@ def test_files_of_the_crate_lie_in_it(crate, name):
 def test_data_without_digest_or_size_are_refused(crate, properties, told):
     edit_graph(crate, identifier_of(crate, IMAGE), **properties)
     assert told in refused(crate)
+
+
+@pytest.mark.parametrize("name", ["/data/a\0.tif", "images/a/\ud800.ome.zarr", "\udcff"])
+@pytest.mark.parametrize("where", ["alternateName", "contentUrl"])
+def test_names_that_no_file_can_have_are_refused(crate, name, where):
+    properties = {"alternateName": None, where: name}
+    edit_escaped(crate, identifier_of(crate, IMAGE), properties)
+    assert "a name that a file can have" in refused(crate)
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-11-20T10:00:00"])

@@ -164,13 +164,33 @@ def test_an_environment_that_differs_is_refused_when_strict(run, tmp_path, caplo
 
 
 def test_what_a_crate_does_not_tell_is_no_recorded_environment(run, tmp_path, caplog):
-    with pytest.raises(ConfigurationError, match=r"commit was not recorded, and is .*lock file was"):
+    with pytest.raises(ConfigurationError, match=r"commit was not recorded.*lock file was"):
         again(run, tmp_path / "again", "--strict")
     assert not (tmp_path / "again").exists()
     with caplog.at_level("INFO"):
         assert again(run, tmp_path / "again") == 0
     assert "commit was not recorded" in caplog.text
     assert "The environment is the recorded one\n" not in caplog.text
+
+
+@pytest.mark.parametrize("text", ["/data/a\0.tif", "/data/\ud800.tif"])
+def test_a_parameter_that_no_record_could_hold_is_refused(run, tmp_path, text):
+    document = json.loads((run / METADATA).read_text())
+    graph = document["@graph"]
+    for source in [e for e in graph if "/setting/" in e["@id"] and e.get("name") == "source"]:
+        source["value"] = text
+    (run / METADATA).write_text(json.dumps(document))
+    with pytest.raises(InputError, match="parameters of fetch-image are none"):
+        again(run, tmp_path / "again")
+    assert not any((tmp_path / "again").iterdir())
+
+
+def test_a_container_commands_no_terminal(run, tmp_path, caplog):
+    edit_graph(run, "#action/fetch_image/a/0001", containerImage={"@id": "#container/%1B[31mx"})
+    again(run, tmp_path / "again")
+    told = "".join(each.getMessage() for each in caplog.records)
+    assert "[31mx" in told
+    assert "\x1b" not in told
 
 
 def test_a_configuration_that_is_none_leaves_nothing(tmp_path):

@@ -19,6 +19,7 @@ from parfocal.engine.job import Job
 from parfocal.engine.repeat_sheet import PlacedSheet
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.base import Parameters
+from parfocal.models.naming import can_name_file
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.models.source import is_uri
 from parfocal.provenance.crate_terms import flatten, value_text
@@ -55,14 +56,14 @@ def run_steps(again: Again, actions: Sequence[Action], folder: Path, sheet: Plac
         results folder, or parameters that are none of the step.
     """
     results = folder / "results"
-    results.mkdir()
-    write_sheet(folder / "samples.tsv", sheet.rows)
     rows = {row.image_id: row for row in sheet.rows}
     images = of_images(actions, again.steps)
     left_out = sorted({one.step for one in actions} - {one.step for one in images})
     if left_out:
         logger.warning("Not run again, since they are about a whole run: %s", ", ".join(left_out))
     jobs = [again.job(one, results, rows) for one in _in_order(images)]
+    results.mkdir()
+    write_sheet(folder / "samples.tsv", sheet.rows)
     for job in jobs:
         logger.info("%s of %s", job.step.name, job.image_id)
         error = perform(job).error
@@ -201,9 +202,11 @@ def recorded_parameters(crate: Crate, action: Action, step: Step) -> Parameters:
     """
     recorded = dict(settings_of(crate, action))
     values: dict[str, Any] = {}
-    for name, text in recorded.items():
-        _put(values, name.split("."), _value(text))
     what = f"The recorded parameters of {step.name} are none that it has here"
+    for name, text in recorded.items():
+        if not can_name_file(text):  # many are paths, and no record could hold it
+            raise InputError(what, where=action.identifier, found=f"{name!a}: {text[:200]!a}")
+        _put(values, name.split("."), _value(text))
     for _ in range(len(recorded) + 1):
         try:
             params = step.params.model_validate(values)

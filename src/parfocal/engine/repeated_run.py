@@ -167,7 +167,7 @@ def _tell(differences: Sequence[Difference], asked: Repetition) -> None:
         logger.info("The environment is the recorded one")
         return
     lines = [f"{d.what} was {shown(d.recorded)}, and is {shown(d.here)}" for d in differences]
-    remedy = how_to_build(differences, asked.crate)
+    remedy = shown(how_to_build(differences, asked.crate))
     if asked.strict:
         what = "The environment is not the recorded one"
         raise ConfigurationError(what, where=asked.crate, found="; ".join(lines), remedy=remedy)

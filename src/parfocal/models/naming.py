@@ -6,7 +6,14 @@ import hashlib
 import re
 import unicodedata
 
-__all__ = ["IMAGE_ID", "earlier_names", "image_id_of", "is_image_id", "well_name"]
+__all__ = [
+    "IMAGE_ID",
+    "can_name_file",
+    "earlier_names",
+    "image_id_of",
+    "is_image_id",
+    "well_name",
+]
 
 IMAGE_ID = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 """What an image_id looks like; it names folders, and leads out of none."""
@@ -19,6 +26,11 @@ _SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF", ".Tif", ".Tiff")
 def is_image_id(text: str) -> bool:
     """Return whether a text may be an image_id, as that of a whole run is, too."""
     return len(text) <= _LONGEST_ID and re.fullmatch(IMAGE_ID, text) is not None
+
+
+def can_name_file(name: str) -> bool:
+    """Return whether a file can have a name: without NUL, and with no half of a character."""
+    return "\0" not in name and not any("\ud800" <= each <= "\udfff" for each in name)
 
 
 def earlier_names(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from parfocal.errors import InputError
-from parfocal.models.naming import is_image_id
+from parfocal.models.naming import can_name_file, is_image_id
 from parfocal.provenance.crate_terms import FAILED, HOME
 from parfocal.provenance.read_crate_files import METADATA, CrateFiles, crate_files
 from parfocal.provenance.read_crate_text import iter_entities
@@ -271,6 +271,8 @@ class _Reader:
             name = name or _address(identifier, digest)
         else:
             digest, name = f"sha256:{_text(entity, 'sha256')}", unquote(identifier)
+        if described and not can_name_file(name):  # the crate itself lacks such a copy
+            raise self._not_valid(identifier, "a name that a file can have", "name")
         if not _DIGEST.fullmatch(digest):
             raise self._not_valid(identifier, "a digest", "identifier or sha256")
         path = PurePosixPath(name)
