@@ -36,6 +36,8 @@ from parfocal.core.digest import digest_path
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.record import Artifact
 from parfocal.provenance.crate import write_crate
+from parfocal.provenance.read_crate import read_crate
+from parfocal.provenance.verify_graph import holes
 from rocrate_cache import findings, seed_cache
 
 ODD_WORKFLOW = "odd $ [1] ü.smk"
@@ -161,6 +163,11 @@ def test_every_reference_leads_to_an_entity(crates):
         outside |= set(references(of_type(graph, "ComputerLanguage")))
         missing = set(references(list(graph.values()))) - set(graph) - outside
         assert missing == set()
+
+
+def test_verification_misses_nothing_in_whole_crates(crates):
+    for crate in crates.values():
+        assert holes(read_crate(crate)) == []
 
 
 def test_ome_zarr_is_one_dataset_with_its_digest(make):

@@ -16,7 +16,7 @@ from parfocal.core.digest import digest_path
 from parfocal.engine.changed_zarr import signs_of_change
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from rocrate_cache import seed_cache
-from verified_runs import edit_graph, flip, make_crate, make_run, pack, pack_in_folder
+from verified_runs import edit, edit_graph, flip, make_crate, make_run, pack, pack_in_folder
 
 IMAGE, LABELS = "images/a/image.ome.zarr", "images/a/labels/nuclei.ome.zarr"
 
@@ -320,6 +320,58 @@ def test_originals_whose_files_are_gone_are_carried_or_missing(run, made, tmp_pa
     reasons = entries["originals/a"]["reasons"]
     assert reasons[0] == f"{source} is {state}"
     assert ["--map OLD=NEW" in reason for reason in reasons[1:]] == ([] if carried else [True])
+
+
+@pytest.mark.parametrize(
+    ("prefix", "told"),
+    [
+        ("#parameter/", "refers to #parameter/"),
+        ("#value/fact/host/", "refers to #value/fact/host/"),
+    ],
+)
+def test_what_is_referred_to_and_was_removed_is_told(run, prefix, told):
+    def remove(document):
+        graph = document["@graph"]
+        graph[:] = [one for one in graph if not one["@id"].startswith(prefix)]
+
+    edit(run / "run-crate", remove)
+    code, _, report = check(run / "run-crate")
+    assert code == 4
+    assert told in report["findings"][0]
+
+
+def test_a_result_that_is_made_something_else_is_told(run):
+    def retype(document):
+        (one,) = [one for one in document["@graph"] if one.get("alternateName") == IMAGE]
+        one["@type"] = "MediaObject"
+
+    edit(run / "run-crate", retype)
+    code, _, report = check(run / "run-crate")
+    assert code == 4
+    assert any("and no file or folder" in finding for finding in report["findings"])
+
+
+def test_a_workflow_that_is_not_named_is_told(run):
+    profile = {"@id": "https://w3id.org/ro/wfrun/workflow/0.5"}
+    process = {"@id": "https://w3id.org/ro/wfrun/process/0.5"}
+    edit_graph(run / "run-crate", "./", conformsTo=[process, profile])
+    code, _, report = check(run / "run-crate")
+    assert code == 4
+    assert any("mainEntity" in finding for finding in report["findings"])
+
+
+def test_a_run_of_which_nothing_is_here_is_not_called_verified(run, capsys):
+    def rename(document):
+        for one in document["@graph"]:
+            if "alternateName" in one:
+                one["contentUrl"] = f"s3://bucket/{one.pop('alternateName')}"
+
+    assert check(run / "run-crate")[2]["verified"]
+    assert "warning" not in capsys.readouterr().out
+    edit(run / "run-crate", rename)
+    code, _, report = check(run / "run-crate")
+    assert (code, report["verified"]) == (0, False)
+    assert "nothing that the run made was verified" in capsys.readouterr().out
 
 
 def test_what_moved_is_found_by_map(run, tmp_path):

@@ -132,6 +132,8 @@ def _lines(found: Verification) -> list[str]:
         lines.append(f"{state:<10} certificate {printable(one.name)}")
         lines += [f"  {printable(fault)}" for fault in one.faults]
     lines += [f"bad        crate: {printable(finding)}" for finding in found.findings]
+    if found.idle:
+        lines.append("warning    nothing that the run made was verified: none of it is here")
     lines.append(", ".join(f"{number} {status}" for status, number in found.counts.items()))
     return lines
 

@@ -21,6 +21,7 @@ from parfocal.images.proof.certificate import (
 from parfocal.images.proof.check import check_certificate
 from parfocal.provenance.read_crate import Crate
 from parfocal.provenance.verify_files import Looker
+from parfocal.provenance.verify_graph import holes
 from parfocal.provenance.verify_lists import DigestLists
 from parfocal.provenance.verify_places import Places
 from parfocal.provenance.verify_run import FAILING, Entry, verify_data
@@ -71,6 +72,12 @@ class Verification:
         return dict(sorted(Counter(entry.status for entry in self.entries).items()))
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing that the run made was there to be verified."""
+        outputs = [entry for entry in self.entries if entry.role in ("output", "record")]
+        return not any(entry.found for entry in outputs)
+
+    @property
     def faults(self) -> int:
         """How many things are not what the crate says."""
         changed = sum(entry.status in FAILING for entry in self.entries)
@@ -82,7 +89,7 @@ class Verification:
             "format": "parfocal-crate-verification-1",
             "crate": str(self.crate),
             "results": str(self.results),
-            "verified": not self.faults,
+            "verified": not self.faults and not self.idle,
             "counts": self.counts,
             "entries": [_entry_json(entry) for entry in self.entries],
             "certificates": [
@@ -144,7 +151,7 @@ def verify_crate(
         results=places.results,
         entries=tuple(_explained(entry, proofs, made, threads) for entry in entries),
         certificates=tuple(certificates),
-        findings=tuple(crate.findings),
+        findings=(*crate.findings, *holes(crate)),
     )
 
 
