@@ -108,6 +108,31 @@ def test_the_crate_that_has_the_attempt_is_named(run, capsys):
     assert "other.zip was made before" in lines[-1]
 
 
+def test_records_that_are_not_what_the_crate_says_are_told(run, capsys):
+    (record,) = [one for one in iter_records(run) if one.step == "fetch-image"]
+    folder = run / "records" / "record_run" / "_run"
+    folder.mkdir(parents=True)
+    digest = digest_path(run / "run-crate")
+    crate = record.outputs[0].model_copy(update={"uri": "run-crate", "digest": digest})
+    update = {"step": "record-run", "image_id": "_run", "outputs": (crate,)}
+    write_record(folder / "0001.json", record.model_copy(update=update))
+    found = trace(run)
+    assert (found["crate_found"], found["unlike_crate"]) == (digest, [])
+    (measured,) = [one for one in iter_records(run) if one.step == "measure-objects"]
+    edited = {"commit": "f" * 40, "parameters": measured.parameters | {"label_name": "cells"}}
+    place = run / "records" / "measure_objects" / "a" / "0001.json"
+    write_record(place, measured.model_copy(update=edited))
+    (run / "run-crate" / "README.md").write_text("x")
+    capsys.readouterr()
+    found = trace(run)
+    assert len(found["unlike_crate"]) == 2
+    assert found["crate_found"] == digest_path(run / "run-crate") != digest
+    told = capsys.readouterr().out
+    assert "label_name is cells, in the crate nuclei" in told
+    assert f"commit is {'f' * 40}, in the crate None" in told
+    assert f"changed since it was made: found {found['crate_found']}" in told
+
+
 def without_the_measurement(document):
     """Take the attempt that measured out of a crate, as if it had been made before."""
     document["@graph"] = [

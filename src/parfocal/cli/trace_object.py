@@ -64,5 +64,9 @@ def _lines(found: Trace) -> Iterator[str]:
     yield f"source   {found.source or 'not known'}"
     crate, other = found.crate, found.other_crate
     yield f"crate    {crate.uri} {crate.digest}" if crate else "crate    none yet"
+    if crate and found.crate_found != crate.digest:
+        yield f"  changed since it was made: found {found.crate_found}"
+    for one in found.unlike:
+        yield f"  differs: {one}"
     if other:
         yield f"  {other.uri} was made before, is of other images, or cannot be read"

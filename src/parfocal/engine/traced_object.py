@@ -16,7 +16,7 @@ from parfocal.engine.changed_zarr import DAMAGE
 from parfocal.errors import ConfigurationError, InputError, VerificationError
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import record_path
-from parfocal.provenance.trace_records import find_crate, find_results, input_of, trace_back
+from parfocal.provenance.trace_records import find_crate, find_results, input_of, trace_back, unlike
 
 __all__ = ["Trace", "trace_object"]
 
@@ -43,6 +43,10 @@ class Trace:
         The newest crate that has the attempt which measured.
     other_crate : Artifact or None
         Where there is none, a crate that was made before, or is of other images.
+    crate_found : str or None
+        The digest of the crate as it lies there now.
+    unlike : tuple of str
+        What the records say otherwise than the crate.
     """
 
     row: Mapping[str, Any]
@@ -52,6 +56,8 @@ class Trace:
     records: tuple[Record, ...]
     crate: Artifact | None
     other_crate: Artifact | None
+    crate_found: str | None = None
+    unlike: tuple[str, ...] = ()
 
     @property
     def source(self) -> str | None:
@@ -69,6 +75,8 @@ class Trace:
             "source": self.source,
             "attempts": [_attempt(record) for record in self.records],
             "crate": self.crate.model_dump(mode="json") if self.crate else None,
+            "crate_found": self.crate_found,
+            "unlike_crate": list(self.unlike),
             "other_crate": self.other_crate.model_dump(mode="json") if self.other_crate else None,
         }
 
@@ -109,6 +117,8 @@ def trace_object(table: Path, row: int) -> Trace:
         records=tuple(records),
         crate=crate,
         other_crate=other_crate,
+        crate_found=digest_path(results / crate.uri) if crate else None,
+        unlike=unlike(results / crate.uri, records) if crate else (),
     )
 
 

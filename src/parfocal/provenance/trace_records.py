@@ -8,16 +8,19 @@ from pathlib import Path
 from parfocal.core.digest import digest_path
 from parfocal.errors import InputError
 from parfocal.models.record import Artifact, Record
-from parfocal.provenance.crate_actions import action_of
+from parfocal.provenance.crate_actions import action_of, record_path
 from parfocal.provenance.crate_selection import artifact_key
+from parfocal.provenance.crate_terms import flatten, redact, value_text
+from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.read_crate_files import crate_files
+from parfocal.provenance.read_crate_newest import settings_of
 from parfocal.provenance.read_crate_text import iter_entities
 from parfocal.provenance.records import iter_attempts, iter_records
 
 Key = tuple[str, str]
 """URI and digest."""
 
-__all__ = ["find_crate", "find_results", "input_of", "trace_back"]
+__all__ = ["find_crate", "find_results", "input_of", "trace_back", "unlike"]
 
 
 def find_results(path: Path) -> Path:
@@ -54,6 +57,34 @@ def _has(path: Path, action: str) -> bool:
             return any(entity["@id"] == action for entity in iter_entities(stream, path))
     except InputError:
         return False
+
+
+def unlike(path: Path, records: Iterable[Record]) -> tuple[str, ...]:
+    """Return what records say otherwise than a crate: their parameters and their commits.
+
+    Of a crate that is not valid it is that alone.
+    """
+    try:
+        crate = read_crate(path)
+    except InputError as error:
+        return (" ".join(str(error).split()),)
+    actions = {action.identifier: action for action in crate.actions}
+    told = []
+    for record in records:
+        action = actions.get(action_of(record))
+        if action is None:
+            told.append(f"{record_path(record)}: the crate has no such attempt")
+            continue
+        said = dict(settings_of(crate, action))
+        said |= dict(crate.values[name] for name in action.facts if name in crate.values)
+        pairs = [*flatten(record.parameters), ("commit", record.commit)]
+        for name, value in pairs:
+            text = None if name == "commit" and value is None else redact(value_text(value))
+            if said.get(name) != text:
+                told.append(
+                    f"{record_path(record)}: {name} is {text}, in the crate {said.get(name)}"
+                )
+    return tuple(told)
 
 
 def trace_back(path: Path, results: Path, image_id: str) -> list[Record]:
