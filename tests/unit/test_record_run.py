@@ -213,12 +213,19 @@ def test_a_folder_without_records_is_the_users_error(tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("orcid", ["0000-0002-1825-0097", "0000-0002-1694-233X"])
+def test_an_orcid_that_checks_out_is_taken(orcid):
+    assert RecordRunParams(person_name="J", person_orcid=orcid).person_orcid == orcid
+
+
 @pytest.mark.parametrize(
     "params",
     [
         {"person_orcid": "0000-0002-1825-0097"},
         {"organization_url": "https://ror.org/000000000"},
         {"person_name": "J", "person_orcid": "1825"},
+        {"person_name": "J", "person_orcid": "0000-0002-1825-0098"},
+        {"person_name": "J", "person_orcid": "0000-0002-1694-2339"},
         {"licence": "CC-BY"},
         {"funder_url": "https://ror.org/000000001"},
         {"grant": "EX 123/4-1"},

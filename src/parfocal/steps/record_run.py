@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from parfocal.core.step import Context, Port, Step, exact
 from parfocal.errors import ConfigurationError
@@ -83,6 +83,18 @@ class RecordRunParams(Parameters):
         description="Whether to copy the lists of the files of OME-Zarrs into the crate, by which "
         "verify-run names a file that was changed.",
     )
+
+    @field_validator("person_orcid")
+    @classmethod
+    def _checks_out(cls, orcid: str | None) -> str | None:
+        # ISO 7064, mod 11-2: the last digit tells a mistyped one.
+        total = 0
+        for digit in (orcid or "").replace("-", "")[:-1]:
+            total = (total + int(digit)) * 2
+        if orcid is not None and orcid[-1] != "0123456789X"[(12 - total % 11) % 11]:
+            msg = f"{orcid} is no ORCID: its last digit does not fit the others"
+            raise ValueError(msg)
+        return orcid
 
     @model_validator(mode="after")
     def _belongs_to_someone(self) -> Self:
