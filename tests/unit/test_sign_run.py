@@ -60,6 +60,15 @@ def test_a_good_signature_is_told(crate, keys, capsys):
     assert "signed by jo@lab, ED25519 key SHA256:" in capsys.readouterr().out
 
 
+def test_a_signature_is_not_told_for_what_failed(crate, keys, capsys):
+    sign_run([str(crate), f"--key={keys[0]}"])
+    (crate / "README.md").write_text("x")
+    with pytest.raises(VerificationError, match="things are not what the crate says"):
+        verify_run([str(crate), f"--signer={public(keys[0])}"])
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("signed by")]
+    assert [line.endswith("not all is as it was signed: see above") for line in told] == [True]
+
+
 @pytest.mark.parametrize("pack", [pack, pack_in_folder])
 def test_the_signature_holds_for_the_zip_file_too(crate, keys, pack):
     sign_run([str(crate), f"--key={keys[0]}"])

@@ -88,6 +88,12 @@ def test_an_unchanged_run_is_verified(run, made, capsys):
     assert lines[-1] == "9 unchanged"
 
 
+def test_one_fault_is_told_in_the_singular(run):
+    flip(run / "run-crate" / "README.md")
+    with pytest.raises(VerificationError, match="1 thing is not what the crate says"):
+        verify_run([str(run / "run-crate")])
+
+
 def test_a_zip_file_is_verified_as_it_is(run):
     packed = pack(run / "run-crate")
     shutil.rmtree(run / "run-crate")

@@ -53,12 +53,14 @@ def verify_run(argv: Sequence[str]) -> int:
     )
     sys.stdout.writelines(f"{line}\n" for line in _lines(found))
     if signature is not None:
-        sys.stdout.write(f"signed by {printable(signature.signer)}, {signature.key}\n")
+        but = ", but not all is as it was signed: see above" if found.faults else ""
+        sys.stdout.write(f"signed by {printable(signature.signer)}, {signature.key}{but}\n")
     if options.json is not None:
         signed = {"signer": signature.signer, "key": signature.key} if signature else None
         write_report(options.json, found.as_json() | {"signature": signed})
     if found.faults:
-        what = f"{found.faults} things are not what the crate says"
+        things = "1 thing is" if found.faults == 1 else f"{found.faults} things are"
+        what = f"{things} not what the crate says"
         remedy = "Take them from a backup, or run their steps again."
         raise VerificationError(what, where=options.crate, remedy=remedy)
     return 0
