@@ -119,7 +119,7 @@ def test_a_signal_leaves_nothing_of_what_was_taken_out(run, tmp_path, monkeypatc
         ("../x", InputError),
         ("s3://x/y", InputError),
         ("/", InputError),
-        ("a\0b", StorageError),
+        ("a\0b", InputError),
         ("/" + "x" * 300, StorageError),
     ],
 )
@@ -128,7 +128,7 @@ def test_nothing_is_written_out_of_the_folder(run, tmp_path, name, error):
     (identifier,) = crate.copies
     edit_graph(run, identifier, alternateName=name)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(error, match=r"name is no path|cannot be written"):
+    with pytest.raises(error, match=r"name is no path|cannot be written|that a file can have"):
         again(run, tmp_path / "again")
     assert sorted(tmp_path.rglob("*")) == before
 
