@@ -13,6 +13,8 @@ __all__ = ["write_large_crate"]
 _A_STEP = 6
 _TOOL = "https://parfocal.readthedocs.io/reference/steps/#{step}-0.1.0-1"
 _STEPS = ("fetch-image", "convert-image", "segment-objects", "measure-objects")
+_SOURCE = "fetch-image/input/source"
+_PORTS = (_SOURCE, *(f"{step}/output/made" for step in _STEPS))
 _HEAD: list[dict[str, Any]] = [
     {
         "@id": "ro-crate-metadata.json",
@@ -45,8 +47,9 @@ def write_large_crate(
     folder.mkdir()
     with (folder / "ro-crate-metadata.json").open("w", encoding="utf-8") as stream:
         stream.write('{"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [\n')
-        stream.write(",\n".join(map(json.dumps, _HEAD + [_tool(step) for step in _STEPS])))
-        left = entities - len(_HEAD) - len(_STEPS)
+        once = _HEAD + [_tool(step) for step in _STEPS] + [_parameter(port) for port in _PORTS]
+        stream.write(",\n".join(map(json.dumps, once)))
+        left = entities - len(once)
         for number in range(-(-left // (1 + _A_STEP * len(_STEPS)))):
             image = f"plate-7_well-{number:06d}"
             for text in _image(image, source if not number else None, image == changed):
@@ -63,14 +66,17 @@ def _tool(step: str) -> dict[str, Any]:
     }
 
 
+def _parameter(port: str) -> dict[str, Any]:
+    return {"@id": f"#parameter/{port}", "@type": "FormalParameter", "name": port}
+
+
 def _image(image: str, source: Path | None, changed: bool) -> Iterator[str]:
     """Yield the entities of an image: its source, and attempts with what each of them made."""
     before = f"#source/{image}@0"
-    port = "fetch-image/input/source"
     if source is None:
-        yield _file(before, port, f'"contentUrl": "s3://bucket/in/{image}.tif"', image.encode())
+        yield _file(before, _SOURCE, f'"contentUrl": "s3://bucket/in/{image}.tif"', image.encode())
     else:
-        yield _file(before, port, f'"alternateName": "{source}"', source.read_bytes())
+        yield _file(before, _SOURCE, f'"alternateName": "{source}"', source.read_bytes())
     for step in _STEPS:
         place, made = f"{step.replace('-', '_')}/{image}/0001", f"#{step}/{image}@0"
         content = f"{image} {step} {changed and step == _STEPS[-1]}".encode()

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, wait
-from distributed.client import FutureCancelledError
+from distributed.client import FutureCancelledError, FuturesCancelledError
 from distributed.protocol.pickle import dumps
 
 from parfocal.compute.batches import Batch, Done, Work, run_batch
@@ -170,7 +170,7 @@ class DaskScheduler:
                 wait(future, timeout=POLL_S)
             # Bounded too: a result is lost with its worker, and made again.
             return future.result(timeout=GATHER_WITHIN_S) if future.status == "finished" else None
-        except (TimeoutError, FutureCancelledError):
+        except (TimeoutError, FutureCancelledError, FuturesCancelledError):
             return None
 
     def _end(self, name: str, waiting: deque[Future]) -> None:
