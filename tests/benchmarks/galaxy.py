@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +143,13 @@ class Run:
         words = shlex.split(script[script.rindex(f"parfocal {record['step']}") :])
         words = words[: words.index("&&") if "&&" in words else None]
         command = [str(PARFOCAL), words[1], "--params", json.dumps(record["parameters"])]
-        for option, value in zip(words[2::2], words[3::2], strict=True):
+        for option, following in pairwise([*words[2:], "--"]):
             if option == "--source":
                 command += [option, str(self.source)]  # Galaxy calls it dataset_1.dat
             elif option == "--threads":
                 command += [option, "1"]
-            elif option not in HANDED_OVER:
-                command += [option, value]
+            elif option.startswith("--") and option not in HANDED_OVER:
+                command += [option] if following.startswith("--") else [option, following]
         return command
 
 
