@@ -25,7 +25,6 @@ TESTS = Path(__file__).parent
 SETUP_TIMEOUT_S = 1200
 _UNAVAILABLE = "PARFOCAL_SUITES_UNAVAILABLE"
 APART = {
-    "containers": "builds the container image twice, in minutes; run 'make test-containers'",
     "live": "asks archives on the internet; run 'make test-live'",
     "models": "PyTorch, Cellpose and StarDist bring gigabytes; run 'make test-models'",
 }

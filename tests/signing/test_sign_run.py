@@ -13,8 +13,6 @@ from parfocal.cli.verify_run import verify_run
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, VerificationError
 from verified_runs import METADATA, edit_graph, pack, pack_in_folder
 
-pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH is missing")
-
 PASSPHRASE = "correct horse battery"
 
 
