@@ -9,14 +9,22 @@ import pyarrow.parquet
 import pytest
 import zarr
 
+from collected import Jobs
+from parfocal.cli.collect import collect
 from parfocal.cli.trace_object import trace_object
 from parfocal.core.digest import digest_path
-from parfocal.engine import traced_object
+from parfocal.engine.attempt import perform
+from parfocal.engine.job import Job
+from parfocal.engine.measured_object import MeasuredObject
+from parfocal.engine.object_chunks import chunks_of
 from parfocal.errors import ConfigurationError, InputError, VerificationError
+from parfocal.models.sheet import Row
 from parfocal.provenance.records import iter_records, write_record
-from verified_runs import edit, make_run
+from parfocal.steps.verify_image import STEP as VERIFY
+from verified_runs import edit, flip, make_run
 
 TABLE, LABELS = "images/a/tables/nuclei.parquet", "images/a/labels/nuclei.ome.zarr"
+TSV, CERTIFICATE = "images/a/tables/nuclei.tsv", "images/a/image.certificate.json"
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +79,14 @@ def test_only_the_chunks_that_hold_the_object_are_named(run):
     axes = [{"name": name} for name in "tyx"]
     multiscale = {"axes": axes, "datasets": [{"path": "0"}]}
     group.attrs["ome"] = {"multiscales": [multiscale]}
-    row = {"label": 5, "t": 1, "bbox_y0": 3, "bbox_y1": 7, "bbox_x0": 3, "bbox_x1": 7}
-    found = traced_object._chunks(run / "other.ome.zarr", row)
-    assert found == ("0/c/1/0/0", "0/c/1/1/1")
+    box = {"bbox_y0": 3, "bbox_y1": 7, "bbox_x0": 3, "bbox_x1": 7}
+    wanted = MeasuredObject(image_id="a", label_name="nuclei", label=5, t=1, **box)
+    assert chunks_of(run / "other.ome.zarr", wanted) == ("0/c/1/0/0", "0/c/1/1/1")
     with pytest.raises(VerificationError, match="not in the label image"):
-        traced_object._chunks(run / "other.ome.zarr", row | {"t": 0})
+        chunks_of(run / "other.ome.zarr", wanted.model_copy(update={"t": 0}))
+    for outside in ({"t": 2}, {"bbox_x1": 10**12}):
+        with pytest.raises(VerificationError, match=r"lies outside of the label image: .*below"):
+            chunks_of(run / "other.ome.zarr", wanted.model_copy(update=outside))
 
 
 def test_originals_that_another_image_fetched_are_found(run):
@@ -190,8 +201,6 @@ def test_a_label_image_that_is_gone_is_told(run):
 
 def test_what_is_no_table_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="table cannot be read"):
-        trace(run, table="images/a/tables/nuclei.tsv")
-    with pytest.raises(InputError, match="table cannot be read"):
         trace(run, table="nothing.parquet")
     shutil.copy(run / TABLE, tmp_path / "apart.parquet")
     with pytest.raises(InputError, match="no results folder"):
@@ -200,3 +209,237 @@ def test_what_is_no_table_is_refused(run, tmp_path):
     pyarrow.parquet.write_table(other, run / "other.parquet")
     with pytest.raises(InputError, match="columns are missing"):
         trace(run, table="other.parquet")
+
+
+def test_a_row_of_the_tsv_is_traced_like_that_of_the_parquet_file(run, tmp_path):
+    found = trace(run)
+    text = trace(run, table=TSV)
+    assert (text.pop("table"), found.pop("table")) == (TSV, TABLE)
+    assert text == found
+    assert (text["row"], text["chunks"]) == (0, ["0/c/0/0/0"])
+
+
+def test_a_copy_of_a_table_is_found_by_its_digest(run, tmp_path, monkeypatch):
+    copy = shutil.copy(run / TSV, tmp_path / "dataset_7.dat")
+    report = tmp_path / "trace.json"
+    options = ["0", f"--json={report}", f"--results={run}"]
+    assert trace_object([str(copy), *options]) == 0
+    assert json.loads(report.read_text())["table"] == TSV
+    monkeypatch.chdir(run / "images" / "a" / "labels")
+    assert trace_object(["../../../images/a/tables/nuclei.tsv", "0", f"--json={report}"]) == 0
+    assert json.loads(report.read_text())["table"] == TSV
+    copy.write_text((run / TSV).read_text() + "\n")
+    with pytest.raises(InputError, match="changed since, or its record is gone"):
+        trace_object([str(copy), *options])
+
+
+def test_a_table_of_collected_results_is_traced(tmp_path):
+    jobs = Jobs(tmp_path / "datasets")
+    made = jobs.analyse("cells", jobs.upload())
+    listing = tmp_path / "listing.txt"
+    listing.write_text("".join(f"{path}\n" for path in (*jobs.records, *jobs.data)))
+    results, sheet = tmp_path / "results", tmp_path / "samples.tsv"
+    assert collect([f"--listing={listing}", f"--folder={results}", f"--sheet={sheet}"]) == 0
+    table = results / "images/cells/tables/nuclei.parquet"
+    assert table.is_symlink()
+    assert table.resolve() == made["table"].resolve()
+    for name in (table, table.with_suffix(".tsv")):
+        found = trace(results, 1, name.relative_to(results))
+        steps = [one["step"] for one in found["attempts"]]
+        assert steps == ["measure-objects", "segment-objects", "filter-image"]
+        assert found["object"]["label"] == 2
+
+
+def test_what_proves_the_conversion_is_told(run, capsys):
+    (proof,) = trace(run)["proofs"]
+    assert (proof["step"], proof["verdict"], proof["fault"]) == ("convert-image", "verified", None)
+    assert proof["certificate"]["uri"] == CERTIFICATE
+    written = json.loads((run / CERTIFICATE).read_text())
+    assert proof["proven_by"].startswith(written["source"]["reader"])
+    told = capsys.readouterr().out
+    assert f"proof    convert-image: verified by {proof['proven_by']} {CERTIFICATE} sha256:" in told
+    (run / CERTIFICATE).write_text(json.dumps(written | {"verdict": "verified", "series": "x"}))
+    (proof,) = trace(run)["proofs"]
+    assert proof["fault"].startswith("changed since it was written: found sha256:")
+    (run / CERTIFICATE).unlink()
+    (proof,) = trace(run)["proofs"]
+    assert (proof["verdict"], proof["fault"]) == ("verified", "there is no such file or folder")
+    assert "not to be relied on: there is no such file" in capsys.readouterr().out
+
+
+def test_the_newest_verification_of_the_image_is_told(run, made, capsys):
+    def verify():
+        place = run / "images" / "a"
+        inputs = {"image": place / "image.ome.zarr", "certificate": run / CERTIFICATE}
+        outputs = {"verification": place / "image.verification.json"}
+        row = Row(image_id="a", source=str(made / "data" / "a.tif"))
+        job = Job(
+            VERIFY,
+            VERIFY.params(),
+            inputs,
+            outputs,
+            "a",
+            row=row,
+            results=run,
+            existing="replace",
+        )
+        return perform(job).error
+
+    assert verify() is None
+    first, second = trace(run)["proofs"]
+    assert (first["step"], second["step"]) == ("convert-image", "verify-image")
+    assert second["verdict"] in ("verified", "self-consistent")
+    flip(run / "images/a/image.ome.zarr/0/c/0/0/0")
+    assert verify() is not None
+    capsys.readouterr()
+    first, failed = trace(run)["proofs"]
+    assert (first["verdict"], failed["step"], failed["verdict"]) == (
+        "verified",
+        "verify-image",
+        "different",
+    )
+    told = capsys.readouterr().out.splitlines()
+    (at,) = [
+        number for number, line in enumerate(told) if line == "proof    verify-image: different"
+    ]
+    assert failed["reason"] in told[at + 1]
+
+
+def test_container_and_lock_file_are_told_and_compared_with_the_crate(run, capsys):
+    digest = digest_path(run / "run-crate")
+    (record,) = [one for one in iter_records(run) if one.step == "fetch-image"]
+    folder = run / "records" / "record_run" / "_run"
+    folder.mkdir(parents=True)
+    crate = record.outputs[0].model_copy(update={"uri": "run-crate", "digest": digest})
+    url = "https://example.org/workflow"
+    update = {"step": "record-run", "image_id": "_run", "outputs": (crate,)}
+    update["parameters"] = {"workflow_url": url}
+    write_record(folder / "0001.json", record.model_copy(update=update))
+    assert trace(run)["unlike_crate"] == []
+    changes = {"image_digest": "host/name@sha256:12", "lock_digest": "sha256:34"}
+    forged(run, "segment-objects", 1, **changes)
+    capsys.readouterr()
+    found = trace(run)
+    assert len(found["unlike_crate"]) == 2
+    assert found["workflow_url"] == url
+    images = {one["step"]: one["image_digest"] for one in found["attempts"]}
+    assert [step for step, image in images.items() if image] == ["segment-objects"]
+    told = capsys.readouterr().out.splitlines()
+    assert "  container host/name@sha256:12" in told
+    assert "  lock file sha256:34" in told
+    assert f"  of the workflow {url}" in told
+    assert "lock_digest is sha256:34, in the crate None" in told[-2]
+    assert "the container is host/name@sha256:12, in the crate another" in told[-1]
+
+
+FORGED = [
+    ({"label": -1}, "label: must be greater than or equal to 0"),
+    ({"label": 0}, "the label 0 is the background"),
+    ({"label": 1.5}, "label: must be a whole number"),
+    ({"label": None}, "label: must be a whole number"),
+    ({"label": "one"}, "label: must be a whole number"),
+    ({"t": -1}, "t: must be greater than or equal to 0"),
+    ({"t": True}, "t: must be a whole number"),
+    ({"image_id": "../../../b"}, "image_id: is not of the form"),
+    ({"image_id": "/etc"}, "image_id: is not of the form"),
+    ({"image_id": "a" * 999}, "image_id: is not of the form"),
+    ({"image_id": 7}, "image_id: "),
+    ({"image_id": None}, "image_id: must be a text"),
+    ({"label_name": "a/b"}, "label_name: is not of the form"),
+    ({"bbox_x0": 5, "bbox_x1": 5}, "the bounding box ends at x 5"),
+    ({"bbox_x0": -3}, "bbox_x0: must be greater than or equal to 0"),
+    ({"bbox_y1": "wide"}, "bbox_y1: must be a whole number"),
+]
+
+
+def forge(results, values, name):
+    """Change cells of a table."""
+    path = results / name
+    table = pyarrow.parquet.read_table(results / TABLE).to_pydict()
+    table |= {column: [value] for column, value in values.items()}
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.table(table), path)
+        return
+    cells = ["" if value is None else str(value).lower() for (value,) in table.values()]
+    path.write_text("\t".join(table) + "\n" + "\t".join(cells) + "\n")
+
+
+@pytest.mark.parametrize("name", ["forged.parquet", "forged.tsv"])
+@pytest.mark.parametrize(("values", "told"), FORGED)
+def test_a_row_of_what_cannot_be_is_refused(run, values, told, name):
+    forge(run, values, name)
+    if name == "forged.tsv" and values == {"image_id": 7}:
+        told = "No record tells who made this"  # to a TSV it is a text
+    with pytest.raises(InputError) as caught:
+        trace(run, table=name)
+    assert told in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"t": 1},
+        {"t": 2**62},
+        {"bbox_x1": 91},
+        {"bbox_z1": 2**62},
+        {"bbox_y0": 2**61, "bbox_y1": 2**62},
+        {"label": 2},
+        {"label": 2**62},
+        {"bbox_x0": 0, "bbox_x1": 1},
+    ],
+)
+@pytest.mark.parametrize("name", [TABLE, TSV])
+def test_a_row_that_fits_no_object_is_told_where_its_record_was_forged_too(run, values, name):
+    forge(run, values, name)
+    role = {TABLE: "table", TSV: "tsv"}[name]
+    outputs = record_of(run, "measure-objects").outputs
+    digest = {"digest": digest_path(run / name)}
+    forged(
+        run,
+        "measure-objects",
+        1,
+        outputs=tuple(one.model_copy(update=digest if one.role == role else {}) for one in outputs),
+    )
+    with pytest.raises(VerificationError, match=r"outside of|not in the label image") as caught:
+        trace(run, table=name)
+    assert str(run / LABELS) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "columns are missing"),
+        (b"image_id\tlabel_name\tlabel\n", "found no t"),
+        (b"image_id\tlabel_name\tlabel\tt\n", "no row: there is no object"),
+        (b"image_id\tlabel_name\tlabel\tt\tt\na\tnuclei\t1\t0\t1\n", "two columns have one name"),
+        (b"image_id\tlabel_name\tlabel\tt\na\tnuclei\t1\n", "not as many cells"),
+        (b'image_id\tlabel_name\tlabel\tt\n"a\tnuclei\t1\t0\n', "table cannot be read"),
+        (b"image_id\tlabel_name\tlabel\tt\n\xff\tnuclei\t1\t0\n", "table cannot be read"),
+        (b"PAR1 and no more", "table cannot be read"),
+        (b"x" * 300_000, "table cannot be read"),
+    ],
+)
+def test_what_is_no_table_of_objects_is_refused(run, content, told):
+    (run / "other.dat").write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        trace(run, table="other.dat")
+
+
+@pytest.mark.parametrize("row", [1, -1, 10**30])
+def test_a_row_that_is_not_in_the_tsv_is_refused(run, row):
+    with pytest.raises(ConfigurationError, match=r"no such row.*expected 0 to 0"):
+        trace(run, row, TSV)
+
+
+def record_of(results, step, attempt=1):
+    """Return the record of an attempt on the image."""
+    (found,) = [r for r in iter_records(results) if (r.step, r.attempt) == (step, attempt)]
+    return found
+
+
+def forged(results, step, attempt, **changes):
+    """Write a record of an attempt on the image otherwise."""
+    place = results / "records" / step.replace("-", "_") / "a" / f"{attempt:04d}.json"
+    write_record(place, record_of(results, step, attempt).model_copy(update=changes))

@@ -126,6 +126,6 @@ COMMANDS = {
     "compare-runs": Command("Tell in what two runs differ, by their crates", compare_runs),
     "repeat-run": Command("Run again what a run crate tells of, and compare", repeat_run),
     "sign-run": Command("Sign a run crate, so that others can tell whose it is", sign_run),
-    "trace-object": Command("Go from an object in a table back to its source", trace_object),
+    "trace-object": Command("Go from an object or a ROI back to its source", trace_object),
     "check-outcomes": Command("Exit with 4 when any image of a run failed", _check_outcomes),
 }

@@ -24,12 +24,12 @@ from parfocal.models.annotation_entries import (
 )
 from parfocal.models.annotation_plan import AnnotationPlan, Target
 from parfocal.omero.annotate.journal import Journal, Owned
-from parfocal.omero.annotate.materials import Drawn, Materials
-from parfocal.omero.annotate.regions import points_text
+from parfocal.omero.annotate.materials import Materials
 from parfocal.omero.annotate.state import find_lost, plain_value
 from parfocal.omero.annotate.tables import columns_at, open_table, table_parts
 from parfocal.omero.annotate.targets import Place, find_places
 from parfocal.omero.annotate.verify_files import FileCheck
+from parfocal.omero.annotate.written_roi import ROIS, shape_difference
 from parfocal.omero.connection import Connection
 from parfocal.omero.images import read_image
 from parfocal.omero.pixels import OmeroPixels
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["verify_plan"]
 
-_ROIS = "select r from Roi r left outer join fetch r.shapes where r.id in (:ids)"
 _TABLE = "select a.file.id from FileAnnotation a where a.id in (:ids)"
 _ANNOTATION = "select a from {} a where a.id in (:ids)"
 _IN_PARTS = ("rois", "label-image")
@@ -220,13 +219,13 @@ class _Check:
         drawn = self._materials.outlines(entry)
         count = 0
         for part in roi_parts(self._connection, ids):
-            there = self._connection.call(partial(find_all, query=_ROIS, ids=part))
+            there = self._connection.call(partial(find_all, query=ROIS, ids=part))
             known = {one.id.val: one for one in there}
             for number, each in zip(part, itertools.islice(drawn, len(part)), strict=False):
                 count += 1
                 if number not in known:
                     yield f"ROI {number} is gone from the server"
-                elif told := _roi_difference(known[number], each, entry):
+                elif told := shape_difference(known[number], each, entry):
                     yield f"ROI {number} of object {each.label}: {told}"
         more = sum(1 for _ in drawn)
         if more or count != len(ids):
@@ -260,28 +259,6 @@ def _strips(shape5: Sequence[int]) -> Iterator[Region]:
     for t, z, start in itertools.product(range(times), range(depth), range(0, height, rows)):
         stop = min(start + rows, height)
         yield slice(t, t + 1), slice(0, 1), slice(z, z + 1), slice(start, stop), slice(0, width)
-
-
-def _roi_difference(roi: Any, drawn: Drawn, entry: Rois) -> str | None:
-    shapes = [shape for shape in roi.copyShapes() if shape is not None]
-    found = sorted(_shape_key(shape) for shape in shapes)
-    expected = sorted(_drawn_key(shape, drawn, entry) for shape in drawn.shapes)
-    return None if found == expected else "its shapes are not those of the object"
-
-
-def _shape_key(shape: Any) -> tuple[Any, ...]:
-    place = tuple(-1 if each is None else each.val for each in (shape.theT, shape.theZ))
-    if hasattr(shape, "points"):
-        return (*place, shape.points.val)
-    box = (shape.y.val, shape.x.val, shape.height.val, shape.width.val)
-    return (*place, *box, bytes(shape.bytes))
-
-
-def _drawn_key(shape: Any, drawn: Drawn, entry: Rois) -> tuple[Any, ...]:
-    place = (-1 if entry.all_times else drawn.t, -1 if entry.all_planes else shape.z)
-    if hasattr(shape, "points"):
-        return (*place, points_text(shape.points))
-    return (*place, shape.y, shape.x, shape.height, shape.width, shape.bits)
 
 
 def _same(here: Sequence[Any], there: Sequence[Any]) -> bool:
