@@ -1,6 +1,7 @@
 """The command trace-object: from a row of a table to what led to it."""
 
 import json
+import os
 import shutil
 from datetime import timedelta
 
@@ -226,7 +227,7 @@ def test_a_copy_of_a_table_is_found_by_its_digest(run, tmp_path, monkeypatch):
     assert trace_object([str(copy), *options]) == 0
     assert json.loads(report.read_text())["table"] == TSV
     monkeypatch.chdir(run / "images" / "a" / "labels")
-    assert trace_object(["../../../images/a/tables/nuclei.tsv", "0", f"--json={report}"]) == 0
+    assert trace_object(["../tables/nuclei.tsv", "0", f"--json={report}"]) == 0
     assert json.loads(report.read_text())["table"] == TSV
     copy.write_text((run / TSV).read_text() + "\n")
     with pytest.raises(InputError, match="changed since, or its record is gone"):
@@ -265,6 +266,20 @@ def test_what_proves_the_conversion_is_told(run, capsys):
     (proof,) = trace(run)["proofs"]
     assert (proof["verdict"], proof["fault"]) == ("verified", "there is no such file or folder")
     assert "not to be relied on: there is no such file" in capsys.readouterr().out
+
+
+def test_a_certificate_of_another_image_proves_nothing(run):
+    written = json.loads((run / CERTIFICATE).read_text())
+    written["result_digest"] = f"zarr-merkle-sha256:{'0' * 64}"
+    (run / CERTIFICATE).write_text(json.dumps(written))
+    digest = digest_path(run / CERTIFICATE)
+    outputs = [
+        one.model_copy(update={"digest": digest} if one.role == "certificate" else {})
+        for one in record_of(run, "convert-image").outputs
+    ]
+    forged(run, "convert-image", 1, outputs=tuple(outputs))
+    (proof,) = trace(run)["proofs"]
+    assert proof["fault"] == f"it is about another image, {written['result_digest']}"
 
 
 def test_the_newest_verification_of_the_image_is_told(run, made, capsys):
@@ -425,6 +440,15 @@ def test_what_is_no_table_of_objects_is_refused(run, content, told):
     (run / "other.dat").write_bytes(content)
     with pytest.raises(InputError, match=told):
         trace(run, table="other.dat")
+
+
+def test_a_pipe_or_a_folder_is_no_table(run):
+    os.mkfifo(run / "pipe.tsv")
+    for name in ("pipe.tsv", "images"):
+        with pytest.raises(InputError, match="The table is no file"):
+            trace(run, table=name)
+    with pytest.raises(InputError, match="table cannot be read"):
+        trace(run, table="a\0b.tsv")
 
 
 @pytest.mark.parametrize("row", [1, -1, 10**30])

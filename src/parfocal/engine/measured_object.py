@@ -97,6 +97,9 @@ def read_row(table: Path, row: int) -> MeasuredObject:
         If the table cannot be read, or is none of measure-objects.
     """
     try:
+        if table.exists() and not table.is_file():
+            what = "The table is no file"
+            raise InputError(what, where=table, expected=_EXPECTED)
         with table.open("rb") as stream:
             is_parquet = stream.read(len(_PARQUET)) == _PARQUET
         found, total = (_of_parquet if is_parquet else _of_text)(table, row)
