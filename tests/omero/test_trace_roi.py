@@ -405,3 +405,26 @@ def test_the_results_folder_is_found_from_where_one_works(
 def test_what_is_neither_a_row_nor_a_roi_is_refused(text: str, capsys) -> None:
     assert main(["trace-object", text]) == 2
     assert "names neither a row of a table nor a ROI" in capsys.readouterr().err
+
+
+def test_results_that_were_collected_lead_on_too(
+    run: Annotated, alice: Any, tmp_path: Path
+) -> None:
+    run.plan(MASK)
+    run.apply()
+    number = run.rois(alice)[0].id.val
+    before = run.trace(number)
+    place = run.results / "images/a"
+    (journal,) = (run.results / "annotations").glob("*.jsonl")
+    data = [place / "image.ome.zarr", place / "labels/nuclei.ome.zarr", *place.glob("tables/nuclei.*")]
+    data += [place / "image.certificate.json", run.results / "originals/a"]
+    data += [run.results / "annotation-plan.json", *run.results.glob("records/*/*/*.json")]
+    listing = tmp_path / "listing.txt"
+    listing.write_text("".join(f"{path}\n" for path in data), "utf-8")
+    apart = Annotated(tmp_path / "apart", run.target)
+    apart.folder.mkdir()
+    options = ("--listing", listing, "--folder", apart.results, "--journal", journal)
+    assert run.command("collect-results", *options, "--sheet", tmp_path / "samples.tsv") == 0
+    found = apart.trace(number)
+    for name in ("object", "roi", "table", "row", "chunks", "labels", "source"):
+        assert found[name] == before[name]
