@@ -9,9 +9,10 @@ import pytest
 from crate_graphs import write_graph
 from crate_records import artifact, chain, example_run, record
 from parfocal.core.digest import digest_path
-from parfocal.engine import repeat_environment
+from parfocal.engine import repeat_facts
 from parfocal.engine.repeat_config import parse_config
 from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
+from parfocal.engine.repeat_facts import facts_here
 from parfocal.engine.repeat_sheet import place_rows
 from parfocal.engine.repeat_steps import recorded_parameters
 from parfocal.engine.repeat_workflow import placed_config
@@ -113,7 +114,9 @@ def test_an_unknown_working_folder_is_told(tmp_path, caplog):
 
 def test_a_copy_that_is_no_sheet_is_refused(tmp_path):
     crate, actions = crate_of(tmp_path, *example_run())
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(
+        ConfigurationError, match=r"run-crate, sheet/samples\.tsv, row 1; .*missing"
+    ):
         place_rows("x\ty\n", crate, actions, KNOWN, Places(tmp_path, {}))
 
 
@@ -190,6 +193,11 @@ def git(folder, *arguments):
     return done.stdout.strip()
 
 
+def compared(crate, actions, workflow=None):
+    facts = facts_here(STEPS, workflow)
+    return compare_environment(crate, actions, facts, is_workflow=workflow is not None)
+
+
 def test_environments_are_compared(tmp_path, repository):
     lock = repository.parents[2] / "envs" / "workflow.lock.txt"
     lock.write_text("numpy==0.1 \\\n    --hash=sha256:00\nnothing-such==1 ; os_name == 'x'\n")
@@ -201,22 +209,22 @@ def test_environments_are_compared(tmp_path, repository):
     git(repository.parents[2], "add", ".")
     git(repository.parents[2], "commit", "-q", "-m", "All")
     head = git(repository.parents[2], "rev-parse", "HEAD")
-    found = {d.what: d for d in compare_environment(crate, actions, STEPS, repository)}
+    found = {d.what: d for d in compared(crate, actions, repository)}
     assert found["commit"] == Difference("commit", "0" * 40, head)
     assert found["lock file"].recorded == "sha256:" + "ab" * 32
     assert found["packages"].recorded == "numpy 0.1"
     assert found["workflow"].recorded != found["workflow"].here
-    assert f"git checkout {'0' * 40}" in how_to_build(found.values(), crate.path)
+    assert f"git checkout {'0' * 40}" in how_to_build(found.values(), facts_here(STEPS))
     repository.write_text((tmp_path / "run" / "Snakefile").read_text())
     lock.write_text("")
-    found = {d.what: d for d in compare_environment(crate, actions, STEPS, repository)}
+    found = {d.what: d for d in compared(crate, actions, repository)}
     assert {"workflow", "packages"}.isdisjoint(found)
     assert found["commit"].here == f"{head}-dirty"
 
 
 def here(monkeypatch, workflow):
     """Let Parfocal run from the clone of a Snakefile, without what a container says."""
-    monkeypatch.setattr(repeat_environment, "own_workflow", lambda: workflow)
+    monkeypatch.setattr(repeat_facts, "own_workflow", lambda: workflow)
     for name in ("PARFOCAL_COMMIT", "PARFOCAL_LOCK_DIGEST", "PARFOCAL_IMAGE_DIGEST"):
         monkeypatch.delenv(name, raising=False)
 
@@ -241,50 +249,50 @@ def test_of_single_steps_commit_and_lock_file_are_compared(tmp_path, repository,
     git(repository.parents[2], "commit", "-q", "-m", "All")
     head, digest = git(repository.parents[2], "rev-parse", "HEAD"), digest_path(lock)
     same = single_steps(tmp_path / "same", commit=head, lock_digest=digest)
-    assert compare_environment(*same, STEPS, None) == []
+    assert compared(*same) == []
     other = single_steps(tmp_path / "other", commit="f" * 40, lock_digest=f"sha256:{'f' * 64}")
-    assert compare_environment(*other, STEPS, None) == [
+    assert compared(*other) == [
         Difference("commit", "f" * 40, head),
         Difference("lock file", f"sha256:{'f' * 64}", digest),
     ]
     untold = single_steps(tmp_path / "untold", commit=None, lock_digest=None)
-    assert compare_environment(*untold, STEPS, None) == [
+    assert compared(*untold) == [
         Difference("commit", "not recorded", head),
         Difference("lock file", "not recorded", digest),
     ]
     repository.write_text("# changed\n")
-    assert compare_environment(*same, STEPS, None) == [Difference("commit", head, f"{head}-dirty")]
+    assert compared(*same) == [Difference("commit", head, f"{head}-dirty")]
 
 
 def test_outside_of_a_clone_the_container_tells_commit_and_lock_file(tmp_path, monkeypatch):
     here(monkeypatch, tmp_path / "none" / "workflows" / "x" / "Snakefile")
     crate = single_steps(tmp_path / "run")
-    assert compare_environment(*crate, STEPS, None) == [
+    assert compared(*crate) == [
         Difference("commit", "c0ffee", "not known"),
         Difference("lock file", "sha256:" + "ab" * 32, "none"),
     ]
     monkeypatch.setenv("PARFOCAL_COMMIT", "c0ffee")
     monkeypatch.setenv("PARFOCAL_LOCK_DIGEST", "sha256:" + "ab" * 32)
-    assert compare_environment(*crate, STEPS, None) == []
+    assert compared(*crate) == []
 
 
 def test_another_container_and_other_behaviour_are_told(tmp_path):
     image = f"docker.io/parfocal/parfocal@sha256:{'cd' * 32}"
     crate, actions = single_steps(tmp_path / "run", image_digest=image, step_version="99")
-    found = {d.what: d for d in compare_environment(crate, actions, STEPS, None)}
+    found = {d.what: d for d in compared(crate, actions)}
     assert found["container"] == Difference("container", image, "none")
     assert found["behaviour of segment-objects"].recorded == "99"
-    assert image in how_to_build(found.values(), crate.path)
+    assert image in how_to_build(found.values(), facts_here(STEPS))
 
 
 def test_a_dirty_commit_cannot_be_had():
     found = [Difference("commit", "abc1234-dirty", "def")]
-    assert "git checkout abc1234 " in how_to_build(found, Path("c"))
-    assert "in no commit" in how_to_build(found, Path("c"))
+    assert "git checkout abc1234 " in how_to_build(found, facts_here(STEPS))
+    assert "in no commit" in how_to_build(found, facts_here(STEPS))
 
 
 def test_another_python_is_told(tmp_path):
     run = [one.model_copy(update={"python_version": "3.9.1"}) for one in chain("a", "/data/a.tif")]
     crate, actions = crate_of(tmp_path, *run)
-    found = {d.what: d for d in compare_environment(crate, actions, STEPS, None)}
+    found = {d.what: d for d in compared(crate, actions)}
     assert found["python"] == Difference("python", "3.9.1", platform.python_version())

@@ -182,7 +182,7 @@ def test_a_parameter_that_no_record_could_hold_is_refused(run, tmp_path, text):
     (run / METADATA).write_text(json.dumps(document))
     with pytest.raises(InputError, match="parameters of fetch-image are none"):
         again(run, tmp_path / "again")
-    assert not any((tmp_path / "again").iterdir())
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_container_commands_no_terminal(run, tmp_path, caplog):

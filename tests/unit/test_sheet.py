@@ -73,7 +73,13 @@ def test_a_bad_image_id_names_row_and_column(tmp_path, bad) -> None:
     assert "row 3, column image_id" in text
 
 
-@pytest.mark.parametrize("good", ["a", "A-1_b.c", "a-", "_", "0", "a..b"])
+def test_no_image_is_called_as_records_call_a_whole_run(tmp_path) -> None:
+    text = refused(tmp_path, "image_id\tsource\n_run\tx\n")
+    assert "row 2, column image_id" in text
+    assert "_run is what records of a whole run have" in text
+
+
+@pytest.mark.parametrize("good", ["a", "A-1_b.c", "a-", "_", "0", "a..b", "_run1"])
 def test_good_image_ids(tmp_path, good) -> None:
     assert read(tmp_path, f"image_id\tsource\n{good}\tx\n")[0].image_id == good
 

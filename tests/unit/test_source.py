@@ -213,6 +213,7 @@ def test_image_ids_are_unique(names, series):
 
 def test_image_ids_read_well():
     assert image_id_of("nuclei-01.tif", "d/nuclei-01.tif") == "nuclei-01"
+    assert image_id_of("_run.tif", "d/_run.tif").startswith("_run-")  # "_run" is no image
     for name in ("nuclei-01.tiff", "nuclei-01.TIF", "nuclei-01.TIFF", "nuclei-01.tIfF"):
         assert image_id_of(name, f"d/{name}") == "nuclei-01"
         assert image_id_of(name, f"d/{name}", keep_suffix=True) == name

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from parfocal.cli.compare_runs import report_comparison
+from parfocal.cli.crate_options import (
+    add_data_options,
+    parse_data_options,
+    places_of,
+    signature_of,
+)
+from parfocal.cli.verify_run import printable
+from parfocal.errors import VerificationError
 
 __all__ = ["repeat_run"]
+
+_ENVIRONMENTS = ("recorded", "here", "container")
 
 
 def repeat_run(argv: Sequence[str]) -> int:
@@ -21,19 +30,27 @@ def repeat_run(argv: Sequence[str]) -> int:
     InputError
         If the crate, its inputs or the folder are not such that the run can be repeated.
     VerificationError
-        If a result differs.
+        If a result differs; or if the crate is not one by the signers named, and nothing was run.
     """
     options = _parse(argv)
+    from parfocal.engine.repeat_choice import Wanted
     from parfocal.engine.repeated_run import Repetition, repeat_run
-    from parfocal.provenance.verify_places import Places, parse_maps
+    from parfocal.provenance.read_crate import read_crate
 
-    results = options.results or options.crate.absolute().parent
+    places = places_of(options)
+    crate = read_crate(options.crate.absolute())
+    signature = signature_of(crate, options.signer)
+    if signature is not None and not crate.findings:
+        sys.stdout.write(f"signed by {printable(signature.signer)}, {signature.key}\n")
+    elif options.signer is not None:
+        what = "The crate is not as one of the signers signed it, and was not run"
+        found = "; ".join(map(printable, crate.findings[:10]))
+        raise VerificationError(what, where=options.crate, found=found)
     asked = Repetition(
-        crate=options.crate.absolute(),
+        crate=crate,
         folder=options.folder.absolute(),
-        places=Places(results.absolute(), parse_maps(options.map)),
-        strict=options.strict,
-        workflow=options.workflow,
+        places=places,
+        wanted=Wanted(options.environment, options.strict, options.workflow, options.repository),
         threads=options.threads,
     )
     report_comparison(options.crate, repeat_run(asked), options.json)
@@ -44,10 +61,15 @@ def repeat_run(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> Namespace:
     parser = ArgumentParser(
         prog="parfocal repeat-run",
-        description="Find the inputs of a run crate by their digests, run its workflow or its "
-        "steps again in a new folder, and compare the digests of all results.",
+        description="Find the inputs of a run crate by their digests, make the environment of the "
+        "run, run its workflow or its steps again in a new folder, and compare the digests of all "
+        "results.",
     )
-    parser.add_argument("crate", metavar="CRATE", type=Path, help="folder or zip file of a crate")
+    add_data_options(
+        parser,
+        "results folder of the run, which relative paths of inputs are in; by default, that "
+        "the crate lies in",
+    )
     parser.add_argument(
         "--folder",
         type=Path,
@@ -55,17 +77,18 @@ def _parse(argv: Sequence[str]) -> Namespace:
         help="where to run it again: a new folder, or an empty one (%(default)s)",
     )
     parser.add_argument(
-        "--results",
-        type=Path,
-        help="results folder of the run, which relative paths of inputs are in; by default, that "
-        "the crate lies in",
+        "--environment",
+        choices=_ENVIRONMENTS,
+        default="recorded",
+        help="where to run it: in the recorded environment, which is made where it is not the "
+        "present one; in the present one (here); or in the container image of the recorded commit "
+        "(%(default)s)",
     )
     parser.add_argument(
-        "--map",
-        metavar="OLD=NEW",
-        action="append",
-        default=[],
-        help="where paths or URIs that begin with OLD lie now; may be given again",
+        "--repository",
+        metavar="PATH|URL",
+        help="repository to take the recorded commit from; by default, the clone that Parfocal "
+        "runs from",
     )
     parser.add_argument(
         "--strict",
@@ -76,12 +99,11 @@ def _parse(argv: Sequence[str]) -> Namespace:
         "--workflow",
         metavar="SNAKEFILE",
         type=Path,
-        help="workflow to run; by default, analyse_images of the clone that Parfocal runs from",
+        help="workflow to run, in the present environment; by default, analyse_images of the "
+        "environment",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the differences here, too")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
-    options = parser.parse_args(argv)
-    if options.threads < 1:
-        parser.error("--threads is at least 1")
+    options = parse_data_options(parser, argv)
+    if options.workflow is not None and options.environment != "recorded":
+        parser.error("--workflow is run in the present environment: leave --environment out")
     return options

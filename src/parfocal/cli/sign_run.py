@@ -7,6 +7,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from parfocal.cli.crate_options import add_crate
+
 __all__ = ["sign_run"]
 
 
@@ -23,7 +25,7 @@ def sign_run(argv: Sequence[str]) -> int:
         description="Sign a run crate by an SSH key. The signature lies beside the crate, and is "
         "checked by 'parfocal verify-run --signer'.",
     )
-    parser.add_argument("crate", metavar="CRATE", type=Path, help="folder or zip file of a crate")
+    add_crate(parser)
     parser.add_argument(
         "--key",
         metavar="FILE",

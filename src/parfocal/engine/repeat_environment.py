@@ -1,29 +1,25 @@
-"""In what the environment here differs from the one that a crate tells of."""
+"""In what an environment differs from the one that a crate tells of."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from urllib.parse import unquote
 
-import parfocal
-from parfocal.core.digest import digest_path
-from parfocal.core.step import Step
-from parfocal.engine.workflow import commit_of
-from parfocal.provenance.crate_copies import copied_file
+from parfocal.engine.repeat_facts import Facts, plain_name
+from parfocal.errors import ConfigurationError
+from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_terms import redact
 from parfocal.provenance.read_crate import Action, Crate
+from parfocal.provenance.repeat_inputs import shown
 
-__all__ = ["Difference", "compare_environment", "how_to_build", "lock_of", "own_workflow"]
+__all__ = ["Difference", "Recorded", "compare_environment", "how_to_build", "is_locked"]
 
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)(?:\s*;(.*))?", re.MULTILINE)
 _MOST = 5
+_UNTOLD = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -43,61 +39,143 @@ class Difference:
     here: str
 
 
-def own_workflow() -> Path:
-    """Return the Snakefile of the clone that Parfocal runs from; outside of one it is not there."""
-    return Path(parfocal.__file__).parents[2] / "workflows" / "analyse_images" / "Snakefile"
+class Recorded:
+    """What the attempts of a crate tell of their environment.
 
-
-def lock_of(workflow: Path) -> Path:
-    """Return the lock file of the environment that a workflow of ours is run in."""
-    return workflow.absolute().parent.parent.parent / "envs" / "workflow.lock.txt"
-
-
-def compare_environment(
-    crate: Crate, actions: Sequence[Action], steps: Iterable[Step], workflow: Path | None
-) -> list[Difference]:
-    """Return in what the environment here differs from that of the attempts of a crate.
+    Nothing of it is given to a program but what has the one form that it can have.
 
     Parameters
     ----------
     actions : sequence of Action
         The attempts that counted.
-    steps : iterable of Step
-        Those that there are here.
-    workflow : Path or None
-        The Snakefile that is to be run; None where single steps are, whose commit and lock file
-        are those of the clone that Parfocal runs from, or what its container says.
     """
-    recorded = _facts(crate, actions)
+
+    def __init__(self, crate: Crate, actions: Sequence[Action]) -> None:
+        self.facts = _facts(crate, actions)
+        if copied_name(crate, "workflow"):
+            self.facts["workflow"] = {_text_digest(copied_file(crate, "workflow"))}
+
+    @property
+    def lock_digest(self) -> str | None:
+        """Digest of the lock file; None where none is told, or several are."""
+        return self._only("lock file")
+
+    @property
+    def python(self) -> str | None:
+        """Version of Python, such as ``3.11.7``; None where it is not told as one."""
+        found = self._only("python")
+        return found if found and re.fullmatch(r"\d{1,3}(\.\d{1,3}){2}", found) else None
+
+    @property
+    def in_container(self) -> bool:
+        """Whether any attempt was made in a container."""
+        return self.facts["container"] != {"none"}
+
+    def image_digest(self) -> str:
+        """Return the digest of the manifest of the container image.
+
+        Raises
+        ------
+        ConfigurationError
+            If not all attempts were made in one image, or it is not told by such a digest.
+        """
+        name = self._only("container") or ""
+        digest = name.rpartition("@")[2]
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            what = "The crate does not tell of one container image by the digest of its manifest"
+            raise ConfigurationError(what, found=shown(", ".join(sorted(self.facts["container"]))))
+        return digest
+
+    def commit(self) -> str:
+        """Return the commit of the code.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none, there are several, or something was changed besides.
+        """
+        commits = sorted(self.facts.get("commit", ()))
+        if not commits:
+            what = "The crate does not tell of which commit its attempts were"
+            raise ConfigurationError(what)
+        if len(commits) > 1:
+            what = "The attempts of the crate are of several commits"
+            raise ConfigurationError(what, found=shown(", ".join(commits)))
+        if commits[0].endswith("-dirty"):
+            what = "The code of the run is in no commit: it was changed"
+            raise ConfigurationError(what, found=shown(commits[0]))
+        if not re.fullmatch(r"[0-9a-f]{40}", commits[0]):
+            what = "What the crate tells as its commit is none"
+            raise ConfigurationError(what, found=shown(commits[0]))
+        return commits[0]
+
+    def _only(self, what: str) -> str | None:
+        found = self.facts.get(what, set())
+        return next(iter(found)) if len(found) == 1 else None
+
+
+def compare_environment(
+    crate: Crate, actions: Sequence[Action], facts: Facts, *, is_workflow: bool
+) -> list[Difference]:
+    """Return in what an environment differs from that of the attempts of a crate.
+
+    Parameters
+    ----------
+    actions : sequence of Action
+        The attempts that counted.
+    facts : Facts
+        Those of the environment.
+    is_workflow : bool
+        Whether a workflow is to be run in it, and no single steps.
+    """
+    recorded = Recorded(crate, actions).facts
     here = {
-        "python": platform.python_version(),
-        "parfocal": parfocal.__version__,
-        "container": os.environ.get("PARFOCAL_IMAGE_DIGEST", "none"),
+        "python": facts.python,
+        "parfocal": facts.packages.get("parfocal", "none"),
+        "container": facts.container,
+        "commit": facts.commit,
+        "lock file": facts.lock_digest,
     }
-    home = workflow or own_workflow()
-    lock = lock_of(home)
-    here["commit"], here["lock file"] = _code_here(home, lock)
-    if workflow is not None:
-        here["engine"] = f"snakemake {_version('snakemake') or 'none'}"
-        here["workflow"] = _digest(workflow)
-        recorded["workflow"] = {_text_digest(copied_file(crate, "workflow"))}
+    if is_workflow:
+        here["engine"] = f"snakemake {facts.packages.get('snakemake', 'none')}"
+        here["workflow"] = (
+            "none" if facts.workflow is None else _text_digest(redact(facts.workflow))
+        )
     found = [
-        Difference(what, ", ".join(sorted(recorded.get(what, {"not recorded"}))), value)
+        Difference(what, ", ".join(sorted(recorded.get(what, {_UNTOLD}))), value)
         for what, value in here.items()
-        if (recorded.get(what, {"not recorded"}) != {value} or value.endswith("-dirty"))
+        if (recorded.get(what, {_UNTOLD}) != {value} or value.endswith("-dirty"))
         and (what in recorded or what in ("commit", "lock file"))
     ]
-    found += _behaviours(crate, actions, steps)
+    found += _behaviours(crate, actions, facts)
     # A lock file that nothing tells of says nothing of what single steps were run with.
-    asked = workflow is not None or "lock file" in recorded
-    return found + (_packages(lock) if asked else [])
+    asked = is_workflow or "lock file" in recorded
+    return found + (_packages(facts) if asked else [])
 
 
-def how_to_build(differences: Iterable[Difference], crate: Path) -> str:
-    """Say by which commands one gets the recorded environment."""
+def is_locked(facts: Facts) -> bool:
+    """Return whether what is installed is what the lock file names."""
+    return facts.lock is not None and not _packages(facts)
+
+
+def how_to_build(differences: Iterable[Difference], facts: Facts) -> str:
+    """Say by which commands one gets the recorded environment.
+
+    Parameters
+    ----------
+    facts : Facts
+        Those of the environment here: within a container none is made.
+    """
     recorded = {one.what: one.recorded for one in differences}
-    if "container" in recorded and recorded["container"] != "none":
-        return f"Run 'parfocal repeat-run {crate}' in a container of {recorded['container']}."
+    image = recorded.get("container", "none")
+    if facts.container != "none":
+        within = "in a container of that image" if image != "none" else "outside of containers"
+        return f"'parfocal repeat-run' makes it where there are git and podman: {within}."
+    if image != "none":
+        return (
+            f"To have it: 'podman load' or 'podman pull' {image}, and 'parfocal repeat-run' takes "
+            "it; or '--environment container' builds the image of the commit as it is built now."
+        )
     commit = recorded.get("commit", "")
     if commit.endswith("-dirty"):
         commit = commit.removesuffix("-dirty")
@@ -107,27 +185,17 @@ def how_to_build(differences: Iterable[Difference], crate: Path) -> str:
         )
     if re.fullmatch(r"[0-9a-f]{7,64}", commit):
         return (
-            "To have it: 'git clone' the repository, 'git checkout "
-            f"{commit}', 'make workflow-env'; then repeat the run there."
+            "To have it: 'git clone' the repository, and name the clone with --repository; or 'git "
+            f"checkout {commit}' and 'make workflow-env' there, and repeat the run there."
         )
-    return "'make workflow-env' installs what the lock file here names."
-
-
-def _code_here(home: Path, lock: Path) -> tuple[str, str]:
-    """Return commit and digest of the lock file; images of containers tell both by variables."""
-    commit = commit_of(home.parent) if home.exists() else None
-    digest = digest_path(lock) if home.exists() and lock.exists() else None
-    return (
-        commit or os.environ.get("PARFOCAL_COMMIT") or "not known",
-        digest or os.environ.get("PARFOCAL_LOCK_DIGEST") or "none",
-    )
+    return "'make workflow-env' installs what the lock file here names." * ("packages" in recorded)
 
 
 def _facts(crate: Crate, actions: Iterable[Action]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"parfocal": set(), "container": set()}
     names = {"lock_digest": "lock file"}
     for action in actions:
-        found["parfocal"].add(crate.tools.get(action.tool, "not recorded"))
+        found["parfocal"].add(crate.tools.get(action.tool, _UNTOLD))
         container = unquote(action.container or "none").removeprefix("#container/")
         found["container"].add(container)
         for name, value in (crate.values[fact] for fact in action.facts if fact in crate.values):
@@ -135,8 +203,8 @@ def _facts(crate: Crate, actions: Iterable[Action]) -> dict[str, set[str]]:
     return found
 
 
-def _behaviours(crate: Crate, actions: Iterable[Action], steps: Iterable[Step]) -> list[Difference]:
-    here = {step.name: step.version for step in steps}
+def _behaviours(crate: Crate, actions: Iterable[Action], facts: Facts) -> list[Difference]:
+    here = facts.behaviours
     recorded = {(a.step, a.tool.rpartition("-")[2]) for a in actions if a.tool in crate.tools}
     return [
         Difference(f"behaviour of {name}", version, here.get(name, "none"))
@@ -145,16 +213,14 @@ def _behaviours(crate: Crate, actions: Iterable[Action], steps: Iterable[Step]) 
     ]
 
 
-def _packages(lock: Path) -> list[Difference]:
-    """Return one difference where what is installed is not what the lock file here names."""
-    if not lock.exists():
-        return []
+def _packages(facts: Facts) -> list[Difference]:
+    """Return one difference where what is installed is not what the lock file names."""
     locked: dict[str, set[str | None]] = {}
-    for name, version, marker in _LOCKED.findall(lock.read_text(encoding="utf-8")):
+    for name, version, marker in _LOCKED.findall(facts.lock or ""):
         # Whether a marker holds is not asked: another line, or none at all, may hold in its place.
         locked.setdefault(name, set()).update({version, None} if marker else {version})
-    wrong = [(name, versions, _version(name)) for name, versions in sorted(locked.items())]
-    wrong = [(name, versions, here) for name, versions, here in wrong if here not in versions]
+    every = [(name, v, facts.packages.get(plain_name(name))) for name, v in sorted(locked.items())]
+    wrong = [(name, versions, here) for name, versions, here in every if here not in versions]
     if not wrong:
         return []
     first = wrong[:_MOST]
@@ -162,17 +228,6 @@ def _packages(lock: Path) -> list[Difference]:
     wanted = [f"{name} {' or '.join(sorted(filter(None, v)))}" for name, v, _ in first]
     found = [f"{name} {here or 'none'}" for name, _, here in first]
     return [Difference("packages", ", ".join(wanted + more), ", ".join(found + more))]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _digest(workflow: Path) -> str:
-    return _text_digest(redact(workflow.read_text(encoding="utf-8")))
 
 
 def _text_digest(text: str) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from parfocal.core.step import Step
+from parfocal.errors import ConfigurationError
 from parfocal.models.sheet import Row, read_sheet
 from parfocal.models.source import is_uri
+from parfocal.provenance.crate_copies import copied_name
 from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.verify_places import Places
 
@@ -31,11 +33,17 @@ class PlacedSheet:
     rows : list of Row
     absent : set of str
         Paths at which nothing lies.
+    files : set of Path
+        Paths of this machine.
+    fetches : bool
+        Whether a source is on none.
     """
 
     base: Path
     rows: list[Row] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
+    files: set[Path] = field(default_factory=set)
+    fetches: bool = False
 
 
 def place_rows(
@@ -63,17 +71,14 @@ def place_rows(
     ConfigurationError
         If the copy is no sheet.
     """
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "sheet.tsv"
-        path.write_text(text, encoding="utf-8", newline="")
-        rows = read_sheet(path)
+    rows = _rows(text, crate)
     columns = {port.path[1:-1] for step in steps.values() for port in step.from_sheet} | {"source"}
     base = _working_folder(rows, columns, _taken(crate, actions))
     placed = PlacedSheet(base)
     for row in rows:
         cells = row.as_text()
         changed = {
-            column: _place(cells[column], base, places, placed.absent)
+            column: _place(cells[column], placed, places)
             for column in columns & cells.keys()
             if cells[column]
         }
@@ -81,14 +86,31 @@ def place_rows(
     return placed
 
 
-def _place(cell: str, base: Path, places: Places, absent: set[str]) -> str:
+def _rows(text: str, crate: Crate) -> list[Row]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.tsv"
+        path.write_text(text, encoding="utf-8", newline="")
+        try:
+            return read_sheet(path)
+        except ConfigurationError as error:
+            copy = f"{crate.path}, {copied_name(crate, 'sheet') or 'sheet'}"
+            where = str(error.where).replace(str(path), copy)
+            remedy = "Run it by hand, with a sheet of your own."
+            raise ConfigurationError(
+                error.what, where=where, expected=error.expected, found=error.found, remedy=remedy
+            ) from error
+
+
+def _place(cell: str, placed: PlacedSheet, places: Places) -> str:
     """Return where the file of a cell lies now; addresses that nothing maps stay as they are."""
-    known = cell if is_uri(cell) else str(base / cell)
+    known = cell if is_uri(cell) else str(placed.base / cell)
     found = places.of(known)
     if found is None:
+        placed.fetches = True
         return cell
+    placed.files.add(found)
     if not found.exists():
-        absent.add(str(found))
+        placed.absent.add(str(found))
     return str(found)
 
 

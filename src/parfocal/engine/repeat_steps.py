@@ -16,10 +16,12 @@ from pydantic import ValidationError
 from parfocal.core.step import Port, Step
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
+from parfocal.engine.repeat_jobs import Task, put, run_task
+from parfocal.engine.repeat_place import Place, Work
 from parfocal.engine.repeat_sheet import PlacedSheet
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.base import Parameters
-from parfocal.models.naming import can_name_file
+from parfocal.models.naming import WHOLE_RUN, can_name_file
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.models.source import is_uri
 from parfocal.provenance.crate_terms import flatten, value_text
@@ -27,27 +29,22 @@ from parfocal.provenance.read_crate import Action, Crate, Datum
 from parfocal.provenance.read_crate_newest import settings_of
 from parfocal.provenance.verify_places import Places
 
-__all__ = ["Again", "of_images", "recorded_parameters", "run_steps"]
+__all__ = ["Again", "of_images", "recorded_parameters", "run_tasks", "tasks_of"]
 
 logger = logging.getLogger(__name__)
 
 
-def run_steps(again: Again, actions: Sequence[Action], folder: Path, sheet: PlacedSheet) -> Path:
-    """Run the steps of attempts again, each after those that its inputs come from.
-
-    An image whose step fails has no more results; what failed is logged.
+def tasks_of(
+    again: Again, actions: Sequence[Action], folder: Path, sheet: PlacedSheet
+) -> list[Task]:
+    """Return what is to be done again, each after what its inputs come from; nothing is written.
 
     Parameters
     ----------
     actions : sequence of Action
         The attempts that counted; those of the whole run are left out, with a message.
     folder : Path
-        Where ``results`` go.
-
-    Returns
-    -------
-    Path
-        The crate of what was done.
+        Where ``results`` will lie.
 
     Raises
     ------
@@ -55,23 +52,35 @@ def run_steps(again: Again, actions: Sequence[Action], folder: Path, sheet: Plac
         If the crate names a step that there is none of here, or an output that lay outside of the
         results folder, or parameters that are none of the step.
     """
-    results = folder / "results"
     rows = {row.image_id: row for row in sheet.rows}
     images = of_images(actions, again.steps)
     left_out = sorted({one.step for one in actions} - {one.step for one in images})
     if left_out:
         logger.warning("Not run again, since they are about a whole run: %s", ", ".join(left_out))
-    jobs = [again.job(one, results, rows) for one in _in_order(images)]
-    results.mkdir()
-    write_sheet(folder / "samples.tsv", sheet.rows)
-    for job in jobs:
+    return [again.task(one, folder / "results", rows) for one in _in_order(images)]
+
+
+def run_tasks(
+    again: Again, tasks: Sequence[Task], place: Place, work: Work, sheet: PlacedSheet
+) -> Path:
+    """Run steps again, and return the crate of what was done.
+
+    An image whose step fails has no more results; what failed is logged.
+    """
+    (work.folder / "results").mkdir()
+    write_sheet(work.folder / "samples.tsv", sheet.rows)
+    for task in tasks:
+        job = task.job
         logger.info("%s of %s", job.step.name, job.image_id)
+        if not place.here:
+            run_task(task, place, work)
+            continue
         error = perform(job).error
         if isinstance(error, ParfocalError):
             logger.error("%s of %s: %s", job.step.name, job.image_id, error)
         elif error is not None:
             raise error
-    return again.record(folder)
+    return again.record(work.folder)
 
 
 def of_images(actions: Iterable[Action], steps: Mapping[str, Step]) -> list[Action]:
@@ -115,18 +124,22 @@ class Again:
     base: Path
     threads: int = 1
 
-    def job(self, action: Action, results: Path, rows: Mapping[str, Row]) -> Job:
-        """Return the job that does again what an attempt did."""
+    def task(self, action: Action, results: Path, rows: Mapping[str, Row]) -> Task:
+        """Return what does again what an attempt did."""
         step = self.steps.get(action.step)
         if step is None:
             what = "The crate tells of a step that there is none of here"
             raise InputError(what, where=self.crate.path, found=ascii(action.step)[1:-1])
+        if action.image_id == WHOLE_RUN:
+            what = "The crate tells of a step on an image, and of which image it does not"
+            raise InputError(what, where=self.crate.path, found=ascii(action.identifier)[1:-1])
         used, made = self._data(action, "input"), self._data(action, "output")
         params = recorded_parameters(self.crate, action, step)
         source = getattr(params, "source", None)
         if isinstance(source, str):
             params = params.model_copy(update={"source": self._source(source)})
-        return Job(
+        recorded = frozenset(name for name, _ in settings_of(self.crate, action))
+        job = Job(
             step,
             params,
             {n: self._input(d, results) for n, d in used.items() if n in _names(step.inputs)},
@@ -137,13 +150,14 @@ class Again:
             threads=self.threads,
             existing="reuse",
         )
+        return Task(job, recorded)
 
     def record(self, folder: Path) -> Path:
         """Write the crate of what was done."""
         step, results = self.steps["record-run"], folder / "results"
         inputs = {"results": results, "sheet": folder / "samples.tsv"}
         outputs = {"crate": results / "run-crate"}
-        error = perform(Job(step, step.params(), inputs, outputs, "_run")).error
+        error = perform(Job(step, step.params(), inputs, outputs, WHOLE_RUN)).error
         if error is not None:
             raise error
         return outputs["crate"]
@@ -206,7 +220,7 @@ def recorded_parameters(crate: Crate, action: Action, step: Step) -> Parameters:
     for name, text in recorded.items():
         if not can_name_file(text):  # many are paths, and no record could hold it
             raise InputError(what, where=action.identifier, found=f"{name!a}: {text[:200]!a}")
-        _put(values, name.split("."), _value(text))
+        put(values, name.split("."), _value(text))
     for _ in range(len(recorded) + 1):
         try:
             params = step.params.model_validate(values)
@@ -229,13 +243,6 @@ def _value(text: str) -> Any:
     return text if isinstance(value, str) else value  # texts are recorded as they stand
 
 
-def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for name in path[:-1]:
-        inner = values.setdefault(name, {})
-        values = inner if isinstance(inner, dict) else {}
-    values[path[-1]] = value
-
-
 def _take_as_text(
     values: dict[str, Any], error: ValidationError, recorded: Mapping[str, str]
 ) -> bool:
@@ -250,6 +257,6 @@ def _take_as_text(
                 inner = inner[name]
         text = recorded.get(".".join(path))
         if text is not None and inner != text:
-            _put(values, path, text)
+            put(values, path, text)
             found = True
     return found

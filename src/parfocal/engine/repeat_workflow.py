@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib.util import find_spec
@@ -13,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.publish import write_json
-from parfocal.engine.repeat_environment import own_workflow
+from parfocal.engine.repeat_place import Place, Work, work_in
 from parfocal.engine.repeat_sheet import PlacedSheet
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.sheet import write_sheet
 from parfocal.models.source import is_uri
 from parfocal.provenance.verify_places import Places
 
-__all__ = ["find_workflow", "placed_config", "run_workflow"]
+__all__ = ["find_workflow", "model_of", "placed_config", "run_workflow"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +31,8 @@ _HERE: Mapping[str, Any] = {
 """Keys that tell where a run lies and works, and change no result."""
 
 
-def find_workflow(chosen: Path | None) -> Path:
-    """Return the Snakefile to run: the one chosen, else that of the clone that Parfocal runs from.
+def find_workflow(path: Path) -> Path:
+    """Return a Snakefile to run in this environment.
 
     Raises
     ------
@@ -45,7 +42,6 @@ def find_workflow(chosen: Path | None) -> Path:
     if find_spec("snakemake") is None:
         what = "The run was one of Snakemake, which is not installed here"
         raise ConfigurationError(what, remedy="pip install 'parfocal[workflow]'")
-    path = chosen or own_workflow()
     if not path.is_file():
         what = "There is no workflow to run again"
         remedy = "Clone the repository, and name its Snakefile with --workflow."
@@ -84,10 +80,18 @@ def placed_config(given: Mapping[str, Any], base: Path, places: Places) -> dict[
     return config | dict(_HERE)
 
 
+def model_of(config: Mapping[str, Any]) -> set[Path]:
+    """Return where the learned model of a configuration lies, if it has one that does."""
+    segment = config.get("segment_objects")
+    model = segment.get("model") if isinstance(segment, dict) else None
+    path = model.get("path") if isinstance(model, dict) else None
+    return {Path(path)} if isinstance(path, str) and Path(path).is_absolute() else set()
+
+
 def run_workflow(
-    workflow: Path, folder: Path, config: Mapping[str, Any], sheet: PlacedSheet, threads: int
+    place: Place, work: Work, config: Mapping[str, Any], sheet: PlacedSheet, threads: int
 ) -> Path:
-    """Run Snakemake in a folder, and return the crate of the run.
+    """Run Snakemake in an environment, and return the crate of the run.
 
     What it tells goes to stderr. Images that fail are in the crate; where there is none, the run
     broke off.
@@ -97,15 +101,16 @@ def run_workflow(
     InputError
         If the run ended without a crate.
     """
+    folder = work.folder
     write_sheet(folder / "samples.tsv", sheet.rows)
     write_json(folder / "config.yaml", config)
     command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(workflow)),
+        *("-m", "snakemake", "--snakefile", str(place.workflow)),
         *("--directory", str(folder), "--configfile", str(folder / "config.yaml")),
         *("--cores", str(threads), "--retries", "2", "--keep-going", "--show-failed-logs"),
         *("--benchmark-extended", "--quiet", "host", "reason", "rules"),
     ]
-    code = _run(command, folder)
+    code = work_in(place, work, command)
     crate = folder / CRATE
     if not (crate / "ro-crate-metadata.json").exists():
         what = "The workflow ended without a run crate"
@@ -115,17 +120,3 @@ def run_workflow(
     if code:
         logger.warning("Snakemake ended with exit code %d: not all jobs were done", code)
     return crate
-
-
-def _run(command: list[str], folder: Path) -> int:
-    # The rules call 'parfocal': that of this environment.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    process = subprocess.Popen(
-        command, cwd=folder, env=os.environ | {"PATH": path}, stdout=sys.stderr.fileno()
-    )
-    try:
-        return process.wait()
-    finally:
-        if process.poll() is None:  # stopped: Snakemake ends its jobs, and unlocks the folder
-            process.terminate()
-            process.wait()

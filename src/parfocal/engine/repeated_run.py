@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from parfocal.core.publish import remove_tree
+from parfocal.engine.repeat_choice import Choice, Wanted
 from parfocal.engine.repeat_config import parse_config
-from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
-from parfocal.engine.repeat_sheet import place_rows
-from parfocal.engine.repeat_steps import Again, of_images, run_steps
-from parfocal.engine.repeat_workflow import find_workflow, placed_config, run_workflow
+from parfocal.engine.repeat_place import Place, Work
+from parfocal.engine.repeat_sheet import PlacedSheet, place_rows
+from parfocal.engine.repeat_steps import Again, of_images, run_tasks, tasks_of
+from parfocal.engine.repeat_workflow import model_of, placed_config, run_workflow
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
 from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_package import workflow_language
-from parfocal.provenance.read_crate import Action, Crate, read_crate
+from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.read_crate_newest import newest_attempts
 from parfocal.provenance.repeat_inputs import check_inputs, shown
 from parfocal.provenance.verify_places import Places
@@ -29,6 +32,8 @@ __all__ = ["Repetition", "repeat_run"]
 
 logger = logging.getLogger(__name__)
 
+_STEPS = {step.name: step for step in STEPS}
+
 
 @dataclass(frozen=True)
 class Repetition:
@@ -36,24 +41,20 @@ class Repetition:
 
     Parameters
     ----------
-    crate : Path
-        Folder or zip file of its crate.
+    crate : Crate
     folder : Path
         Where to; it is made, or empty.
     places : Places
         Where inputs lie now.
-    strict : bool
-        Whether to refuse an environment other than the recorded one.
-    workflow : Path or None
-        The Snakefile, if not that of the clone that Parfocal runs from.
+    wanted : Wanted
+        In which environment.
     threads : int
     """
 
-    crate: Path
+    crate: Crate
     folder: Path
     places: Places
-    strict: bool = False
-    workflow: Path | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     threads: int = 1
 
 
@@ -63,37 +64,71 @@ def repeat_run(asked: Repetition) -> Path:
     Raises
     ------
     InputError
-        If there is no crate of ours, an input is missing or changed, the folder is in use, or the
-        workflow broke off.
+        If an input is missing or changed, the folder is in use, or the workflow broke off.
     ConfigurationError
         If the run is none of those that can be repeated here, or the environment is not the
-        recorded one and `asked` is strict.
+        recorded one and that is asked for.
     """
-    crate = read_crate(asked.crate)
+    crate = asked.crate
     _refuse_used(asked.folder)
     actions = [action for action, _ in newest_attempts(crate)]
     if not actions:
         what = "The crate has no attempt that ended well: there is nothing to repeat"
-        raise InputError(what, where=asked.crate)
+        raise InputError(what, where=crate.path)
     _refuse_galaxy(crate, actions)
     name = copied_name(crate, "workflow")
-    workflow = find_workflow(asked.workflow) if name else None
-    config = parse_config(copied_file(crate, "config"), asked.crate) if name else {}
-    steps = {step.name: step for step in STEPS}
-    _tell(compare_environment(crate, actions, STEPS, workflow), asked)
-    images = of_images(actions, steps)
-    with _carried(crate, images, asked) as places:
-        sheet = place_rows(copied_file(crate, "sheet"), crate, images, steps, places)
-        # Of single steps not all rows of the sheet need have been fetched.
-        absent = sheet.absent if workflow else set()
-        number = check_inputs(crate, images, places, threads=asked.threads, absent=absent)
+    config = parse_config(copied_file(crate, "config"), crate.path) if name else None
+    choice = Choice(crate, actions, asked.wanted)
+    with ExitStack() as stack:
+        with _carried(crate, of_images(actions, _STEPS), asked) as places:
+            sheet = _found(asked, actions, places, all_rows=name is not None)
+            run = _planned_steps if config is None else partial(_planned_workflow, config)
+            do = run(asked, actions, places, sheet, choice.open(stack))
+        _make(asked.folder)
+        return do()
+
+
+def _found(
+    asked: Repetition, actions: Sequence[Action], places: Places, *, all_rows: bool
+) -> PlacedSheet:
+    """Return the sheet with where its files lie now, after all inputs were digested."""
+    images = of_images(actions, _STEPS)
+    text = copied_file(asked.crate, "sheet")
+    sheet = place_rows(text, asked.crate, images, _STEPS, places)
+    # Of single steps not all rows of the sheet need have been fetched.
+    absent = sheet.absent if all_rows else set()
+    number = check_inputs(asked.crate, images, places, threads=asked.threads, absent=absent)
     logger.info("%d inputs are unchanged", number)
-    _make(asked.folder)
-    if workflow is None:
-        again = Again(crate, steps, places, sheet.base, asked.threads)
-        return run_steps(again, actions, asked.folder, sheet)
+    return sheet
+
+
+def _planned_steps(
+    asked: Repetition,
+    actions: Sequence[Action],
+    places: Places,
+    sheet: PlacedSheet,
+    place: Place,
+) -> Callable[[], Path]:
+    again = Again(asked.crate, _STEPS, places, sheet.base, asked.threads)
+    tasks = tasks_of(again, actions, asked.folder, sheet)
+    reads = {path for task in tasks for path in task.reads()}
+    work = Work(asked.folder, reads | sheet.files, network=sheet.fetches)
+    place.check(work)
+    return partial(run_tasks, again, tasks, place, work, sheet)
+
+
+def _planned_workflow(
+    config: Mapping[str, Any],
+    asked: Repetition,
+    actions: Sequence[Action],  # noqa: ARG001
+    places: Places,
+    sheet: PlacedSheet,
+    place: Place,
+) -> Callable[[], Path]:
     values = placed_config(config, sheet.base, places)
-    return run_workflow(workflow, asked.folder, values, sheet, asked.threads)
+    work = Work(asked.folder, sheet.files | model_of(values), network=sheet.fetches)
+    place.check(work)
+    return partial(run_workflow, place, work, values, sheet, asked.threads)
 
 
 @contextmanager
@@ -159,18 +194,3 @@ def _refuse_galaxy(crate: Crate, actions: Sequence[Action]) -> None:
         what = "The workflow of the run is in a language that is not run here"
         expected = "a Snakefile"
         raise ConfigurationError(what, where=crate.path, expected=expected, found=shown(name))
-
-
-def _tell(differences: Sequence[Difference], asked: Repetition) -> None:
-    """Warn of an environment that is not the recorded one, or refuse it."""
-    if not differences:
-        logger.info("The environment is the recorded one")
-        return
-    lines = [f"{d.what} was {shown(d.recorded)}, and is {shown(d.here)}" for d in differences]
-    remedy = shown(how_to_build(differences, asked.crate))
-    if asked.strict:
-        what = "The environment is not the recorded one"
-        raise ConfigurationError(what, where=asked.crate, found="; ".join(lines), remedy=remedy)
-    for line in lines:
-        logger.warning("The environment is not the recorded one: %s", line)
-    logger.warning("%s", remedy)

@@ -8,6 +8,7 @@ import unicodedata
 
 __all__ = [
     "IMAGE_ID",
+    "WHOLE_RUN",
     "can_name_file",
     "earlier_names",
     "image_id_of",
@@ -17,6 +18,9 @@ __all__ = [
 
 IMAGE_ID = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 """What an image_id looks like; it names folders, and leads out of none."""
+
+WHOLE_RUN = "_run"
+"""What records have in place of an image_id that are about a whole run: no image is called so."""
 
 _LONGEST_ID = 128
 _LONGEST = 100
@@ -82,7 +86,7 @@ def image_id_of(
     ascii_only = unicodedata.normalize("NFKD", f"{plain}_{series}" if series else plain)
     ascii_only = "".join(letter for letter in ascii_only if not unicodedata.combining(letter))
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_only).lstrip(".-")[:_LONGEST]
-    if at_home and safe and safe == plain and not series:
+    if at_home and safe and safe == plain and not series and safe != WHOLE_RUN:
         return safe
     digest = hashlib.sha256(f"{place}\0{series}".encode(errors="surrogateescape")).hexdigest()
     return f"{safe.rstrip('._-') or 'image'}-{digest[:8]}"

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Model, explain_validation
-from parfocal.models.naming import IMAGE_ID
+from parfocal.models.naming import IMAGE_ID, WHOLE_RUN
 from parfocal.models.source import secret_in
 
 __all__ = ["COLUMNS", "Row", "batch_count", "batch_of", "read_sheet", "rows_digest", "write_sheet"]
@@ -34,6 +34,14 @@ class Row(Model):
     plate: str = Field(default="", description="Plate that the image belongs to.")
     well: str = Field(default="", description="Well, such as B03.")
     field: str = Field(default="", description="Field of the well.")
+
+    @field_validator("image_id")
+    @classmethod
+    def _is_an_image(cls, image_id: str) -> str:
+        if image_id == WHOLE_RUN:
+            msg = f"{WHOLE_RUN} is what records of a whole run have in its place"
+            raise ValueError(msg)
+        return image_id
 
     @property
     def free(self) -> dict[str, str]:
