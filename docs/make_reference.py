@@ -102,10 +102,11 @@ def _steps() -> str:
 
 def _section(step: Step) -> str:
     schema = step_schema(step)
-    unless = step.exactness.unless and f", unless {step.exactness.unless}"
-    exact = f"exact: the same bytes always{unless}"
+    exact = "exact: the same bytes always"
     if not step.exactness.is_exact:
-        exact = f"numeric: equal within {step.exactness.tolerance:g}"
+        tolerance = f"numeric within {step.exactness.tolerance:g}"
+        page = "../explanation/contracts.md#exactness"
+        exact += f", unless {step.exactness.unless}: then [{tolerance}]({page})"
     lines = ["", f"## {step.name}", "", f"{step.summary}. Version {step.version}, {exact}.", ""]
     lines += ["| | name | kind | path in a results folder | |", "|---|---|---|---|---|"]
     for title, ports in (("input", step.inputs), ("output", step.outputs)):

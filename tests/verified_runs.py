@@ -44,14 +44,17 @@ def disc() -> np.ndarray:
     return noise
 
 
-def make_run(folder: Path, image_ids: str = "a", threshold: str = "otsu") -> Path:
+def make_run(
+    folder: Path, image_ids: str = "a", threshold: str = "otsu", model: dict[str, Any] | None = None
+) -> Path:
     """Make ``results`` and the sources in a folder, by the steps themselves; return the crate."""
     results = folder / "results"
     for image_id in image_ids:
         source = folder / "data" / f"{image_id}.tif"
         source.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(source, disc(), photometric="minisblack")
-        _steps(results, image_id, source, threshold)
+        segment = {"threshold": {"method": threshold}} if model is None else {"model": model}
+        _steps(results, image_id, source, segment)
     (results / "sheet.tsv").write_text(
         "image_id\tsource\n" + "".join(f"{i}\t{i}.tif\n" for i in image_ids), encoding="utf-8"
     )
@@ -75,11 +78,10 @@ def make_crate(results: Path, image_ids: str = "a", *, include_inputs: bool = Fa
     return crate
 
 
-def _steps(results: Path, image_id: str, source: Path, threshold: str) -> None:
+def _steps(results: Path, image_id: str, source: Path, segment: dict[str, Any]) -> None:
     place = results / "images" / image_id
     original, image = results / "originals" / image_id, place / "image.ome.zarr"
     labels, tables = place / "labels" / "nuclei.ome.zarr", place / "tables"
-    segment = {"threshold": {"method": threshold}}
     work: list[tuple[Any, dict[str, Any], dict[str, Path], dict[str, Path]]] = [
         (FETCH, {"source": str(source)}, {}, {"original": original}),
         (

@@ -150,7 +150,7 @@ def test_the_record_tells_the_model_and_the_key_its_bytes(tmp_path):
 
 
 def test_only_what_a_model_made_is_not_called_exact(tmp_path):
-    assert STEP.exactness.is_exact
+    assert STEP.exactness.parameter == "model"
     assert "a learned model is used" in STEP.exactness.unless
     saved = save(tmp_path / "image.ome.zarr", discs(40, 40), "YX")
     model = {"method": "onnx", "path": str(blur(tmp_path / "model.onnx")), "halo_px": 4}

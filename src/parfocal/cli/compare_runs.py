@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,11 @@ from parfocal.cli.verify_run import printable, write_report
 from parfocal.errors import VerificationError
 
 if TYPE_CHECKING:
+    from parfocal.engine.numeric_results import Agreement
     from parfocal.provenance.compare_runs import Comparison
+    from parfocal.provenance.read_crate import Crate
+
+    Agree = Callable[[Crate, Crate, Comparison], tuple[list[Agreement], bool]]
 
 __all__ = ["compare_runs", "report_comparison"]
 
@@ -44,13 +48,22 @@ def compare_runs(argv: Sequence[str]) -> int:
     return 0
 
 
-def report_comparison(first: Path, second: Path, report: Path | None) -> None:
+def report_comparison(
+    first: Path, second: Path, report: Path | None, agree: Agree | None = None
+) -> bool:
     """Print in what the runs of two crates differ.
 
     Parameters
     ----------
     report : Path or None
         Where to write it as JSON, too.
+    agree : callable, optional
+        Compares results that are not exact.
+
+    Returns
+    -------
+    bool
+        Whether all results are the same; False where they agree as far as they can.
 
     Raises
     ------
@@ -64,8 +77,10 @@ def report_comparison(first: Path, second: Path, report: Path | None) -> None:
     from parfocal.provenance.compare_runs import compare_crates
     from parfocal.provenance.read_crate import read_crate
 
-    found = compare_crates(read_crate(first), read_crate(second), _run_data())
-    sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    crates = read_crate(first), read_crate(second)
+    found = compare_crates(*crates, _run_data())
+    agreements, explained = agree(*crates, found) if agree else ([], False)
+    sys.stdout.writelines(f"{line}\n" for line in [*_lines(found), *_agreeing(agreements)])
     if report is not None:
         content = {
             "format": "parfocal-run-comparison-1",
@@ -74,11 +89,13 @@ def report_comparison(first: Path, second: Path, report: Path | None) -> None:
             "same_results": found.same,
             "differing_results": found.differing,
             "differences": [row.as_json() for row in found.rows],
+            "agreements": [one.as_json() for one in agreements],
         }
         write_report(report, content)
-    if found.differing or not found.same:
+    if not explained and (found.differing or not found.same):
         what = f"{found.differing} results differ, and {found.same} are the same"
         raise VerificationError(what, where=f"{first} and {second}")
+    return not explained
 
 
 def _run_data() -> set[tuple[str, str]]:
@@ -99,6 +116,14 @@ def _lines(found: Comparison) -> Iterator[str]:
             images
         )
     yield f"{found.same} results are the same, {found.differing} differ"
+
+
+def _agreeing(agreements: Iterable[Agreement]) -> Iterator[str]:
+    for one in agreements:
+        told = f"not compared: {printable(one.reason)}"
+        if one.f1 is not None:
+            told = f"F1 {one.f1:.4f} {'>=' if one.holds else '<'} {one.least:g}"
+        yield f"agreement  {printable(one.step)}: labels  {told}  ({printable(one.image_id)})"
 
 
 def _short(value: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -61,39 +61,44 @@ class Port:
 
 @dataclass(frozen=True)
 class Exactness:
-    """Whether a step gives the same bytes always, or numbers within a tolerance.
+    """Whether a step gives the same bytes always, or label images that agree within a tolerance.
 
     Attributes
     ----------
     tolerance : float
-        By which part of their size numbers may differ.
+        Of two label images, the part of the objects that may be without a match: 1 - F1, at an
+        overlap (intersection over union) of 0.5. None may, where it is 0.
+    parameter : str
+        Name of the parameter with which, where it is given, the step is numeric; else it is exact.
     unless : str
-        In which case, which the record tells, an exact step is not.
+        The same in words, for the reader of its page.
     """
 
     tolerance: float = 0.0
+    parameter: str = ""
     unless: str = ""
 
     @property
     def is_exact(self) -> bool:
-        """True where the same inputs give the same bytes."""
+        """True where the same inputs give the same bytes, whatever the parameters are."""
         return self.tolerance == 0.0
 
-
-def exact(unless: str = "") -> Exactness:
-    """Return the exactness of a step that gives the same bytes always, `unless` the record tells.
-
-    Parameters
-    ----------
-    unless : str
-        In which case it does not, for the reader of its page.
-    """
-    return Exactness(unless=unless)
+    def is_numeric_with(self, settings: Iterable[tuple[str, str]]) -> bool:
+        """Return whether a step is numeric with parameters, told by names with dots and texts."""
+        return not self.is_exact and any(
+            name.startswith(f"{self.parameter}.") or (name == self.parameter and text != "null")
+            for name, text in settings
+        )
 
 
-def numeric(tolerance: float) -> Exactness:
-    """Return the exactness of a step whose numbers agree to a relative `tolerance`."""
-    return Exactness(tolerance)
+def exact() -> Exactness:
+    """Return the exactness of a step that gives the same bytes always."""
+    return Exactness()
+
+
+def numeric(tolerance: float, *, parameter: str, unless: str) -> Exactness:
+    """Return the exactness of a step whose label images, with a parameter, agree to a tolerance."""
+    return Exactness(tolerance, parameter, unless)
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -189,7 +194,7 @@ class Step:
     run : callable
         The work; see `Run`.
     exactness : Exactness
-        ``exact()`` or ``numeric(tolerance)``.
+        ``exact()`` or ``numeric(...)``.
     scope : {"image", "run"}
         Whether it works on one image, or on the results of a whole run.
     state : callable, optional

@@ -29,6 +29,7 @@ def step_schema(step: Step) -> dict[str, Any]:
             "scope": step.scope,
             "exact": step.exactness.is_exact,
             "tolerance": step.exactness.tolerance,
+            "numeric_with": step.exactness.parameter,
             "unless": step.exactness.unless,
             "inputs": [_port(port) for port in step.inputs],
             "outputs": [_port(port) for port in step.outputs],

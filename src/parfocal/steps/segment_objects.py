@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parfocal.core.step import Context, Port, Step, exact
+from parfocal.core.step import Context, Port, Step, numeric
 from parfocal.models.image import ImageMetadata
 from parfocal.models.model_options import LearnedModel
 from parfocal.models.segment_options import ManualThreshold
@@ -252,7 +252,9 @@ STEP = Step(
         ),
     ),
     run=run,
-    exactness=exact(unless="a learned model is used, which the record tells"),
+    exactness=numeric(
+        0.01, parameter="model", unless="a learned model is used, which the record tells"
+    ),
     state=_state,
     check=_check,
 )

@@ -1,0 +1,159 @@
+"""Whether results that are not exact agree: those of learned models, and what was made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parfocal.core.digest import digest_path
+from parfocal.core.scheduler import Threads
+from parfocal.core.step import Exactness
+from parfocal.engine.changed_zarr import DAMAGE
+from parfocal.errors import InputError
+from parfocal.provenance.compare_runs import Comparison
+from parfocal.provenance.read_crate import Action, Crate, Datum
+from parfocal.provenance.read_crate_newest import newest_attempts, settings_of
+from parfocal.provenance.verify_places import Places
+from parfocal.steps import STEPS
+
+__all__ = ["Agreement", "Side", "compare_numeric"]
+
+_PORT = "labels"
+_RUN = "_run"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well two label images of a learned model agree.
+
+    Attributes
+    ----------
+    image_id, step : str
+        The image, and the step with the name of its label image.
+    f1 : float or None
+        Of the objects, at an overlap (intersection over union) of 0.5; 1 where there are none,
+        None where the two could not be compared.
+    least : float
+        What it is at least where they agree.
+    reason : str
+        Why they could not be compared.
+    """
+
+    image_id: str
+    step: str
+    f1: float | None
+    least: float
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether they agree within the tolerance of the step."""
+        return self.f1 is not None and self.f1 >= self.least
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        names = ("image_id", "step", "f1", "least", "reason")
+        return {name: getattr(self, name) for name in names} | {"holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two runs: its crate, and where its results lie."""
+
+    crate: Crate
+    places: Places
+
+    def made(self, attempt: Action) -> Datum | None:
+        """Return the label image that an attempt made."""
+        port = f"#parameter/{attempt.step}/output/{_PORT}"
+        data = (self.crate.data.get(name) for name in attempt.made)
+        return next((datum for datum in data if datum and port in datum.ports), None)
+
+    def numeric(self) -> dict[tuple[str, str], Action]:
+        """Return the attempts, by step and image, that are not exact or used what is not."""
+        found, names = {}, set[str]()
+        attempts = newest_attempts(self.crate)
+        for attempt, target in sorted(attempts, key=lambda one: str(one[0].started)):
+            settings = settings_of(self.crate, attempt)
+            if _exactness(attempt.step).is_numeric_with(settings) or names & set(attempt.used):
+                found[attempt.step + target, attempt.image_id] = attempt
+                names.update(attempt.made)
+        return found
+
+
+def compare_numeric(
+    first: Side, second: Side, found: Comparison, threads: int
+) -> tuple[list[Agreement], bool]:
+    """Compare the label images of two runs that are not exact, as those of learned models.
+
+    Parameters
+    ----------
+    found : Comparison
+        In what the two differ.
+
+    Returns
+    -------
+    agreements : list of Agreement
+        Of the label images whose digests differ.
+    explained : bool
+        Whether nothing else differs: each differing result is one of these, or was made from
+        one, and all of them agree.
+    """
+    sides = first.numeric(), second.numeric()
+    agreements, explained = [], all(row.kind != "image" for row in found.rows)
+    for row in (row for row in found.rows if row.kind == "result"):
+        step, _, port = row.what.rpartition(": ")
+        least = 1 - _exactness(step.partition(" ")[0]).tolerance
+        for image_id in row.images or (_RUN,):
+            one, other = (side.get((step, image_id)) for side in sides)
+            if one is None or other is None:
+                explained = False
+            elif port == _PORT and least < 1:
+                pair = (first.made(one), first.places), (second.made(other), second.places)
+                f1, reason = _f1(*pair, threads)
+                agreements.append(Agreement(image_id, step, f1, least, reason))
+    return agreements, explained and bool(agreements) and all(one.holds for one in agreements)
+
+
+def _exactness(step: str) -> Exactness:
+    return next((one.exactness for one in STEPS if one.name == step), Exactness())
+
+
+Placed = tuple[Datum | None, Places]
+
+
+def _f1(first: Placed, second: Placed, threads: int) -> tuple[float | None, str]:
+    """Return F1 of two label images, or None and why there is none."""
+    from parfocal.analysis.score import count_overlaps, score_overlaps
+    from parfocal.images import open_image
+
+    try:
+        paths = [_unchanged(*placed, threads) for placed in (first, second)]
+        with open_image(paths[0]) as one, open_image(paths[1]) as other:
+            workers = Threads(threads)
+            overlaps = count_overlaps(one, other, other.block5, workers, lambda *_: None)
+        n_first, n_second, (score, *_) = score_overlaps(overlaps)
+    except (InputError, *DAMAGE) as error:
+        return None, " ".join(str(error).split())
+    return (score.f1 if n_first or n_second else 1.0), ""
+
+
+def _unchanged(datum: Datum | None, places: Places, threads: int) -> Path:
+    """Return where a label image lies that is as its crate says.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or changed.
+    """
+    path = places.of(datum.name) if datum else None
+    if datum is None or path is None or not path.exists():
+        what = "The label image is not here"
+        remedy = "Name the results of the run with --results, or where they lie with --map."
+        raise InputError(what, where=path, remedy=remedy)
+    digest = digest_path(path, threads)
+    if digest != datum.digest:
+        what = "The label image was changed"
+        raise InputError(what, where=path, expected=datum.digest, found=digest)
+    return path

@@ -1,0 +1,146 @@
+"""Results of learned models agree, or do not, though their digests differ."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from onnx_networks import blur
+from parfocal.analysis.models import probability
+from parfocal.cli.compare_runs import report_comparison
+from parfocal.cli.repeat_run import agree_by_data
+from parfocal.engine.numeric_results import Side, compare_numeric
+from parfocal.errors import VerificationError
+from parfocal.provenance.compare_runs import compare_crates
+from parfocal.provenance.read_crate import read_crate
+from parfocal.provenance.verify_places import Places
+from parfocal.steps.segment_objects import STEP
+from verified_runs import flip, make_run
+
+LABELS = "images/a/labels/nuclei.ome.zarr"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return three runs by one model, of processors that round otherwise, and one by none."""
+    folder = tmp_path_factory.mktemp("runs")
+    model = {"method": "onnx", "path": str(blur(folder / "model.onnx")), "halo_px": 4}
+    exact = probability.to_probability
+    with pytest.MonkeyPatch.context() as patch:
+        for name, change in (
+            ("first", lambda p: p),
+            ("near", lambda p: np.roll(p, 1, axis=-1)),
+            ("far", lambda p: 1 - p),
+        ):
+            patch.setattr(
+                probability, "to_probability", lambda *given, change=change: change(exact(*given))
+            )
+            make_run(folder / name, model=model)
+    make_run(folder / "otsu")
+    return folder
+
+
+@pytest.fixture
+def runs(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+def compare(runs, first, second):
+    sides = []
+    for name in (first, second):
+        results = runs / name / "results"
+        sides.append(Side(read_crate(results / "run-crate"), Places(results, {})))
+    found = compare_crates(sides[0].crate, sides[1].crate)
+    return found, *compare_numeric(*sides, found, 2)
+
+
+def test_borders_that_moved_a_little_agree(runs):
+    found, (agreement,), explained = compare(runs, "first", "near")
+    assert found.differing > 1  # the tables, too
+    assert (agreement.image_id, agreement.step) == ("a", "segment-objects nuclei")
+    assert agreement.f1 == 1
+    assert agreement.least == pytest.approx(0.99)
+    assert agreement.holds
+    assert explained
+
+
+def test_other_objects_do_not_agree(runs):
+    _, (agreement,), explained = compare(runs, "first", "far")
+    assert agreement.f1 < agreement.least
+    assert not agreement.holds
+    assert not explained
+
+
+def test_equal_runs_need_no_agreement(runs):
+    found, agreements, explained = compare(runs, "first", "first")
+    assert (found.differing, agreements, explained) == (0, [], False)
+
+
+def test_what_is_exact_has_no_tolerance(runs):
+    results = runs / "otsu" / "results"
+    side = Side(read_crate(results / "run-crate"), Places(results, {}))
+    row = SimpleNamespace(kind="result", what="segment-objects nuclei: labels", images=("a",))
+    assert compare_numeric(side, side, SimpleNamespace(rows=[row]), 1) == ([], False)
+
+
+def test_one_run_by_a_model_and_one_by_none_do_not_agree(runs):
+    _, agreements, explained = compare(runs, "first", "otsu")
+    assert (agreements, explained) == ([], False)
+
+
+def test_a_result_that_no_model_touched_is_no_matter_of_tolerance(runs):
+    other = runs / "near" / "results"
+    found, _, explained = compare(runs, "first", "near")
+    assert explained
+    rows = (*found.rows, SimpleNamespace(kind="result", what="convert-image: image", images=("a",)))
+    first = runs / "first" / "results"
+    sides = [Side(read_crate(one / "run-crate"), Places(one, {})) for one in (first, other)]
+    assert not compare_numeric(*sides, SimpleNamespace(rows=rows), 1)[1]
+
+
+@pytest.mark.parametrize("change", ["gone", "changed", "damaged"])
+def test_labels_that_are_not_there_as_they_were_are_not_compared(runs, change):
+    labels = runs / "first" / "results" / LABELS
+    if change == "gone":
+        shutil.rmtree(labels)
+    elif change == "changed":
+        shutil.rmtree(labels)
+        shutil.copytree(runs / "near" / "results" / LABELS, labels)
+    else:
+        flip(labels / "zarr.json")
+    _, (agreement,), explained = compare(runs, "first", "near")
+    assert agreement.f1 is None
+    assert ("not here" if change == "gone" else "changed") in agreement.reason
+    assert not explained
+
+
+def test_the_step_says_with_what_it_is_numeric():
+    assert not STEP.exactness.is_exact
+    assert STEP.exactness.is_numeric_with([("channel", "0"), ("model.method", "onnx")])
+    assert not STEP.exactness.is_numeric_with([("model", "null"), ("modelling", "1")])
+
+
+@pytest.mark.parametrize("second", ["near", "far", "first"])
+def test_the_command_tells_how_well_they_agree(runs, second, capsys):
+    first, report = runs / "first" / "results", runs / "report.json"
+    made = runs / second / "results" / "run-crate"
+
+    def tell():
+        agree = agree_by_data(Places(first, {}), made, 2)
+        return report_comparison(first / "run-crate", made, report, agree)
+
+    if second == "far":
+        with pytest.raises(VerificationError, match="results differ"):
+            tell()
+    else:
+        assert tell() == (second == "first")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "agreement" in line]
+    told = json.loads(report.read_text())["agreements"]
+    if second == "first":
+        assert (lines, told) == ([], [])
+        return
+    assert [one["holds"] for one in told] == [second == "near"]
+    expected = "F1 1.0000 >= 0.99" if second == "near" else "F1 0.0000 < 0.99"
+    assert lines == [f"agreement  segment-objects nuclei: labels  {expected}  (a)"]
