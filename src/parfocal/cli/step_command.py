@@ -24,6 +24,7 @@ __all__ = ["make_parser", "run_step_command"]
 logger = logging.getLogger(__name__)
 
 _BATCH = ("sheet", "batch", "batch_size", "folder", "outcome")
+_ONE = ("image_id", "folder")
 
 
 def make_parser(step: Step) -> ArgumentParser:
@@ -67,6 +68,12 @@ def make_parser(step: Step) -> ArgumentParser:
             metavar="FILE|JSON",
             help="where blocks of an image are worked on, if not in threads",
         )
+        parser.add_argument(
+            "--folder",
+            type=Path,
+            help="results folder: of a batch, or to keep the record of one image in",
+        )
+        parser.add_argument("--image-id", help="what the image is called in a results folder")
         _add_batch_options(parser)
     return parser
 
@@ -106,7 +113,6 @@ def _add_batch_options(parser: ArgumentParser) -> None:
     group.add_argument("--sheet", type=Path, help="sample sheet")
     group.add_argument("--batch", type=int, help="number of the batch, from 0")
     group.add_argument("--batch-size", type=int, help="images in a batch, on average")
-    group.add_argument("--folder", type=Path, help="results folder")
     group.add_argument("--outcome", type=Path, help="where the outcome goes")
     group.add_argument(
         "--after", type=Path, action="append", default=[], help="outcome of an earlier step"
@@ -147,7 +153,8 @@ def run_step_command(step: Step, argv: Sequence[str]) -> int:
         parser.error("--threads is at least 1")
     compute = read_compute(options.compute) if step.scope == "image" else LocalThreads()
     run = _run_one
-    if step.scope == "image" and any(getattr(options, name) is not None for name in _BATCH):
+    batch = [name for name in _BATCH if name not in _ONE]
+    if step.scope == "image" and any(getattr(options, name) is not None for name in batch):
         run = _run_batch
     with taking_part(compute) as goes_on, Compute(compute, options.threads) as opened:
         return run(step, options, parser, opened) if goes_on else 0
@@ -164,6 +171,9 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
     ]
     if missing:
         parser.error(f"{', '.join(missing)} missing (or give --sheet, --batch and so on)")
+    folder, image_id = (getattr(options, "folder", None), getattr(options, "image_id", None))
+    if (folder is None) != (image_id is None):
+        parser.error("--folder and --image-id of one image go together")
     params = _params(step, options, parser)
     named = options.image_id_file if step.scope == "image" else None
     names = read_file_names(step, options.name_file) if step.scope == "image" else {}
@@ -181,7 +191,8 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
             record=options.record,
             existing="replace" if options.replace else "refuse",
             progress=progress_to_stderr(step.name),
-            image_id=read_image_id(named) if named else None,
+            image_id=read_image_id(named) if named else image_id,
+            results=folder,
             names=names,
             row=read_row(options.row_file) if step.scope == "image" and options.row_file else None,
         )

@@ -16,6 +16,7 @@ from parfocal.engine.packed_inputs import inner_zarr
 from parfocal.errors import ConfigurationError
 from parfocal.models.base import Parameters, explain_validation
 from parfocal.models.compute import LocalThreads
+from parfocal.models.naming import WHOLE_RUN, is_image_id
 from parfocal.models.sheet import Row
 
 __all__ = ["Result", "run_step"]
@@ -35,6 +36,7 @@ def run_step(
     image_id: str | None = None,
     names: Mapping[str, str] | None = None,
     row: Row | None = None,
+    results: str | Path | None = None,
 ) -> Result:
     """Run one step on one image, as its command does.
 
@@ -63,6 +65,9 @@ def run_step(
         say nothing of what they are.
     row : Row, optional
         Its row of a sample sheet, by which the image is called too.
+    results : path, optional
+        A results folder around the outputs, to keep the record of the attempt in; not for steps
+        on a whole run, which have it as an input.
 
     Returns
     -------
@@ -77,6 +82,9 @@ def run_step(
         What the step raised; nothing is left at the outputs then.
     """
     _check_ports(step, inputs, outputs)
+    called = row.image_id if row else image_id
+    if called is None:
+        called = _image_id(step, inputs, outputs)
     job = Job(
         step=step,
         params=_check_params(step, params),
@@ -86,10 +94,10 @@ def run_step(
             if port.name in inputs
         },
         outputs={port.name: Path(outputs[port.name]) for port in step.outputs},
-        image_id=row.image_id if row else image_id or _image_id(step, inputs, outputs),
+        image_id=called,
         row=row,
         # A step on a whole run keeps its record with those of the run.
-        results=Path(inputs["results"]) if "results" in inputs else None,
+        results=_results(inputs, outputs, results, called),
         record=Path(record) if record is not None else None,
         threads=threads,
         compute=compute or Compute(LocalThreads(), threads),
@@ -103,6 +111,28 @@ def run_step(
     if result.error is not None:
         raise result.error
     return result
+
+
+def _results(
+    inputs: Mapping[str, str | Path],
+    outputs: Mapping[str, str | Path],
+    results: str | Path | None,
+    image_id: str,
+) -> Path | None:
+    """Return the results folder that the record goes to; None for none."""
+    if "results" in inputs:
+        return Path(inputs["results"])
+    if results is None:
+        return None
+    if not is_image_id(image_id) or image_id == WHOLE_RUN:
+        what = "An image cannot be called so in a results folder"
+        expected = f"letters, digits, '.', '_' and '-', and not {WHOLE_RUN}"
+        raise ConfigurationError(what, where=results, expected=expected, found=image_id)
+    for output in outputs.values():
+        if not Path(output).resolve().is_relative_to(Path(results).resolve()):
+            what = "An output lies outside of the results folder that is to tell of it"
+            raise ConfigurationError(what, where=output, expected=f"a path in {results}")
+    return Path(results)
 
 
 def _image_id(

@@ -1,0 +1,68 @@
+"""Steps run one at a time on one image, whose records lie in a results folder."""
+
+import json
+
+import pytest
+import tifffile
+
+from parfocal.cli.main import main
+from parfocal.provenance.records import iter_records
+from verified_runs import disc
+
+IMAGE = "results/images/cells/image.ome.zarr"
+LABELS = "results/images/cells/labels/nuclei.ome.zarr"
+CONVERT = (
+    *("convert-image", "--source=cells.tif", f"--image={IMAGE}", "--set=axes=ZYX"),
+    "--certificate=results/images/cells/image.certificate.json",
+)
+SEGMENT = ("segment-objects", f"--image={IMAGE}", f"--labels={LABELS}")
+KEPT = ("--folder=results", "--image-id=cells")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "cells.tif", disc(), photometric="minisblack")
+    (tmp_path / "sheet.tsv").write_text("image_id\tsource\ncells\tcells.tif\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_their_run_is_recorded_verified_and_repeated(folder, capsys):
+    assert main([*CONVERT, *KEPT]) == 0
+    assert main([*SEGMENT, *KEPT]) == 0
+    assert main([*SEGMENT, *KEPT, "--replace", "--set=min_diameter_px=3"]) == 0
+    records = {(one.step, one.attempt): one for one in iter_records(folder / "results")}
+    assert set(records) == {("convert-image", 1), ("segment-objects", 1), ("segment-objects", 2)}
+    assert records["segment-objects", 1].inputs[0].uri == "images/cells/image.ome.zarr"
+    record = ("record-run", "--results=results", "--sheet=sheet.tsv", "--crate=results/run-crate")
+    assert main([*record]) == 0
+    assert main(["verify-run", "results/run-crate"]) == 0
+    capsys.readouterr()
+    report = folder / "report.json"
+    again = ("repeat-run", "results/run-crate", "--folder=again", "--environment=here")
+    assert main([*again, f"--json={report}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "identical"
+    assert json.loads(report.read_text())["same_results"] == 3
+
+
+def test_both_options_are_needed(capsys):
+    for option in KEPT:
+        with pytest.raises(SystemExit):
+            main([*CONVERT, option])
+        assert "--folder and --image-id of one image go together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../cells", "a/b", "_run", "", "."])
+def test_names_that_lead_elsewhere_are_refused(folder, name, capsys):
+    code = main([*CONVERT, "--folder=results", f"--image-id={name}"])
+    assert code == 2
+    assert "cannot be called so" in capsys.readouterr().err
+    assert not (folder / "results").exists()
+
+
+def test_outputs_elsewhere_are_refused(folder, capsys):
+    assert main([*CONVERT, "--folder=results/images/other", "--image-id=cells"]) == 2
+    told = capsys.readouterr().err
+    assert "outside of the results folder" in told
+    assert IMAGE in told
+    assert not (folder / "results").exists()
