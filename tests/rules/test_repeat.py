@@ -39,7 +39,7 @@ def crate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repeat(crate: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "parfocal", "repeat-run", str(crate), f"--folder={folder}"]
     return subprocess.run(
-        [*command, *options],
+        [*command, "--environment=here", *options],
         cwd=folder.parent,
         env=environment(),
         capture_output=True,

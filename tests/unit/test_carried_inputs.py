@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,13 @@ from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.engine import repeated_run
 from parfocal.errors import ConfigurationError, InputError, StorageError, VerificationError
+from parfocal.models.manifest import read_manifest
 from parfocal.models.record import Artifact
 from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_signature import unlisted
 from parfocal.provenance.read_crate import read_crate
+from parfocal.provenance.repeat_inputs import check_inputs
+from parfocal.provenance.verify_places import Places
 from parfocal.steps.record_run import STEP
 from verified_runs import edit_graph, flip, make_crate, make_run, pack, pack_in_folder
 
@@ -112,6 +116,13 @@ def test_a_signal_leaves_nothing_of_what_was_taken_out(run, tmp_path, monkeypatc
     assert not (tmp_path / "again").exists()
 
 
+def test_what_is_refused_of_a_step_leaves_nothing_of_what_was_taken_out(run, tmp_path):
+    edit_graph(run, "#action/segment_objects/a/0001", **{"@id": "#action/no_such_step/a/0001"})
+    with pytest.raises(InputError, match="step that there is none of here"):
+        again(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -142,12 +153,58 @@ def test_files_of_a_set_lie_together_again(tmp_path):
     files = [*sorted(p for p in data.rglob("*") if p.is_file()), "own.tif"]
     crate = of_files(tmp_path, *files, digests=[digest_path(tmp_path / file) for file in files])
     shutil.rmtree(data)
-    taken = take_out(crate, crate.actions, tmp_path / "out")
+    taken = take_out(crate, crate.actions, tmp_path / "out", Places(tmp_path, {}))
     assert len(taken) == 4
     below = tmp_path / "out" / "root" / data.relative_to("/")
     assert taken[f"{data}/set/1.tif"] == below / "set/1.tif"
     assert (below / "set/b/2.tif").read_text() == "set/b/2.tif"
     assert taken["own.tif"].read_text() == "in the results folder"
+
+
+def test_originals_that_are_gone_are_those_of_the_crate(tmp_path):
+    """They were fetched before the run, and left in place: their manifest alone is there."""
+    (tmp_path / "data").mkdir()
+    for name in ("gone.tif", "here.tif", "changed.tif"):
+        (tmp_path / "data" / name).write_text(name)
+    originals = tmp_path / "originals/x"
+    originals.mkdir(parents=True)
+    (originals / "own.tif").write_text("own")
+    paths = [*sorted(tmp_path.glob("data/*")), originals / "own.tif"]
+    files = [
+        {
+            "path": str(path) if path.parent.name == "data" else path.name,
+            "size_bytes": path.stat().st_size,
+            "digest": digest_path(path),
+        }
+        for path in paths
+    ]
+    manifest = {"source": "x", "files": files, "primary": str(tmp_path / "data/gone.tif")}
+    (originals / "manifest.json").write_text(
+        json.dumps(manifest | {"format": "parfocal-manifest-1"})
+    )
+    copied = [tmp_path / "data/gone.tif", tmp_path / "data/here.tif"]
+    digests = [*map(digest_path, copied), digest_path(originals)]
+    crate = of_files(tmp_path, *copied, "originals/x", digests=digests)
+    (tmp_path / "data/gone.tif").unlink()
+    places = Places(tmp_path, {})
+    taken = take_out(crate, crate.actions, tmp_path / "out", places)
+    moved = read_manifest(taken["originals/x"])
+    assert moved.primary == str(taken[str(tmp_path / "data/gone.tif")])
+    assert {path.name: path.parent for path in (Path(file.path) for file in moved.files)} == {
+        "gone.tif": taken[str(tmp_path / "data/gone.tif")].parent,
+        "here.tif": tmp_path / "data",
+        "changed.tif": tmp_path / "data",
+        "own.tif": originals,
+    }
+    whole = Places(tmp_path, {}, taken)
+    assert check_inputs(crate, crate.actions, whole) == 3
+    (tmp_path / "data/changed.tif").write_text("other")
+    with pytest.raises(InputError, match=r"changed.*changed\.tif"):
+        check_inputs(crate, crate.actions, whole)
+    (originals / "manifest.json").write_text(
+        json.dumps(manifest | {"files": files[1:], "format": "parfocal-manifest-1"})
+    )
+    assert "originals/x" not in take_out(crate, crate.actions, tmp_path / "other", places)
 
 
 def test_an_ome_zarr_is_one_zip_file_and_comes_back_as_it_was(tmp_path):
@@ -160,7 +217,7 @@ def test_an_ome_zarr_is_one_zip_file_and_comes_back_as_it_was(tmp_path):
     assert copy.name == "image.ome.zarr.zip"
     assert unlisted(crate) == []
     shutil.rmtree(tmp_path / "first")
-    (found,) = take_out(crate, crate.actions, tmp_path / "out").values()
+    (found,) = take_out(crate, crate.actions, tmp_path / "out", Places(tmp_path, {})).values()
     assert (found.name, digest_path(found)) == ("image.ome.zarr", digest)
     assert sorted(p.name for p in found.parent.iterdir()) == ["image.ome.zarr"]
 

@@ -11,6 +11,7 @@ import pytest
 
 from parfocal.core.digest import digest_path
 from parfocal.engine.repeat_checkout import Checkout, python_for
+from parfocal.engine.repeat_place import Work, place_at
 from parfocal.errors import ConfigurationError
 
 FACTS = {
@@ -22,7 +23,7 @@ FACTS = {
 }
 MAKEFILE = """\
 workflow-env:
-\techo made >> $(MADE)
+\techo made$(PYTHONPATH) >> $(MADE)
 \tmkdir -p .venv/bin
 \tprintf '#!/bin/sh\\ncat facts.json\\n' > .venv/bin/python
 \tcp facts.json .venv/bin/facts.json
@@ -86,9 +87,23 @@ def test_the_environment_of_an_old_commit_is_made_and_used_again(repository):
     assert facts.packages["some-package"] == "1.0"
     assert facts.lock_digest != lock
     assert opened(repository, old) == facts
-    assert times_made(repository) == 1
+    assert (repository.parent / "made").read_text() == "made\n"  # and nothing of PYTHONPATH
     assert left(repository) == [old]
     assert git(repository, "rev-parse", "HEAD") == new
+
+
+def test_what_runs_in_it_is_told_what_it_is_and_nothing_of_here(repository, monkeypatch):
+    monkeypatch.setenv("PARFOCAL_IMAGE_DIGEST", "x")
+    head, lock = git(repository, "rev-parse", "HEAD"), repository / "envs/workflow.lock.txt"
+    checkout = Checkout(head, None, str(repository))
+    with ExitStack() as stack:
+        place = place_at(checkout, stack, sys.executable)
+    assert place.variables["PARFOCAL_COMMIT"] == head
+    assert place.variables["PARFOCAL_LOCK_DIGEST"] == digest_path(lock)
+    assert place.variables["PATH"].startswith(f"{checkout.folder}/.venv/bin:")
+    assert {"PARFOCAL_IMAGE_DIGEST", "PYTHONPATH"}.isdisjoint(place.variables)
+    assert place.workflow == checkout.folder / "workflows/analyse_images/Snakefile"
+    assert place.start(Work(repository)) == [f"{checkout.folder}/.venv/bin/python"]
 
 
 @pytest.mark.parametrize("change", ["code", "packages", "mark"])
@@ -165,11 +180,17 @@ def test_a_commit_with_another_lock_file_is_refused(repository):
     assert opened(repository, head, digest_path(repository / "envs/workflow.lock.txt"))
 
 
-@pytest.mark.parametrize("source", ["nowhere", "--upload-pack=touch made"])
-def test_a_repository_that_is_none_is_told(repository, source):
+def test_a_repository_that_is_none_is_told(repository):
     with pytest.raises(ConfigurationError, match="'git clone' failed"):
-        opened(source, "f" * 40) if source != "nowhere" else opened("/nowhere", "f" * 40)
+        opened("/nowhere", "f" * 40)
     assert left(repository) == []
+
+
+def test_a_repository_is_never_an_option(repository, monkeypatch):
+    head = git(repository, "rev-parse", "HEAD")
+    repository.rename(repository.parent / "--bare")
+    monkeypatch.chdir(repository.parent)
+    assert opened("--bare", head).commit == head
 
 
 def test_without_git_that_is_told(repository, monkeypatch):

@@ -5,16 +5,19 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from crate_graphs import write_graph
 from crate_records import chain
 from parfocal.engine import repeat_choice, repeat_facts
+from parfocal.engine.job import Job
 from parfocal.engine.repeat_choice import Choice, Wanted
 from parfocal.engine.repeat_container import Image
 from parfocal.engine.repeat_environment import Recorded
 from parfocal.engine.repeat_facts import Facts, own_workflow
+from parfocal.engine.repeat_jobs import Task
 from parfocal.engine.repeat_place import Place
 from parfocal.engine.repeated_run import Repetition, repeat_run
 from parfocal.errors import ConfigurationError, InputError
@@ -278,6 +281,18 @@ def test_steps_run_by_the_command_of_what_was_made(tmp_path, monkeypatch):
     assert (recorded.commit(), recorded.lock_digest) == (COMMIT, LOCK)
     names = sorted(path.name for path in (tmp_path / "{again}").iterdir())
     assert names == ["results", "samples.tsv"]
+
+
+def test_a_step_gets_the_parameters_that_it_had_then(tmp_path):
+    """It may have more here, of which it knew nothing."""
+    step = next(step for step in STEPS if step.name == "segment-objects")
+    model = {"method": "onnx", "path": "/models/m.onnx"}
+    params = step.params.model_validate({"channel": 3, "model": model})
+    inputs = {"image": tmp_path / "out.zarr", "labels": tmp_path / "results/in.zarr"}
+    job = Job(step, params, inputs, {}, "a", results=tmp_path / "results")
+    task = Task(job, frozenset({"channel", "model.method", "model.path"}))
+    assert task.parameters() == {"channel": 3, "model": model}
+    assert task.reads() == {tmp_path / "out.zarr", Path("/models/m.onnx")}
 
 
 def test_a_step_that_fails_where_it_was_made_is_told(tmp_path, monkeypatch, caplog):

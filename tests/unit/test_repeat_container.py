@@ -117,7 +117,7 @@ def test_without_podman_that_is_told(monkeypatch):
 @pytest.fixture
 def data(tmp_path):
     """Return a folder of files, of which one is a link to elsewhere."""
-    for name in ("in/a.tif", "in/b/c.tif", "store/real.tif"):
+    for name in ("in/a.tif", "in/b/c.tif", "store/real.tif", "again/inputs/a.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "in/link.tif").symlink_to(tmp_path / "store/real.tif")
@@ -126,7 +126,7 @@ def data(tmp_path):
 
 def test_folders_of_what_is_read_are_seen_and_no_others(data):
     folder = data / "again"
-    reads = [data / "in/a.tif", data / "in/b/c.tif", data / "gone/x.tif", folder / "inputs/a"]
+    reads = [data / "in/a.tif", data / "in/b/c.tif", data / "gone/x.tif", folder / "inputs/a.tif"]
     assert mounts(Work(folder, reads)) == [data / "in"]
     assert mounts(Work(folder, [data / "in/link.tif"])) == [data / "in", data / "store"]
     assert mounts(Work(folder, [])) == []

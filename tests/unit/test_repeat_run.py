@@ -147,6 +147,15 @@ def test_steps_on_a_whole_run_are_left_out_whatever_they_are_called(run, tmp_pat
     assert not (tmp_path / "again/results/records" / step.replace("-", "_") / "a").exists()
 
 
+def test_a_step_on_an_image_that_names_none_is_refused(run, tmp_path):
+    edit_graph(
+        run, "#action/segment_objects/a/0001", **{"@id": "#action/segment_objects/_run/0001"}
+    )
+    with pytest.raises(InputError, match=r"which image it does not.*segment_objects/_run"):
+        again(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 def test_what_writes_to_a_server_is_about_a_whole_run():
     writers = {"apply-annotations", "revert-annotations"}
     assert {step.name for step in STEPS if step.scope == "run"} >= writers

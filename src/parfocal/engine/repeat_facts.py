@@ -93,7 +93,7 @@ def facts_here(steps: Iterable[Step], workflow: Path | None = None) -> Facts:
         a clone, images of containers tell them by variables.
     """
     home = workflow or own_workflow()
-    lock = _text(home.absolute().parents[2] / LOCK) if home.exists() else None
+    lock = _text(home.absolute().parent.parent.parent / LOCK) if home.exists() else None
     told = os.environ.get("PARFOCAL_LOCK_DIGEST")
     commit = commit_of(home.absolute().parent) if home.exists() else None
     return Facts(

@@ -140,7 +140,7 @@ def _carried(crate: Crate, actions: Sequence[Action], asked: Repetition) -> Iter
     new = not asked.folder.exists()
     _make(asked.folder)
     try:
-        taken = take_out(crate, sorted(actions, key=_age), asked.folder / "inputs")
+        taken = take_out(crate, sorted(actions, key=_age), asked.folder / "inputs", asked.places)
         logger.info("%d inputs are taken out of the crate", len(taken))
         yield replace(asked.places, copies=taken)
     except BaseException:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from parfocal.core.digest import digest_path
+from parfocal.core.publish import write_json
 from parfocal.core.zipped_zarr import find_zipped_zarr
 from parfocal.errors import InputError, StorageError
+from parfocal.models.manifest import MANIFEST_NAME, Manifest, read_manifest
 from parfocal.models.source import is_uri
+from parfocal.provenance.crate_terms import short_digest
 from parfocal.provenance.read_crate import Action, Crate, Datum
+from parfocal.provenance.verify_places import Places
 
 __all__ = ["take_out"]
 
@@ -19,17 +24,23 @@ _CHUNK = 1 << 20
 _REMEDY = "Take the crate from a backup; 'parfocal verify-run' tells what else is changed."
 
 
-def take_out(crate: Crate, actions: Iterable[Action], folder: Path) -> dict[str, Path]:
+def take_out(
+    crate: Crate, actions: Sequence[Action], folder: Path, places: Places
+) -> dict[str, Path]:
     """Write the copies of what attempts used into a folder, and return where they lie.
 
     They lie there as they lay on the machine of the run, so that files of a set stay together.
+    Originals that were fetched before the run, and left in place, and that are gone since, are
+    told where the copies of them lie.
 
     Parameters
     ----------
-    actions : iterable of Action
+    actions : sequence of Action
         The attempts that are to be repeated, the oldest first where the state of a file changed.
     folder : Path
         It is made.
+    places : Places
+        Where inputs lie now of which the crate has no copy.
 
     Returns
     -------
@@ -56,7 +67,44 @@ def take_out(crate: Crate, actions: Iterable[Action], folder: Path) -> dict[str,
         except (OSError, ValueError) as error:
             what = "A copy in the crate cannot be written"
             raise StorageError(what, where=ascii(datum.name)[1:-1], found=error) from error
-    return taken
+    copies = {datum.digest: str(taken[datum.name]) for datum, _ in pairs}
+    return taken | _originals(crate, actions, folder, places, copies)
+
+
+def _originals(
+    crate: Crate,
+    actions: Iterable[Action],
+    folder: Path,
+    places: Places,
+    copies: Mapping[str, str],
+) -> dict[str, Path]:
+    """Write manifests of originals of which files are gone, with the copies in their place."""
+    used = {name for one in actions for name in one.used if name in crate.data} - crate.made()
+    found = {}
+    for datum in sorted((crate.data[name] for name in used), key=lambda one: one.name):
+        there = places.of(datum.name) if datum.digest.startswith("manifest-") else None
+        if there is None or not there.is_dir() or digest_path(there) != datum.digest:
+            continue
+        manifest = read_manifest(there)
+        gone = {
+            file.path: copies[file.digest]
+            for file in manifest.files
+            if file.digest in copies and not (places.of(str(there / file.path)) or there).exists()
+        }
+        if gone:
+            found[datum.name] = folder / "originals" / short_digest(datum.name)
+            _write_manifest(found[datum.name], manifest, there, gone)
+    return found
+
+
+def _write_manifest(folder: Path, manifest: Manifest, was: Path, moved: Mapping[str, str]) -> None:
+    def path(name: str) -> str:
+        return moved.get(name, str(was / name))
+
+    files = [file.model_copy(update={"path": path(file.path)}) for file in manifest.files]
+    told = {"files": tuple(files), "primary": path(manifest.primary)}
+    content = manifest.model_copy(update=told).model_dump(mode="json", exclude_none=True)
+    write_json(folder / MANIFEST_NAME, content)
 
 
 def _below(crate: Crate, datum: Datum) -> PurePosixPath:

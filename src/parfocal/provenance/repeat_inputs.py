@@ -79,11 +79,11 @@ def check_inputs(
 
 
 def _line(entry: Entry) -> str:
-    line = f"{entry.status} {shown(str(entry.where))}"
+    reasons = [] if entry.status == "missing" else list(entry.reasons)
     if entry.found:
-        return f"{line} ({entry.datum.digest} then, {entry.found} now)"
-    reasons = "" if entry.status == "missing" else "; ".join(entry.reasons)
-    return f"{line} ({shown(reasons)})" if reasons else line
+        reasons.insert(0, f"{entry.datum.digest} then, {entry.found} now")
+    told = f" ({'; '.join(map(shown, reasons))})" if reasons else ""
+    return f"{entry.status} {shown(str(entry.where))}{told}"
 
 
 def shown(text: str) -> str:
