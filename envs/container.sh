@@ -90,4 +90,5 @@ inside 'cd /opt/parfocal/env/lib/python3.11/site-packages && tar -c ./*.dist-inf
     tar -x -C "$context/dist-info"
 inside "dpkg-query --show --showformat '\${Package} \${Version} \${Architecture}\n'" \
     > "$context/debian.txt"
-"$tools/bin/python" envs/image_contents.py "$folder" "$context" "$name" "$id"
+unpacked=$(podman image inspect --format '{{.Size}}' "$id")
+"$tools/bin/python" envs/image_contents.py "$folder" "$context" "$name" "$id" "$unpacked"

@@ -1,7 +1,8 @@
 """Write what is in a container image: its digests and an SBOM (CycloneDX), and print both in short.
 
-``image_contents.py FOLDER CONTEXT NAME ID``: the folder has ``parfocal.oci.tar``; the context has
-``dist-info/`` and ``debian.txt``, taken from the image, and the source. Run by envs/container.sh.
+``image_contents.py FOLDER CONTEXT NAME ID BYTES``, the last of the unpacked image: the folder has
+``parfocal.oci.tar``; the context has ``dist-info/`` and ``debian.txt``, taken from the image, and
+the source. Run by envs/container.sh.
 """
 
 import json
@@ -76,7 +77,7 @@ counts = Counter(f"pkg:{part.purl.type}" for part in bom.components if part.purl
 packages = ", ".join(f"{count} {kind}/..." for kind, count in sorted(counts.items()))
 sys.stdout.write(
     f"Image id:        {config}\nManifest digest: {manifest}\n"
-    f"Size:            {size / 1e6:.0f} MB compressed\n"
+    f"Size:            {size / 1e6:.0f} MB, unpacked {int(sys.argv[5]) / 1e6:.0f} MB\n"
     f"Content:         {packages}; see {folder / 'sbom.cdx.json'}\n"
     f"Archive:         {folder / 'parfocal.oci.tar'}\n"
 )
