@@ -39,7 +39,7 @@ def recorded(clone: Path) -> tuple[Run, str]:
         patch.setattr(runs, "SNAKEFILE", clone / "workflows/analyse_images/Snakefile")
         run = Run(clone.parent / "first")
         run.add_image("a")
-        done = run.snakemake()
+        done = run.snakemake(PYTHONPATH=str(clone / "src"))
     assert done.returncode == 0, done.stderr
     old = git(clone, "rev-parse", "HEAD")
     with (clone / "workflows/analyse_images/Snakefile").open("a") as workflow:
