@@ -219,3 +219,27 @@ def test_runs_of_galaxy_are_repeated_in_galaxy(tmp_path):
     (crate / METADATA).write_text(document.replace("snakemake 9.27.1", "galaxy 26.1"))
     with pytest.raises(ConfigurationError, match=r"repeated there.*[Ii]n Galaxy"):
         again(crate, tmp_path / "again")
+
+
+def test_a_result_of_which_no_port_is_told_is_refused(run, tmp_path):
+    image, labels = (
+        next(one for one in read_crate(run).data.values() if one.name.endswith(name))
+        for name in ("image.ome.zarr", "nuclei.ome.zarr")
+    )
+    edit_graph(run, labels.identifier, exampleOfWork=None)
+    with pytest.raises(InputError, match="does not tell all .*segment_objects/a/0001 without labels"):
+        again(run, tmp_path / "again")
+    edit_graph(run, image.identifier, exampleOfWork=None)
+    with pytest.raises(InputError, match="does not tell all .*convert_image/a/0001 without image"):
+        again(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_results_that_were_made_from_themselves_are_refused(run, tmp_path):
+    labels = next(one for one in read_crate(run).data.values() if "nuclei.ome.zarr" in one.name)
+    used = next(one for one in read_crate(run).actions if one.step == "convert-image").used
+    references = [{"@id": name} for name in (*used, labels.identifier)]
+    edit_graph(run, "#action/convert_image/a/0001", object=references)
+    with pytest.raises(InputError, match="made from themselves"):
+        again(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -99,7 +99,12 @@ def _in_order(images: Sequence[Action]) -> list[Action]:
     order: TopologicalSorter[Action] = TopologicalSorter()
     for one in images:
         order.add(one, *(makers[n] for n in one.used if n in makers and makers[n] is not one))
-    return list(order.static_order())
+    try:
+        return list(order.static_order())
+    except CycleError as error:
+        what = "The crate tells of results that were made from themselves"
+        found = ", ".join(sorted({ascii(one.identifier)[1:-1] for one in error.args[1]}))
+        raise InputError(what, found=found) from error
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,11 @@ class Again:
             what = "The crate tells of a step on an image, and of which image it does not"
             raise InputError(what, where=self.crate.path, found=ascii(action.identifier)[1:-1])
         used, made = self._data(action, "input"), self._data(action, "output")
+        untold = _names(p for p in step.inputs if p.required) - used.keys()
+        if untold := sorted(untold | (_names(step.outputs) - made.keys())):
+            what = "The crate does not tell all that an attempt used and made"
+            found = f"{ascii(action.identifier)[1:-1]} without {', '.join(untold)}"
+            raise InputError(what, where=self.crate.path, found=found)
         params = recorded_parameters(self.crate, action, step)
         source = getattr(params, "source", None)
         if isinstance(source, str):
@@ -143,7 +153,7 @@ class Again:
             step,
             params,
             {n: self._input(d, results) for n, d in used.items() if n in _names(step.inputs)},
-            {n: results / self._below(made[n]) for n in _names(step.outputs) if n in made},
+            {n: results / self._below(made[n]) for n in _names(step.outputs)},
             action.image_id,
             row=rows.get(action.image_id),
             results=results,
