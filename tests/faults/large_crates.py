@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["write_large_crate"]
 
-_A_STEP = 6
+_A_STEP = 7
 _TOOL = "https://parfocal.readthedocs.io/reference/steps/#{step}-0.1.0-1"
 _STEPS = ("fetch-image", "convert-image", "segment-objects", "measure-objects")
 _SOURCE = "fetch-image/input/source"
@@ -71,7 +71,7 @@ def _parameter(port: str) -> dict[str, Any]:
 
 
 def _image(image: str, source: Path | None, changed: bool) -> Iterator[str]:
-    """Yield the entities of an image: its source, and attempts with what each of them made."""
+    """Yield the entities of an image: its source, attempts, their records, and what each made."""
     before = f"#source/{image}@0"
     if source is None:
         yield _file(before, _SOURCE, f'"contentUrl": "s3://bucket/in/{image}.tif"', image.encode())
@@ -82,6 +82,8 @@ def _image(image: str, source: Path | None, changed: bool) -> Iterator[str]:
         content = f"{image} {step} {changed and step == _STEPS[-1]}".encode()
         uri = f'"contentUrl": "s3://bucket/out/{image}/{step}.bin"'
         yield _file(made, f"{step}/output/made", uri, content)
+        kept = f'"contentUrl": "s3://bucket/records/{place}.json"'
+        yield _file(f"#records/{place}.json@0", None, kept, place.encode())
         yield (
             f'{{"@id": "#action/{place}", "@type": "CreateAction", "name": "{step} of {image}",'
             f' "actionStatus": "http://schema.org/CompletedActionStatus",'
@@ -90,6 +92,7 @@ def _image(image: str, source: Path | None, changed: bool) -> Iterator[str]:
             f' "instrument": {{"@id": "{_TOOL.format(step=step)}"}},'
             f' "object": [{{"@id": "{before}"}}, {{"@id": "#value/{step}/setting/a/{image}"}}],'
             f' "result": {{"@id": "{made}"}},'
+            f' "subjectOf": {{"@id": "#records/{place}.json@0"}},'
             f' "additionalProperty": {{"@id": "#value/fact/key/{place}"}},'
             f' "resourceUsage": [{{"@id": "#usage/{place}/cpu_s"}},'
             f' {{"@id": "#usage/{place}/peak_memory_bytes"}}]}}'
@@ -101,11 +104,12 @@ def _image(image: str, source: Path | None, changed: bool) -> Iterator[str]:
         before = made
 
 
-def _file(identifier: str, port: str, place: str, content: bytes) -> str:
+def _file(identifier: str, port: str | None, place: str, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
+    example = f', "exampleOfWork": {{"@id": "#parameter/{port}"}}' if port else ""
     return (
         f'{{"@id": "{identifier}", "@type": "File", {place}, "identifier": "sha256:{digest}",'
-        f' "sha256": "{digest}", "exampleOfWork": {{"@id": "#parameter/{port}"}}}}'
+        f' "sha256": "{digest}"{example}}}'
     )
 
 

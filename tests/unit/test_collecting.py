@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -218,6 +220,57 @@ def test_a_list_in_a_crate_that_was_changed_is_not_taken(
     out = capsys.readouterr().out
     assert "changed    copy    digests/" in out
     assert "other.json" not in out
+
+
+def verified(crate: Path, results: Path) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Verify a crate; return the exit code, and status and reasons of its records by path."""
+    report = crate.with_suffix(".json")
+    code = main(["verify-run", str(crate), f"--results={results}", f"--json={report}"])
+    entries = json.loads(report.read_text())["entries"]
+    return code, {
+        entry["name"]: (entry["status"], " ".join(entry["reasons"]))
+        for entry in entries
+        if entry["role"] == "record"
+    }
+
+
+def test_records_are_verified_as_their_jobs_wrote_them(jobs: Jobs, tmp_path: Path) -> None:
+    crate = crate_with_lists(jobs, tmp_path)
+    name = "records/segment_objects/a/0001.written.json"
+    assert verified(crate, tmp_path / "results") == (0, {name: ("unchanged", "")})
+    assert digest_path(tmp_path / "results" / name) == digest_path(jobs.records[0])
+    (tmp_path / "moved").mkdir()
+    copies = [Path(shutil.copy(path, tmp_path / "moved")) for path in jobs.records]
+    collect_results([*jobs.data, *copies], tmp_path / "again", STEPS)
+    assert verified(crate, tmp_path / "again") == (0, {name: ("unchanged", "")})
+    copies[0].write_bytes(copies[0].read_bytes() + b"\n")
+    code, records = verified(crate, tmp_path / "again")
+    assert (code, records[name][0]) == (4, "changed")
+    copies[0].unlink()
+    code, records = verified(crate, tmp_path / "again")
+    assert (code, records[name][0]) == (4, "missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record: record.update(commit="b" * 40), "says otherwise: commit"),
+        (lambda record: record["outputs"][0].update(digest="sha256:0"), "otherwise: outputs"),
+        (lambda record: record.clear(), "cannot be read as a record"),
+    ],
+)
+def test_a_record_that_was_changed_after_it_was_laid_out_is_told(
+    jobs: Jobs, tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str
+) -> None:
+    crate = crate_with_lists(jobs, tmp_path)
+    path = tmp_path / "results" / "records/segment_objects/a/0001.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    code, records = verified(crate, tmp_path / "results")
+    ((status, reasons),) = records.values()
+    assert (code, status) == (4, "changed")
+    assert reasons.endswith(told)
 
 
 @pytest.mark.parametrize("name", ["zarr-merkle-sha256:" + "0" * 64, "x:/../../../up", "x:/tmp/up"])

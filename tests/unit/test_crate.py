@@ -36,8 +36,7 @@ from parfocal.core.digest import digest_path
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.record import Artifact
 from parfocal.provenance.crate import write_crate
-from parfocal.provenance.read_crate import read_crate
-from parfocal.provenance.verify_graph import holes
+from parfocal.provenance.verify_graph import read_checked
 from rocrate_cache import findings, seed_cache
 
 ODD_WORKFLOW = "odd $ [1] ü.smk"
@@ -70,15 +69,16 @@ def crates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         taken = [Artifact(role="truth", kind="file", uri=str(truth), digest=digest_path(truth))]
         records = rich_run()
         records[1] = records[1].model_copy(update={"inputs": (*records[1].inputs, *taken)})
+        lock = results / "workflow.lock.txt"
+        lock.write_text("one==1.0\n", encoding="utf-8")
+        records[4] = records[4].model_copy(update={"lock_digest": digest_path(lock)})
         sheet = write_results(results, records)
         (results / "Snakefile").rename(results / ODD_WORKFLOW)
         found[profile] = results / "run-crate"
         files = {role: results / roles[role] for role in roles}
         rules = {"rules/deep/odd $.smk": sheet} if "workflow" in roles else {}
-        write_crate(
-            found[profile],
-            request_for(results, sheet, files=files, rules=rules, include_inputs=True),
-        )
+        given = {"files": files, "rules": rules, "locks": [lock]}
+        write_crate(found[profile], request_for(results, sheet, **given, include_inputs=True))
     return found
 
 
@@ -152,6 +152,16 @@ def test_runcrate_reports_every_attempt(crates):
     assert "#images/b/labels/nuclei.ome.zarr@" in report
 
 
+def test_a_crate_with_a_workflow_has_its_lock_file(crates):
+    graph = read_graph(crates["provenance-run-crate"])
+    workflow = graph[graph["./"]["mainEntity"]["@id"]]
+    assert workflow["softwareRequirements"] == {"@id": "lock/workflow.lock.txt"}
+    lock = graph["lock/workflow.lock.txt"]
+    copy = crates["provenance-run-crate"] / lock["@id"]
+    assert digest_path(copy) == "sha256:" + lock["sha256"]
+    assert "lock/workflow.lock.txt" not in read_graph(crates["process-run-crate"])
+
+
 def test_every_reference_leads_to_an_entity(crates):
     for crate in crates.values():
         graph = read_graph(crate)
@@ -167,7 +177,7 @@ def test_every_reference_leads_to_an_entity(crates):
 
 def test_verification_misses_nothing_in_whole_crates(crates):
     for crate in crates.values():
-        assert holes(read_crate(crate)) == []
+        assert read_checked(crate).findings == []
 
 
 def test_ome_zarr_is_one_dataset_with_its_digest(make):
@@ -267,8 +277,8 @@ def test_secrets_in_addresses_stay_out(tmp_path):
         assert "hunter2" not in file.read_text(encoding="utf-8")
     copied = (tmp_path / "run-crate" / "sheet" / "samples.tsv").read_text(encoding="utf-8")
     assert "https://example.org/a.tif?X-Amz-Signature=REDACTED&part=1" in copied
-    assert summary.warnings == (
-        "What may be secrets in addresses is left out of the crate's copy of samples.tsv",
+    assert "What may be secrets in addresses is left out of the crate's copy of samples.tsv" in (
+        summary.warnings
     )
 
 

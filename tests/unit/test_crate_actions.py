@@ -26,6 +26,7 @@ from crate_records import (
     record,
     segment,
 )
+from parfocal.core.digest import digest_path
 from parfocal.provenance.crate_people import Agent, Funding
 
 
@@ -45,6 +46,19 @@ def test_failed_attempt_is_a_failed_action_with_its_record(make, tmp_path):
     assert json.loads(content)["image_id"] == "c"
     assert left["contentSize"] == str(len(content))
     assert graph["#control/segment_objects/c/0001"]["actionStatus"] == action["actionStatus"]
+
+
+def test_each_attempt_has_its_record_with_its_digest(make, tmp_path):
+    graph = make(example_run())
+    actions = [name for name in graph if name.startswith("#action/")]
+    assert len(actions) == len(example_run())
+    for name in actions:
+        record = graph[graph[name]["subjectOf"]["@id"]]
+        path = f"records/{name.removeprefix('#action/')}.json"
+        assert (record["@type"], record["alternateName"]) == ("File", path)
+        assert record["identifier"] == digest_path(tmp_path / path)
+        assert "sha256:" + record["sha256"] == record["identifier"]
+        assert record["contentSize"] == str((tmp_path / path).stat().st_size)
 
 
 def test_attempts_tell_how_their_process_ended(make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -12,9 +13,16 @@ from crate_records import example_run, write_results
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
 from parfocal.errors import InputError
+from parfocal.provenance.compare_runs import compare_crates
 from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.records import claim_attempt, iter_records, write_record
+from parfocal.provenance.verify_graph import read_checked
 from parfocal.steps.record_run import STEP, RecordRunParams
+
+NO_LOCK = (
+    "A lock file that attempts were run with is not in the crate: none beside the workflow has its "
+    f"digest, sha256:{'ab' * 32}"
+)
 
 
 def run_step(tmp_path, roles=("sheet", "workflow", "config"), **params):
@@ -48,7 +56,10 @@ def test_writes_the_crate_of_the_sheet(tmp_path):
     assert root["mainEntity"] == {"@id": "workflow/Snakefile"}
     assert graph["workflow/Snakefile"]["url"] == "https://example.org/workflow"
     assert context.details == {"attempts_done": 11, "attempts_failed": 3, "open_failures": 2}
-    assert context.warnings == ["There is no record of 1 of 5 images of the sheet: e"]
+    assert context.warnings == [
+        NO_LOCK,
+        "There is no record of 1 of 5 images of the sheet: e",
+    ]
 
 
 def test_steps_of_the_whole_run_are_in_it(tmp_path):
@@ -125,7 +136,7 @@ def test_only_images_of_the_sheet_are_in_it(tmp_path):
     context, graph = run_step(tmp_path)
     images = {i.split("/")[2] for i in graph if i.startswith("#action/")}
     assert images == {"a", "report"}
-    assert context.warnings == []
+    assert context.warnings == [NO_LOCK]
 
 
 def test_secrets_are_warned_about(tmp_path):
@@ -194,7 +205,7 @@ def test_rules_that_the_workflow_takes_in_are_in_the_crate(tmp_path):
     assert {"rules/one.smk", "rules/two.smk", "rules/three.smk"} < names
     assert len(names) == 4
     assert crate.findings == []
-    told = [warning for warning in context.warnings if "not in the crate" in warning]
+    told = [warning for warning in context.warnings if warning.startswith("The rules")]
     assert len(told) == 2
     assert "Hidden" not in str(told)
 
@@ -204,6 +215,86 @@ def test_rules_are_not_taken_from_strangers(tmp_path, monkeypatch):
     monkeypatch.setattr("parfocal.models.strangers.from_strangers", lambda: True)
     graph = run_step(tmp_path)[1]
     assert not [name for name in graph if name.startswith("rules/")]
+
+
+def write_clone(tmp_path, lock_digests):
+    """Write a run of a workflow in a clone with two lock files; return the Snakefile."""
+    records = [
+        one.model_copy(update={"lock_digest": lock_digests.get(one.image_id)})
+        for one in example_run()
+    ]
+    write_results(tmp_path, records)
+    (tmp_path / "clone" / "envs").mkdir(parents=True)
+    for name, text in LOCKS.items():
+        (tmp_path / "clone" / "envs" / name).write_bytes(text.encode())
+    workflow = tmp_path / "clone" / "workflows" / "analyse" / "Snakefile"
+    workflow.parent.mkdir(parents=True)
+    (tmp_path / "Snakefile").rename(workflow)
+    return workflow
+
+
+LOCKS = {
+    "workflow.lock.txt": "one==1.0 \\\r\n    --hash=sha256:00\r\n",
+    "container.lock.txt": "two==2.0 \\\n    --hash=sha256:11\n",
+    "dev.lock.txt": "three==3.0 \\\n    --hash=sha256:22\n",
+}
+
+
+def lock_digest(name):
+    return f"sha256:{hashlib.sha256(LOCKS[name].encode()).hexdigest()}"
+
+
+def test_the_lock_files_that_records_name_are_in_the_crate(tmp_path):
+    digests = {
+        "a": lock_digest("workflow.lock.txt"),
+        "b": lock_digest("container.lock.txt"),
+        "c": "sha256:" + "0" * 64,
+    }
+    workflow = write_clone(tmp_path, digests)
+    inputs = {"results": tmp_path, "sheet": tmp_path / "samples.tsv", "workflow": workflow}
+    context = Context(scratch=tmp_path)
+    STEP.run(inputs, {"crate": tmp_path / "run-crate"}, RecordRunParams(), context)
+    lock = tmp_path / "run-crate" / "lock"
+    copies = {path.name: path.read_bytes().decode() for path in lock.iterdir()}
+    assert copies == {name: text for name, text in LOCKS.items() if name != "dev.lock.txt"}
+    crate = read_checked(tmp_path / "run-crate")
+    assert crate.findings == []
+    assert crate.data["lock/workflow.lock.txt"].digest == digests["a"]
+    text = (tmp_path / "run-crate" / "ro-crate-metadata.json").read_text(encoding="utf-8")
+    graph = {entity["@id"]: entity for entity in json.loads(text)["@graph"]}
+    required = {one["@id"] for one in graph["workflow/Snakefile"]["softwareRequirements"]}
+    assert required == {f"lock/{name}" for name in copies}
+    (told,) = [warning for warning in context.warnings if "lock file" in warning]
+    assert told.endswith(digests["c"])
+    (run,) = [entity for name, entity in graph.items() if name.startswith("#run/")]
+    assert "lock/" not in json.dumps(run)
+    rows = compare_crates(crate, without_locks(tmp_path, inputs)).rows
+    assert [row for row in rows if row.kind == "file"] == []
+
+
+def without_locks(tmp_path, inputs):
+    """Return a crate of the same run from a clone that has other lock files now."""
+    for path in (tmp_path / "clone" / "envs").iterdir():
+        path.write_text("other==1.0\n", encoding="utf-8")
+    crate, context = tmp_path / "other-crate", Context(scratch=tmp_path)
+    STEP.run(inputs, {"crate": crate}, RecordRunParams(), context)
+    return read_crate(crate)
+
+
+@pytest.mark.parametrize("case", ["no digest", "no workflow", "strangers"])
+def test_no_lock_file_is_in_the_crate_where_none_is_known(tmp_path, monkeypatch, case):
+    digest = None if case == "no digest" else lock_digest("workflow.lock.txt")
+    workflow = write_clone(tmp_path, dict.fromkeys("abcd", digest))
+    inputs = {"results": tmp_path, "sheet": tmp_path / "samples.tsv", "workflow": workflow}
+    if case == "no workflow":
+        del inputs["workflow"]
+    if case == "strangers":
+        monkeypatch.setattr("parfocal.models.strangers.from_strangers", lambda: True)
+    context = Context(scratch=tmp_path)
+    STEP.run(inputs, {"crate": tmp_path / "run-crate"}, RecordRunParams(), context)
+    assert not (tmp_path / "run-crate" / "lock").exists()
+    told = [warning for warning in context.warnings if "lock file" in warning]
+    assert len(told) == (case == "strangers")
 
 
 def test_a_folder_without_records_is_the_users_error(tmp_path):

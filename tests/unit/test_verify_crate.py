@@ -76,7 +76,7 @@ def test_a_copy_that_no_file_can_be_is_told(run, name, status):
     path.write_text(json.dumps(document))
     code, entries, report = check(run / "run-crate")
     assert code == 4
-    assert report["counts"] == {"unchanged": 9, status: 1}
+    assert report["counts"] == {"unchanged": 13, status: 1}
     ((found, entry),) = [(n, e) for n, e in entries.items() if e["status"] == status]
     assert found == unquote(name).encode("utf-8", "backslashreplace").decode()
     assert entry["role"] == "copy"
@@ -95,7 +95,7 @@ def test_a_copy_that_is_damaged_or_a_link_is_unreadable(run, tmp_path):
     for crate in (packed, run / "run-crate"):
         code, entries, report = check(crate)
         assert (code, entries["README.md"]["status"]) == (4, "unreadable")
-        assert report["counts"] == {"unchanged": 8, "unreadable": 1}
+        assert report["counts"] == {"unchanged": 12, "unreadable": 1}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,10 @@ def test_a_run_of_which_nothing_is_here_is_not_called_verified(run, capsys):
     code, _, report = check(run / "run-crate")
     assert (code, report["verified"]) == (0, False)
     assert "nothing that the run made was verified" in capsys.readouterr().out
+    maps = ["--map", f"s3://bucket/records={run / 'records'}"]
+    code, entries, report = check(run / "run-crate", *maps)
+    assert {e["status"] for e in entries.values() if e["role"] == "record"} == {"unchanged"}
+    assert (code, report["verified"]) == (0, False)
 
 
 def test_what_a_later_attempt_replaced_is_no_difference(run, tmp_path):

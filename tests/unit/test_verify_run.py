@@ -55,6 +55,10 @@ def test_an_unchanged_run_is_verified(run, made, capsys):
         "images/a/tables/nuclei.parquet": "output",
         "images/a/tables/nuclei.tsv": "output",
         str(made / "data" / "a.tif"): "input",
+        "records/fetch_image/a/0001.json": "record",
+        "records/convert_image/a/0001.json": "record",
+        "records/segment_objects/a/0001.json": "record",
+        "records/measure_objects/a/0001.json": "record",
     }
     (certificate,) = report["certificates"]
     assert certificate == {
@@ -65,7 +69,7 @@ def test_an_unchanged_run_is_verified(run, made, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert f"unchanged  output  {IMAGE}" in lines
     assert "verified   certificate images/a/image.certificate.json" in lines
-    assert lines[-1] == "9 unchanged"
+    assert lines[-1] == "13 unchanged"
 
 
 def test_one_fault_is_told_in_the_singular(run):
@@ -213,7 +217,7 @@ def test_what_is_missing_or_of_another_size_is_told(run):
         f"{size} bytes expected, {size + 1} found"
     ]
     assert entries["README.md"]["status"] == "changed"
-    assert report["counts"] == {"changed": 2, "missing": 1, "unchanged": 6}
+    assert report["counts"] == {"changed": 2, "missing": 1, "unchanged": 10}
 
 
 def test_a_file_of_the_originals_is_named(run, made, tmp_path):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parfocal.cli.crate_options import (
+    add_data_options,
+    parse_data_options,
+    places_of,
+    signature_of,
+)
 from parfocal.errors import StorageError, VerificationError
 
 if TYPE_CHECKING:
     from parfocal.engine.verified_run import Verification
-    from parfocal.provenance.crate_signature import Signature
-    from parfocal.provenance.read_crate import Crate
 
 __all__ = ["printable", "verify_run", "write_report"]
+
+_NO_RECORDS = (
+    "records of attempts that ended well were not verified: the crate is of before it named them"
+)
 
 
 def verify_run(argv: Sequence[str]) -> int:
@@ -34,20 +41,18 @@ def verify_run(argv: Sequence[str]) -> int:
     from parfocal.engine.crate_validator import validate_crate
     from parfocal.engine.paths import digest_lists_of
     from parfocal.engine.verified_run import verify_crate
-    from parfocal.provenance.read_crate import read_crate
+    from parfocal.provenance.verify_graph import read_checked
     from parfocal.provenance.verify_lists import DigestLists
-    from parfocal.provenance.verify_places import Places, parse_maps
 
-    maps = parse_maps(options.map)
-    crate = read_crate(options.crate)
-    signature = _signature(crate, options.signer) if options.signer else None
+    places = places_of(options)
+    crate = read_checked(options.crate)
+    signature = signature_of(crate, options.signer)
     if options.validator_cache is not None:
         crate.findings += validate_crate(options.crate, options.validator_cache)
-    results = options.results or options.crate.absolute().parent
     found = verify_crate(
         crate,
-        Places(results, maps),
-        DigestLists(options.digest_lists, digest_lists_of(results), crate.files),
+        places,
+        DigestLists(options.digest_lists, digest_lists_of(places.results), crate.files),
         threads=options.threads,
         progress=progress_to_stderr("verify-run"),
     )
@@ -66,35 +71,13 @@ def verify_run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _signature(crate: Crate, signers: Path) -> Signature | None:
-    """Check the signature of a crate; what is wrong with it becomes a finding."""
-    from parfocal.provenance.crate_signature import Signature, check_signature, unlisted
-
-    checked = check_signature(crate, signers)
-    crate.findings += unlisted(crate)
-    if isinstance(checked, Signature):
-        return checked
-    crate.findings.append(checked)
-    return None
-
-
 def _parse(argv: Sequence[str]) -> Namespace:
     parser = ArgumentParser(
         prog="parfocal verify-run",
         description="Digest anew all that a run crate names, check its certificates and the crate "
         "itself, and tell what is missing or changed. Nothing is written but what is asked for.",
     )
-    parser.add_argument("crate", metavar="CRATE", type=Path, help="folder or zip file of a crate")
-    parser.add_argument(
-        "--results", type=Path, help="results folder; by default, that the crate lies in"
-    )
-    parser.add_argument(
-        "--map",
-        metavar="OLD=NEW",
-        action="append",
-        default=[],
-        help="where paths or URIs that begin with OLD lie now; may be given again",
-    )
+    add_data_options(parser, "results folder; by default, that the crate lies in")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found here, too")
     parser.add_argument(
         "--digest-lists",
@@ -108,18 +91,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
         type=Path,
         help="run rocrate-validator too, offline, with this cache",
     )
-    parser.add_argument(
-        "--signer",
-        metavar="FILE",
-        type=Path,
-        help="check the signature beside the crate: public key, or allowed signers as of SSH",
-    )
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help="threads to use (%(default)s)")
-    options = parser.parse_args(argv)
-    if options.threads < 1:
-        parser.error("--threads is at least 1")
-    return options
+    return parse_data_options(parser, argv)
 
 
 def _lines(found: Verification) -> list[str]:
@@ -136,6 +108,8 @@ def _lines(found: Verification) -> list[str]:
     lines += [f"bad        crate: {printable(finding)}" for finding in found.findings]
     if found.idle:
         lines.append("warning    nothing that the run made was verified: none of it is here")
+    if not found.records_told:
+        lines.append(f"warning    {_NO_RECORDS}")
     lines.append(", ".join(f"{number} {status}" for status, number in found.counts.items()))
     return lines
 

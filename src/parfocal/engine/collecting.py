@@ -27,6 +27,7 @@ from parfocal.models.record import Artifact, Record
 from parfocal.models.sheet import Row
 from parfocal.models.source import is_uri
 from parfocal.provenance.crate_actions import record_path
+from parfocal.provenance.crate_records import written_path
 from parfocal.provenance.records import write_record
 from parfocal.provenance.verify_lists import DigestLists
 
@@ -92,6 +93,8 @@ def collect_results(
         path.parent.mkdir(parents=True, exist_ok=True)
         _keep_lists(record, folder)
         write_record(path, record.model_copy(update={"digest_lists": {}}))
+        if record.written_as is not None:
+            (folder / written_path(record)).symlink_to(record.written_as.uri)
     rows = _rows_of(laid_out, images) if rows is None else rows
     _tell_others(laid_out, rows)
     _tell_missing(laid_out, rows, folder, steps)

@@ -21,9 +21,9 @@ from parfocal.images.proof.certificate import (
 from parfocal.images.proof.check import check_certificate
 from parfocal.provenance.read_crate import Crate
 from parfocal.provenance.verify_files import Looker
-from parfocal.provenance.verify_graph import holes
 from parfocal.provenance.verify_lists import DigestLists
 from parfocal.provenance.verify_places import Places
+from parfocal.provenance.verify_records import records_told
 from parfocal.provenance.verify_run import FAILING, Entry, verify_data
 
 __all__ = ["CheckedCertificate", "Verification", "verify_crate"]
@@ -58,13 +58,20 @@ class CheckedCertificate:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found of a crate and of all that it names."""
+    """What was found of a crate and of all that it names.
+
+    Attributes
+    ----------
+    records_told : bool
+        Whether the crate has the digests of the records of attempts that ended well.
+    """
 
     crate: Path
     results: Path
     entries: tuple[Entry, ...]
     certificates: tuple[CheckedCertificate, ...]
     findings: tuple[str, ...]
+    records_told: bool = True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,8 +81,9 @@ class Verification:
     @property
     def idle(self) -> bool:
         """Whether nothing that the run made was there to be verified."""
-        outputs = [entry for entry in self.entries if entry.role in ("output", "record")]
-        return not any(entry.found for entry in outputs)
+        outputs = [entry for entry in self.entries if entry.role == "output"]
+        made = outputs or [entry for entry in self.entries if entry.role == "record"]
+        return not any(entry.found for entry in made)
 
     @property
     def faults(self) -> int:
@@ -97,6 +105,7 @@ class Verification:
                 for c in self.certificates
             ],
             "findings": list(self.findings),
+            "records_told": self.records_told,
         }
 
 
@@ -151,7 +160,8 @@ def verify_crate(
         results=places.results,
         entries=tuple(_explained(entry, proofs, made, threads) for entry in entries),
         certificates=tuple(certificates),
-        findings=(*crate.findings, *holes(crate)),
+        findings=tuple(crate.findings),
+        records_told=records_told(crate),
     )
 
 
@@ -162,7 +172,7 @@ def _certificates(entries: Iterable[Entry]) -> dict[str, Path]:
         path = entry.where
         if entry.status != "unchanged" or path is None or not entry.datum.name.endswith(".json"):
             continue
-        if not path.is_file():
+        if entry.role == "record" or not path.is_file():
             continue
         with path.open("rb") as stream:
             if _MARK in stream.read(200):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from parfocal.provenance.crate_lock import LOCK
 from parfocal.provenance.crate_rules import RULES
 from parfocal.provenance.crate_zip import INPUTS
 from parfocal.provenance.read_crate import Action, Crate
@@ -17,6 +18,8 @@ __all__ = ["Comparison", "Row", "compare_crates"]
 
 _RUN = "_run"
 _THERE = "there"
+_TOLD_ELSE = (INPUTS, LISTS, LOCK)
+"""Copies of what inputs, results and versions tell."""
 
 Settings = tuple[tuple[str, str], ...]
 """Names and values of the parameters of an attempt; those of many attempts are one object."""
@@ -180,7 +183,7 @@ class _Run:
             self.settings[step, _image(action)] = shared.setdefault(settings, settings)
         for datum in crate.data.values():
             folder, slash, _ = datum.name.partition("/")
-            if datum.in_crate and slash and not datum.name.startswith((INPUTS, LISTS)):
+            if datum.in_crate and slash and not datum.name.startswith(_TOLD_ELSE):
                 what = datum.name if datum.name.startswith(RULES) else folder
                 self.facts[Key("file", "", what, "")] = datum.digest
 

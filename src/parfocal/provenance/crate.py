@@ -13,6 +13,7 @@ from parfocal.provenance.crate_actions import Actions, record_path
 from parfocal.provenance.crate_data import DataCatalog
 from parfocal.provenance.crate_graph import Graph, Reference, unique
 from parfocal.provenance.crate_inputs import copy_inputs, copy_lists
+from parfocal.provenance.crate_lock import recorded_locks
 from parfocal.provenance.crate_package import Package, workflow_language
 from parfocal.provenance.crate_people import (
     Agent,
@@ -24,6 +25,7 @@ from parfocal.provenance.crate_people import (
 )
 from parfocal.provenance.crate_plan import FORMAL_PARAMETER_PROFILE, Plan, Port
 from parfocal.provenance.crate_readme import readme_text
+from parfocal.provenance.crate_records import read_records
 from parfocal.provenance.crate_selection import Selection, select_records
 from parfocal.provenance.crate_sources import with_sources
 from parfocal.provenance.crate_terms import COMPLETED, FAILED, compact, fragment, redact, time_text
@@ -32,7 +34,6 @@ from parfocal.provenance.crate_workflow import (
     period,
     plan_workflow,
 )
-from parfocal.provenance.records import iter_records
 from parfocal.provenance.verify_lists import LISTS
 
 __all__ = ["CrateRequest", "CrateSummary", "write_crate"]
@@ -79,6 +80,8 @@ class CrateRequest:
         Files of rules that the workflow takes in, by their places in the crate.
     include_lists : bool
         Whether to copy the lists of digests of the files of OME-Zarrs into it.
+    locks : sequence of Path
+        Lock files, of which a crate with a workflow has those that its records name.
     """
 
     results: Path
@@ -94,6 +97,7 @@ class CrateRequest:
     funding: Funding = field(default_factory=Funding)
     include_inputs: bool = False
     include_lists: bool = False
+    locks: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
     ConfigurationError
         If the language of the workflow cannot be told from its name.
     """
-    records = iter_records(request.results)
+    records, files = read_records(request.results)
     selection = select_records(records, frozenset(request.image_ids), request.run_steps)
     if not selection.all:
         what = "There are no records of the images of the sheet"
@@ -139,7 +143,7 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
         raise InputError(what, where=request.results / "records", remedy=remedy)
     named = {record.image_id for record in selection.all}
     idle = tuple(image_id for image_id in request.image_ids if image_id not in named)
-    draft = _Draft(request, selection)
+    draft = _Draft(request, selection, files)
     draft.save(folder, idle)
     return CrateSummary(
         done=len(selection.done),
@@ -154,9 +158,12 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
 class _Draft:
     """A crate while it is being drawn up."""
 
-    def __init__(self, request: CrateRequest, selection: Selection) -> None:
+    def __init__(
+        self, request: CrateRequest, selection: Selection, files: Mapping[str, Artifact]
+    ) -> None:
         self._request = request
         self._selection = selection
+        self._files = files
         self.package = Package()
         warn = self.package.warnings.append
         self._records = [with_sources(item, request.results, warn) for item in selection.all]
@@ -169,6 +176,8 @@ class _Draft:
             self.package.copy(role, path)
         for place, path in sorted(request.rules.items()):
             self.package.copy_rules(place, path)
+        if "workflow" in request.files:
+            self.package.copy_locks(recorded_locks(self._records, request.locks, warn))
 
     def save(self, folder: Path, idle: Sequence[str]) -> None:
         """Draw everything up, and write it."""
@@ -183,7 +192,7 @@ class _Draft:
             inputs=request.include_inputs,
         )
         self.package.add("README.md", text, about={"@id": "./"})
-        drawer = Actions(self._graph, self._plan, self._data, request.results, self._agent)
+        drawer = Actions(self._graph, self._plan, self._data, self._files, self._agent)
         actions = {record_path(record): drawer.add(record) for record in self._records}
         mentions = list(actions.values())
         if has_workflow:

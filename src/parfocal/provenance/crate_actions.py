@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_data import DataCatalog
@@ -57,19 +55,24 @@ class Actions:
     ----------
     graph, plan, data
         Where the entities go, and what they refer to.
-    results : Path
-        The results folder, where the record of a failed attempt is read for its digest.
+    files : mapping of str to Artifact
+        The files of the records, by `record_path`.
     agent : Reference, optional
         The person or organization that ran the steps.
     """
 
     def __init__(
-        self, graph: Graph, plan: Plan, data: DataCatalog, results: Path, agent: Reference | None
+        self,
+        graph: Graph,
+        plan: Plan,
+        data: DataCatalog,
+        files: Mapping[str, Artifact],
+        agent: Reference | None,
     ) -> None:
         self._graph = graph
         self._plan = plan
         self._data = data
-        self._results = results
+        self._files = files
         self._agent = agent
 
     def add(self, record: Record) -> Reference:
@@ -86,6 +89,7 @@ class Actions:
             instrument=self._plan.tool(record),
             object=[*self._used(record), *self._settings(record)],
             result=[*self._made(record)] or [self.record_file(record)],
+            subjectOf=self.record_file(record),
             agent=self._agent,
             startTime=time_text(record.started),
             endTime=time_text(record.ended) if record.ended else None,
@@ -111,16 +115,8 @@ class Actions:
             yield data
 
     def record_file(self, record: Record) -> Reference:
-        """Return the record itself: what an attempt leaves that made nothing else."""
-        if record.written_as is not None:
-            return self._data.add(record.written_as, record)
-        place = record_path(record)
-        content = (self._results / place).read_bytes()
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        record_file = Artifact(
-            role="record", kind="json", uri=place, size_bytes=len(content), digest=digest
-        )
-        return self._data.add(record_file, record)
+        """Return the record itself, which is all that an attempt leaves that made nothing."""
+        return self._data.add(self._files[record_path(record)], record)
 
     def _settings(self, record: Record) -> Iterator[Reference]:
         for name, value in flatten(record.parameters):

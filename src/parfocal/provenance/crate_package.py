@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.provenance.crate_graph import Graph, Reference
 from parfocal.provenance.crate_inputs import InputCopy
+from parfocal.provenance.crate_lock import LOCK
 from parfocal.provenance.crate_terms import compact, media_type, redact
 
 if TYPE_CHECKING:
@@ -106,6 +107,16 @@ class Package:
         text = self._clean("rule", path)
         told = {"description": "Rules that the workflow takes in."}
         self.add(place, text, **told, isPartOf=self.reference("workflow"))
+
+    def copy_locks(self, paths: Sequence[Path]) -> None:
+        """Take in the lock files of the environments that the main workflow was run in."""
+        required = []
+        for path in paths:
+            place = f"{LOCK}{path.name}"
+            told = "Names, versions and hashes of the packages that the steps were run with."
+            self.add(place, self._clean("lock", path), description=told)
+            required.append({"@id": quote(place)})
+        self.describe("workflow", softwareRequirements=required)
 
     def add(self, path: str, text: str, **properties: Any) -> None:
         """Take in a text under a path of the crate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -70,6 +70,8 @@ class Action:
         The image, or ``_run``.
     used, made, facts : tuple of str
         Data and parameters; outputs, or the record of an attempt that made none; facts.
+    record : str or None
+        Its record; None in crates from before records of all attempts were in them.
     """
 
     identifier: str
@@ -83,6 +85,7 @@ class Action:
     started: datetime | None
     ended: datetime | None
     failed: bool
+    record: str | None
 
 
 @dataclass
@@ -121,8 +124,17 @@ class Crate:
         return {identifier for action in self.actions for identifier in action.made}
 
 
-def read_crate(path: Path) -> Crate:
+Watch = Callable[[Mapping[str, Any], Collection[str]], None]
+"""Called with each entity, and the identifiers of those before it and its own."""
+
+
+def read_crate(path: Path, watch: Watch | None = None) -> Crate:
     """Read a crate of record-run, a folder or a zip file, which is not unpacked.
+
+    Parameters
+    ----------
+    watch : callable, optional
+        Is shown all entities, of which the crate keeps what is needed.
 
     Raises
     ------
@@ -134,6 +146,8 @@ def read_crate(path: Path) -> Crate:
     with crate.files.metadata() as stream:
         for entity in iter_entities(stream, path / METADATA if path.is_dir() else path):
             reader.add(entity)
+            if watch is not None:
+                watch(entity, reader.known)
     reader.conclude()
     return crate
 
@@ -143,8 +157,8 @@ class _Reader:
 
     def __init__(self, crate: Crate) -> None:
         self._crate = crate
-        self._known: dict[str, str] = {}
-        self._ids: set[str] = set()
+        self._texts: dict[str, str] = {}
+        self.known: set[str] = set()
         self._programs: list[str] = []
         self._descriptor: Mapping[str, Any] = {}
         self._root: Mapping[str, Any] = {}
@@ -160,12 +174,12 @@ class _Reader:
 
     def _add(self, entity: Mapping[str, Any]) -> None:
         identifier = self._shared(entity["@id"])
-        if identifier in self._ids:
+        if identifier in self.known:
             what = "The crate describes the same thing twice"
             raise InputError(
                 what, where=self._crate.path, found=ascii(identifier)[:200], remedy=_REMEDY
             )
-        self._ids.add(identifier)
+        self.known.add(identifier)
         kinds = _texts(entity.get("@type"))
         if identifier == METADATA:
             self._descriptor = entity
@@ -201,9 +215,9 @@ class _Reader:
         if not crate.actions:
             self._find("There is no action: the crate tells nothing that was done")
         for action in crate.actions:
-            self._check_references(
-                action.identifier, (action.tool, *action.used, *action.made, *action.facts)
-            )
+            named = (action.tool, *action.used, *action.made, *action.facts)
+            record = () if action.record is None else (action.record,)
+            self._check_references(action.identifier, (*named, *record))
             if not action.made:
                 self._find(f"{action.identifier} has no result")
             if action.tool not in crate.tools:
@@ -213,7 +227,7 @@ class _Reader:
 
     def _check_references(self, identifier: str, references: Iterable[str]) -> None:
         for reference in references:
-            if reference not in self._ids:
+            if reference not in self.known:
                 self._find(f"{identifier} refers to {reference}, which is not described")
 
     def _find(self, text: str) -> None:
@@ -223,7 +237,7 @@ class _Reader:
 
     def _shared(self, text: str) -> str:
         """Return the one copy that is kept of a text which occurs often."""
-        return self._known.setdefault(text, text)
+        return self._texts.setdefault(text, text)
 
     def _references(self, entity: Mapping[str, Any], name: str) -> tuple[str, ...]:
         return tuple(map(self._shared, _ids(entity, name)))
@@ -251,6 +265,7 @@ class _Reader:
             started=self._time(identifier, entity, "startTime"),
             ended=self._time(identifier, entity, "endTime"),
             failed=FAILED in (_text(entity, "actionStatus"), *_ids(entity, "actionStatus")),
+            record=next(iter(self._references(entity, "subjectOf")), None),
         )
 
     def _time(self, identifier: str, entity: Mapping[str, Any], name: str) -> datetime | None:

@@ -12,7 +12,14 @@ from parfocal.errors import InputError
 from parfocal.models.naming import is_image_id
 from parfocal.models.record import Record
 
-__all__ = ["claim_attempt", "iter_attempts", "iter_records", "read_record", "write_record"]
+__all__ = [
+    "claim_attempt",
+    "iter_attempts",
+    "iter_files",
+    "iter_records",
+    "read_record",
+    "write_record",
+]
 
 
 def claim_attempt(results: Path, step_folder: str, image_id: str) -> tuple[Path, int]:
@@ -63,8 +70,14 @@ def read_record(path: Path) -> Record:
     InputError
         If the file is not a record.
     """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[bytes, Record]:
+    """Return a record with the bytes that it was read from."""
     try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        return content, Record.model_validate_json(content.decode("utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError) as error:
         what = "A record cannot be read"
         remedy = "Restore the file, or remove it and run the step again."
@@ -84,10 +97,15 @@ def iter_records(results: Path) -> Iterator[Record]:
 
     Files that a killed process left empty are passed over: nothing had started yet.
     """
+    return (record for _, _, record in iter_files(results))
+
+
+def iter_files(results: Path) -> Iterator[tuple[Path, bytes, Record]]:
+    """Yield the records as `iter_records` does, each with its file and the bytes in it."""
     for folder in sorted((results / "records").glob("*/*/")):
         for path in _files(folder):
             if path.stat().st_size:
-                yield read_record(path)
+                yield (path, *_read(path))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from parfocal.provenance.read_crate import Crate, Datum
 from parfocal.provenance.verify_files import Looker
 from parfocal.provenance.verify_history import history_of
 from parfocal.provenance.verify_places import Places
+from parfocal.provenance.verify_records import laid_out_differently, records_of
 
 __all__ = ["FAILING", "Entry", "verify_data"]
 
@@ -36,8 +37,7 @@ class Entry:
     Attributes
     ----------
     role : {"input", "output", "record", "copy"}
-        What it was to the run; a copy lies in the crate itself, a record is that of an attempt
-        that made nothing.
+        What it was to the run; a copy lies in the crate itself, a record is that of an attempt.
     status : str
         ``unchanged``, ``changed``, ``missing``, ``unreadable``, ``remote``, ``carried`` where it is
         gone and the crate has a copy, or ``replaced`` where a later attempt of the same run wrote
@@ -79,13 +79,13 @@ def verify_data(
         Called as ``progress(done, total)``, in bytes as the crate tells them.
     """
     history = history_of(crate)
-    made, recorded = crate.made(), _records(crate)
+    made, recorded = crate.made(), records_of(crate)
     total = sum(datum.size_bytes or 1 for datum in crate.data.values())
     done = 0
 
     def check(datum: Datum) -> Entry:
-        role = "record" if datum.identifier in recorded else "output"
-        role = role if datum.identifier in made else "input"
+        role = "output" if datum.identifier in made else "input"
+        role = "record" if datum.identifier in recorded else role
         entry = Entry(datum, "copy" if datum.in_crate else role, "unchanged")
         if datum.identifier in history.replaced:
             return replace(entry, status="replaced", reasons=(_LATER,))
@@ -123,9 +123,8 @@ def _check(crate: Crate, places: Places, looker: Looker, entry: Entry) -> Entry:
         return replace(entry, status="remote", reasons=(reason,))
     look = looker.look(where, datum.digest, datum.size_bytes)
     reasons = (*look.reasons, *((_MOVED,) if look.status == "missing" else ()))
-    return replace(entry, status=look.status, where=where, found=look.found, reasons=reasons)
-
-
-def _records(crate: Crate) -> set[str]:
-    """Return what is the record of an attempt that made nothing else."""
-    return {name for action in crate.actions if action.failed for name in action.made}
+    entry = replace(entry, status=look.status, where=where, found=look.found, reasons=reasons)
+    if entry.role == "record" and entry.status == "unchanged":
+        reasons = laid_out_differently(where)
+        return replace(entry, status="changed", reasons=reasons) if reasons else entry
+    return entry

@@ -140,6 +140,7 @@ def run(
         licence=params.licence,
         files={role: inputs[role] for role in _FILES if role in inputs},
         rules=_rules(inputs.get("workflow"), context),
+        locks=_locks(inputs.get("workflow")),
         run_steps=[s.name for s in STEPS if s.scope == "run" and s.name not in _AFTER],
         agent=Agent(
             person_name=params.person_name,
@@ -192,6 +193,14 @@ def _rules(workflow: Path | None, context: Context) -> dict[str, Path]:
     if workflow is None or from_strangers() or workflow_language(workflow.name) != "snakemake":
         return {}
     return find_rules(workflow, context.warn)
+
+
+def _locks(workflow: Path | None) -> tuple[Path, ...]:
+    """Return the lock files beside a workflow; none where strangers hand it in."""
+    from parfocal.models.strangers import from_strangers
+    from parfocal.provenance.crate_lock import locks_beside
+
+    return () if workflow is None or from_strangers() else locks_beside(workflow)
 
 
 def _write(path: Path, request: CrateRequest) -> CrateSummary:
