@@ -12,7 +12,7 @@ from parfocal.provenance.read_crate_files import METADATA, crate_files
 __all__ = ["refuse_other"]
 
 _MARK = f"{HOME}/reference/steps/#".encode()
-_PARTS = {"README.md", "config", "digests", "inputs", "rules", "sheet", "workflow"}
+_PARTS = {"README.md", "config", "digests", "inputs", "lock", "rules", "sheet", "workflow"}
 _CHUNK = 1 << 20
 
 
