@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,17 @@ def test_a_dirty_commit_cannot_be_had():
     found = [Difference("commit", "abc1234-dirty", "def")]
     assert "git checkout abc1234 " in how_to_build(found, facts_here(STEPS))
     assert "in no commit" in how_to_build(found, facts_here(STEPS))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "told"),
+    [("none", "outside of containers"), (f"x@sha256:{'cd' * 32}", "in a container of that image")],
+)
+def test_within_a_container_one_is_sent_out_of_it(recorded, told):
+    inside = replace(facts_here(STEPS), container=f"localhost/parfocal@sha256:{'ab' * 32}")
+    found = [Difference("container", recorded, inside.container)]
+    assert told in how_to_build(found, inside)
+    assert "git clone" not in how_to_build(found, inside)
 
 
 def test_another_python_is_told(tmp_path):

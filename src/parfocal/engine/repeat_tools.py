@@ -14,7 +14,7 @@ from parfocal.errors import ConfigurationError
 
 __all__ = ["call", "clean_environment"]
 
-_OURS = ["COMMIT", "LOCK_DIGEST", "IMAGE_DIGEST", "IMAGE_ID", "PROJECT", "SOURCE", "ENGINE"]
+_OURS = ["COMMIT", "LOCK", "LOCK_DIGEST", "IMAGE_DIGEST", "IMAGE_ID", "PROJECT", "SOURCE", "ENGINE"]
 _OURS += ["RUN", "ATTEMPTS"]
 _GIT = ("DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "COMMON_DIR", "NAMESPACE", "PREFIX")
 _FOREIGN = frozenset(
