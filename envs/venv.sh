@@ -4,7 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 lock=envs/$1.lock.txt
 stamp=.venv/.$1-$(cat envs/bootstrap.lock.txt envs/alone.lock.txt "$lock" pyproject.toml | sha256sum | cut -c1-16)
-[ -e "$stamp" ] && exit 0
+as_locked() { # what 'pip install' exchanged since is put back
+    .venv/bin/python -c 'import sys
+from pathlib import Path
+from parfocal.engine.lock_file import unlocked_packages
+sys.exit(bool(unlocked_packages(Path(sys.argv[1]).read_text(encoding="utf-8"))))' "$lock" 2> /dev/null
+}
+[ -e "$stamp" ] && as_locked && exit 0
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11, 1))'; then
     echo "Python 3.11.1 or newer is needed; found $("$python" --version). Set PYTHON=/path/to/python3." >&2

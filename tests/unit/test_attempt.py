@@ -6,8 +6,10 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from parfocal.core.digest import digest_path
 from parfocal.engine.attempt import perform
 from parfocal.errors import InputError, OutputExistsError, ParfocalError
 from parfocal.models.sheet import Row
@@ -228,6 +230,16 @@ def test_the_record_tells_what_the_environment_says(job, monkeypatch) -> None:
     assert record["container_id"] == "parfocal_image_id"
     assert record["lock_digest"] == "parfocal_lock_digest"
     assert record["commit"] == "parfocal_commit"
+    assert record["unlocked"] is None
+
+
+def test_the_record_tells_what_is_not_as_the_lock_file_names_it(job, monkeypatch, tmp_path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("numpy==0.1\n")
+    monkeypatch.setenv("PARFOCAL_LOCK", str(lock))
+    monkeypatch.setenv("PARFOCAL_LOCK_DIGEST", digest_path(lock))
+    perform(job)
+    assert records(job)[0]["unlocked"] == {"numpy": np.__version__}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_other_engines_versions_and_containers_with_the_same_results_are_no_fail
     }
 
 
+def test_packages_that_were_not_as_locked_are_a_version(compare):
+    source = "https://example.org/data/a.tif"
+    locked = changed(chain("a", source), unlocked={})
+    other = changed(chain("a", source), unlocked={"pillow": "12.3.0"})
+    other[0] = other[0].model_copy(update={"unlocked": {}})
+    code, rows, _ = compare(locked, other)
+    assert code == 0
+    assert rows == {("version", "unlocked"): ("none", "none, pillow==12.3.0")}
+
+
 def test_other_paths_are_no_difference(compare):
     def moved(artifact):
         return artifact.model_copy(update={"uri": f"/jobs/7/{artifact.uri.rpartition('/')[2]}"})

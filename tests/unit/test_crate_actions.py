@@ -196,6 +196,22 @@ def test_action_tells_cost_host_and_environment(make):
     assert [graph[i]["value"] for i in seeds if graph[i]["name"] == "seed"] == ["7"]
 
 
+@pytest.mark.parametrize(
+    ("unlocked", "told"),
+    [
+        (None, []),
+        ({}, ["none"]),
+        ({"pillow": "12.3.0"}, ["pillow==12.3.0"]),
+        ({"numpy": "1.0+cpu", "pillow": "12.3.0"}, ["numpy==1.0+cpu, pillow==12.3.0"]),
+    ],
+)
+def test_action_tells_what_was_not_as_the_lock_file_names_it(make, unlocked, told):
+    records = [one.model_copy(update={"unlocked": unlocked}) for one in rich_run()]
+    graph = make(records)
+    facts = references(graph["#action/convert_image/a/0001"]["additionalProperty"])
+    assert [graph[i]["value"] for i in facts if graph[i]["name"] == "unlocked"] == told
+
+
 def test_each_version_of_a_step_is_a_tool_of_its_own(make):
     graph = make(rich_run())
     used = {

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parfocal.engine.workflow import Plan, make_plan, tell_jobs
+from parfocal.engine.workflow import Plan, make_plan
 from parfocal.errors import ConfigurationError
 from parfocal.models.sheet import Row, write_sheet
 
@@ -239,27 +239,6 @@ def test_a_report_is_current_when_it_is_newer_than_all_outcomes(folder: Path) ->
     assert made.report_is_current(outcomes)
     os.utime(outcomes[1], (2, 2))
     assert not made.report_is_current(outcomes)
-
-
-def test_jobs_are_told_the_engine_and_the_lock(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("ENGINE", "COMMIT", "LOCK_DIGEST", "SOURCE"):
-        monkeypatch.setenv(f"PARFOCAL_{name}", "before")
-    workflow = folder / "workflows/x"
-    workflow.mkdir(parents=True)
-    (folder / "envs").mkdir()
-    (folder / "envs/workflow.lock.txt").write_text("", encoding="utf-8")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
-    tell_jobs("snakemake 9", workflow)
-    assert os.environ["PARFOCAL_ENGINE"] == "snakemake 9"
-    # Outside of a repository the commit is left to whoever knows it, such as a container image.
-    assert os.environ["PARFOCAL_COMMIT"] == "before"
-    assert os.environ["PARFOCAL_LOCK_DIGEST"].startswith("sha256:e3b0c44298fc1c14")
-    assert os.environ["PARFOCAL_SOURCE"] == "before"
-    (folder / "pyproject.toml").touch()
-    tell_jobs("snakemake 9", workflow)
-    assert os.environ["PARFOCAL_SOURCE"] == str(folder)
 
 
 def test_plates_are_planned_where_they_are_asked_for(folder: Path) -> None:

@@ -23,6 +23,7 @@ from parfocal.core.step import Context
 from parfocal.core.zipped_zarr import ZippedZarr
 from parfocal.engine.failures import explain, failure_of
 from parfocal.engine.job import Job, Result, engine_from_environment
+from parfocal.engine.lock_file import unlocked_here
 from parfocal.engine.packed_inputs import renamed_inputs, unpack
 from parfocal.engine.packed_sets import unpack_sets
 from parfocal.engine.paths import digest_lists_of
@@ -288,5 +289,6 @@ def base_record(job: Job, attempt: int) -> Record:
         image_digest=os.environ.get("PARFOCAL_IMAGE_DIGEST"),
         container_id=os.environ.get("PARFOCAL_IMAGE_ID"),
         lock_digest=os.environ.get("PARFOCAL_LOCK_DIGEST"),
+        unlocked=unlocked_here(),
         commit=os.environ.get("PARFOCAL_COMMIT"),
     )

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from parfocal.engine.repeat_facts import Facts, plain_name
+from parfocal.engine.lock_file import locked_versions
+from parfocal.engine.repeat_facts import Facts
 from parfocal.errors import ConfigurationError
 from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_terms import redact
@@ -17,7 +18,6 @@ from parfocal.provenance.repeat_inputs import shown
 
 __all__ = ["Difference", "Recorded", "compare_environment", "how_to_build", "is_locked"]
 
-_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)(?:\s*;(.*))?", re.MULTILINE)
 _MOST = 5
 _UNTOLD = "not recorded"
 
@@ -215,11 +215,8 @@ def _behaviours(crate: Crate, actions: Iterable[Action], facts: Facts) -> list[D
 
 def _packages(facts: Facts) -> list[Difference]:
     """Return one difference where what is installed is not what the lock file names."""
-    locked: dict[str, set[str | None]] = {}
-    for name, version, marker in _LOCKED.findall(facts.lock or ""):
-        # Whether a marker holds is not asked: another line, or none at all, may hold in its place.
-        locked.setdefault(name, set()).update({version, None} if marker else {version})
-    every = [(name, v, facts.packages.get(plain_name(name))) for name, v in sorted(locked.items())]
+    locked = locked_versions(facts.lock or "")
+    every = [(name, v, facts.packages.get(name)) for name, v in sorted(locked.items())]
     wrong = [(name, versions, here) for name, versions, here in every if here not in versions]
     if not wrong:
         return []

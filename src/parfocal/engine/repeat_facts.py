@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,14 +14,14 @@ from typing import Any
 
 import parfocal
 from parfocal.core.step import Step
+from parfocal.engine.lock_file import LOCK, plain_name
 from parfocal.engine.repeat_tools import call
-from parfocal.engine.workflow import commit_of
+from parfocal.engine.tell_jobs import commit_of
 from parfocal.errors import ConfigurationError
 
-__all__ = ["LOCK", "SNAKEFILE", "Facts", "facts_here", "facts_there", "own_workflow", "plain_name"]
+__all__ = ["LOCK", "SNAKEFILE", "Facts", "facts_here", "facts_there", "own_workflow"]
 
 SNAKEFILE = "workflows/analyse_images/Snakefile"
-LOCK = "envs/workflow.lock.txt"
 _TIMEOUT_S = 300
 _ASK = """
 import json, platform, sys
@@ -143,11 +142,6 @@ def facts_there(python: Sequence[str], project: Path, commit: str, container: st
     except (ValueError, KeyError, TypeError) as error:
         what = "The Python of an environment does not tell what it has"
         raise ConfigurationError(what, where=python[0], found=error) from error
-
-
-def plain_name(package: str) -> str:
-    """Return the one spelling of the name of a package."""
-    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _plain(packages: Iterable[Sequence[str]]) -> dict[str, str]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from parfocal.core.digest import digest_path
 from parfocal.core.step import Step
 from parfocal.engine.batch import attempts_path
 from parfocal.engine.configuration import (
@@ -24,7 +20,7 @@ from parfocal.engine.configuration import (
 )
 from parfocal.engine.file_state import file_state
 from parfocal.engine.foresight import check_annotations, check_step, check_workflow_engine
-from parfocal.engine.job_attempt import RUN_VARIABLE, last_attempt
+from parfocal.engine.job_attempt import last_attempt
 from parfocal.engine.paths import job_attempt_path, outcome_path
 from parfocal.engine.resource_model import read_model
 from parfocal.engine.resource_plan import allot, plan_resources, resources_path
@@ -35,13 +31,11 @@ from parfocal.models.naming import image_id_of
 from parfocal.models.resources import ResourceModel, Resources
 from parfocal.models.sheet import Row, batch_count, batch_of, read_sheet, rows_digest
 
-__all__ = ["Plan", "commit_of", "count_attempts", "make_plan", "tell_jobs"]
+__all__ = ["Plan", "make_plan"]
 
 
 MOST_THREADS = 8
 """Threads of a job, at most: memory grows with them."""
-
-_ATTEMPTS_VARIABLE = "PARFOCAL_ATTEMPTS"
 
 
 @dataclass(frozen=True)
@@ -339,64 +333,3 @@ def _check_conversion(config: WorkflowConfig, where: str) -> None:
             remedy = "Take the key out here, and run 'parfocal convert-image' for that."
             place = f"{where}, key convert_image.{key}"
             raise ConfigurationError(what, where=place, expected=needed, found=found, remedy=remedy)
-
-
-def count_attempts(retries: int, *, is_main: bool) -> int:
-    """Return how many attempts the engine makes at a job, and tell the jobs of other nodes.
-
-    Parameters
-    ----------
-    retries : int
-        How often it tries again, as far as this process was told.
-    is_main : bool
-        Whether this process is the engine's own, and not one that it started for a job.
-    """
-    if is_main:
-        os.environ[_ATTEMPTS_VARIABLE] = str(retries + 1)
-    return int(os.environ.get(_ATTEMPTS_VARIABLE, "1"))
-
-
-def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
-    """Put into the environment of all jobs what they and their records say of the run.
-
-    Parameters
-    ----------
-    engine : str
-        Name and version, such as ``snakemake 9.27.1``.
-    workflow : Path
-        Folder of the workflow.
-    is_main : bool
-        Whether this process is the engine's own, and not one that it started for a job.
-    """
-    os.environ["PARFOCAL_ENGINE"] = engine
-    if is_main:
-        os.environ[RUN_VARIABLE] = uuid.uuid4().hex
-    commit = commit_of(workflow)
-    if commit:
-        os.environ["PARFOCAL_COMMIT"] = commit
-    lock = workflow.parents[1] / "envs" / "workflow.lock.txt"
-    if lock.exists():
-        os.environ["PARFOCAL_LOCK_DIGEST"] = digest_path(lock)
-    if (workflow.parents[1] / "pyproject.toml").exists():
-        # envs/parfocal.post-deploy.sh installs it in conda environments.
-        os.environ["PARFOCAL_SOURCE"] = str(workflow.parents[1])
-
-
-def commit_of(folder: Path) -> str | None:
-    """Return the commit of the repository that a folder is part of, None outside of one."""
-    git = ["git", "-C", str(folder)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-        # Configuration and sheet are the user's to change; the run crate holds them.
-        code = [":/", ":(top,exclude)config"]
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "--", *code],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")

@@ -81,6 +81,11 @@ class Record(Model):
         default=None, description="Id of the container image: digest of its configuration."
     )
     lock_digest: str | None = Field(default=None, description="sha256 of the lock file.")
+    unlocked: dict[str, str] | None = Field(
+        default=None,
+        description="Installed versions of packages that the lock file names in others; null where "
+        "nobody looked.",
+    )
     commit: str | None = Field(default=None, description="Commit of the workflow.")
     seed: int | None = None
     warnings: tuple[str, ...] = ()

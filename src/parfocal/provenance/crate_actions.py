@@ -146,6 +146,7 @@ class Actions:
             ("seed", record.seed),
             ("commit", record.commit),
             ("lock_digest", record.lock_digest),
+            ("unlocked", _unlocked(record)),
             ("python", record.python_version),
             ("exit_code", _exit_code(record)),
             ("details", record.details or None),
@@ -172,6 +173,13 @@ class Actions:
                 redact(name) for name in (record.image_digest, record.container_id) if name
             ],
         )
+
+
+def _unlocked(record: Record) -> str | None:
+    """Return what was installed in other versions than the lock file names, in its notation."""
+    if record.unlocked is None:
+        return None
+    return ", ".join(f"{name}=={version}" for name, version in record.unlocked.items()) or "none"
 
 
 def _exit_code(record: Record) -> int | None:

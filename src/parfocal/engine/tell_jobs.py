@@ -1,0 +1,81 @@
+"""What the jobs of a workflow are told by their environment: engine, run, commit, lock file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+from parfocal.core.digest import digest_path
+from parfocal.engine.job_attempt import RUN_VARIABLE
+from parfocal.engine.lock_file import LOCK, LOCK_VARIABLE
+
+__all__ = ["commit_of", "count_attempts", "tell_jobs"]
+
+_ATTEMPTS_VARIABLE = "PARFOCAL_ATTEMPTS"
+_CODE = ("src", "rules", "workflows", "envs", "galaxy_tools")
+
+
+def count_attempts(retries: int, *, is_main: bool) -> int:
+    """Return how many attempts the engine makes at a job, and tell the jobs of other nodes.
+
+    Parameters
+    ----------
+    retries : int
+        How often it tries again, as far as this process was told.
+    is_main : bool
+        Whether this process is the engine's own, and not one that it started for a job.
+    """
+    if is_main:
+        os.environ[_ATTEMPTS_VARIABLE] = str(retries + 1)
+    return int(os.environ.get(_ATTEMPTS_VARIABLE, "1"))
+
+
+def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
+    """Put into the environment of all jobs what they and their records say of the run.
+
+    Parameters
+    ----------
+    engine : str
+        Name and version, such as ``snakemake 9.27.1``.
+    workflow : Path
+        Folder of the workflow.
+    is_main : bool
+        Whether this process is the engine's own, and not one that it started for a job.
+    """
+    os.environ["PARFOCAL_ENGINE"] = engine
+    if is_main:
+        os.environ[RUN_VARIABLE] = uuid.uuid4().hex
+    commit = commit_of(workflow)
+    if commit:
+        os.environ["PARFOCAL_COMMIT"] = commit
+    lock = (workflow.parents[1] / LOCK).absolute()
+    if lock.exists():
+        os.environ["PARFOCAL_LOCK_DIGEST"] = digest_path(lock)
+        os.environ[LOCK_VARIABLE] = str(lock)
+    if (workflow.parents[1] / "pyproject.toml").exists():
+        # envs/parfocal.post-deploy.sh installs it in conda environments.
+        os.environ["PARFOCAL_SOURCE"] = str(workflow.parents[1])
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of the repository that a folder is part of, None outside of one.
+
+    It ends in ``-dirty`` where tracked files were changed, or where files lie in the folders of
+    code that are in no commit and that git is not told to ignore. Configuration and sheet are the
+    user's to change: the run crate holds them. So is what lies elsewhere, such as results.
+    """
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        changed = ["--untracked-files=no", "--", ":/", ":(top,exclude)config"]
+        added = ["--untracked-files=normal", "--", *(f":/{name}" for name in _CODE)]
+        asked = (_git(folder, "status", "--porcelain", *more) for more in (changed, added))
+        return head + "-dirty" * any(asked)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    git = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
