@@ -18,7 +18,7 @@ TIMES = {"startTime", "endTime", "datePublished"}
 """Properties that tell when."""
 OWN = ("#run/", "#report.html@")
 """Beginnings of the identifiers that end with what is the run's own."""
-MEASURED = (*OWN, "#usage/")
+MEASURED = (*OWN, "#usage/", "#records/")
 """Beginnings of the identifiers of what has times, or use of processors and memory, in it."""
 COMMIT = "#value/fact/commit/"
 """Beginning of the identifiers of the commit: others may be made between two runs of a test."""

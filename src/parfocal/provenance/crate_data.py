@@ -27,8 +27,9 @@ class DataCatalog:
     """The files and folders that records name, as entities of the graph.
 
     What is on the web is identified by its address. All else is identified by a local
-    identifier made of its path and digest: in RO-Crate's words it is described, but not part
-    of the payload. Its path relative to the results folder is its ``alternateName``.
+    identifier made of its path and digest, a record by that of its path: in RO-Crate's words it
+    is described, but not part of the payload. Its path relative to the results folder is its
+    ``alternateName``.
 
     Parameters
     ----------
@@ -64,7 +65,9 @@ class DataCatalog:
         if is_web(uri):
             accessed = time_text(record.ended or record.started)
             return self._add_web(artifact, uri, kind, properties | {"sdDatePublished": accessed})
-        identifier = fragment(f"{uri}@{short_digest(uri + artifact.digest)}")
+        # There is one state of a record, with times in it: by its path it is comparable.
+        state = "" if artifact.role == "record" else f"@{short_digest(uri + artifact.digest)}"
+        identifier = fragment(uri + state)
         remote = uri if "://" in uri else None
         properties |= {"alternateName": None if remote else uri, "contentUrl": remote}
         return self._graph.add(identifier, kind, **properties)
