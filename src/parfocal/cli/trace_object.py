@@ -133,6 +133,7 @@ def _lines(found: Trace) -> Iterator[str]:
         yield f"image    {found.image.uri} {found.image.digest}"
     yield from (line for proof in found.proofs for line in _proof_lines(proof))
     yield from (line for record in found.records for line in _step_lines(record))
+    yield from (f"missing  no record tells how {uri} was made" for uri in found.unrecorded)
     yield f"source   {found.source or 'not known'}"
     yield from _crate_lines(found)
 

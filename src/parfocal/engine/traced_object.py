@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from parfocal.engine.traced_proof import Proof, proofs_of
 from parfocal.errors import InputError
 from parfocal.models.record import Artifact, Record
 from parfocal.provenance.crate_actions import record_path
+from parfocal.provenance.lost_records import makers_of, unrecorded_inputs
 from parfocal.provenance.trace_records import (
     artifact_of,
     attempts_on,
@@ -63,6 +65,8 @@ class Trace:
         Page or repository of the workflow, as the crate has it.
     unlike : tuple of str
         What the records say otherwise than the crate.
+    unrecorded : tuple of str
+        What attempts used that a step made in the results folder, and no record tells of.
     """
 
     wanted: MeasuredObject
@@ -79,6 +83,7 @@ class Trace:
     crate_found: str | None = None
     workflow_url: str | None = None
     unlike: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def source(self) -> str | None:
@@ -109,6 +114,7 @@ class Trace:
             "crate_found": self.crate_found,
             "workflow_url": self.workflow_url,
             "unlike_crate": list(self.unlike),
+            "unrecorded": list(self.unrecorded),
             "other_crate": self.other_crate.model_dump(mode="json") if self.other_crate else None,
         }
 
@@ -198,7 +204,15 @@ def _trace(
         crate_found=digest_path(results / crate.uri) if crate else None,
         workflow_url=str(url) if url else None,
         unlike=unlike(results / crate.uri, records) if crate else (),
+        unrecorded=_unrecorded(records, results),
     )
+
+
+def _unrecorded(records: Sequence[Record], results: Path) -> tuple[str, ...]:
+    from parfocal.steps import STEPS
+
+    found = unrecorded_inputs(results, records, records, makers_of(STEPS))
+    return tuple(artifact.uri for _, artifact in found)
 
 
 def _attempt(record: Record) -> dict[str, Any]:

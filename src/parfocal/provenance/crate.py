@@ -14,6 +14,7 @@ from parfocal.provenance.crate_data import DataCatalog
 from parfocal.provenance.crate_graph import Graph, Reference, unique
 from parfocal.provenance.crate_inputs import copy_inputs, copy_lists
 from parfocal.provenance.crate_lock import recorded_locks
+from parfocal.provenance.crate_losses import describe_losses, run_note, warn_of_losses
 from parfocal.provenance.crate_package import Package, workflow_language
 from parfocal.provenance.crate_people import (
     Agent,
@@ -34,6 +35,7 @@ from parfocal.provenance.crate_workflow import (
     period,
     plan_workflow,
 )
+from parfocal.provenance.lost_records import Loss, find_losses, superseded_empties
 from parfocal.provenance.verify_lists import LISTS
 
 __all__ = ["CrateRequest", "CrateSummary", "write_crate"]
@@ -82,6 +84,8 @@ class CrateRequest:
         Whether to copy the lists of digests of the files of OME-Zarrs into it.
     locks : sequence of Path
         Lock files, of which a crate with a workflow has those that its records name.
+    makers : mapping of str to str
+        Where steps on images put their first outputs in a results folder, by their names.
     """
 
     results: Path
@@ -98,11 +102,18 @@ class CrateRequest:
     include_inputs: bool = False
     include_lists: bool = False
     locks: Sequence[Path] = ()
+    makers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CrateSummary:
-    """What went into a crate: how many attempts and inputs, and what the user should be told."""
+    """What went into a crate: how many attempts and inputs, and what the user should be told.
+
+    Attributes
+    ----------
+    lost : int
+        How many attempts have no record.
+    """
 
     done: int
     failed: int
@@ -110,6 +121,7 @@ class CrateSummary:
     images_without_records: tuple[str, ...]
     warnings: tuple[str, ...]
     inputs: int = 0
+    lost: int = 0
 
 
 def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
@@ -143,7 +155,10 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
         raise InputError(what, where=request.results / "records", remedy=remedy)
     named = {record.image_id for record in selection.all}
     idle = tuple(image_id for image_id in request.image_ids if image_id not in named)
-    draft = _Draft(request, selection, files)
+    results, ids = request.results, frozenset(request.image_ids)
+    losses = find_losses(results, records, selection.done, ids, request.makers, request.run_steps)
+    draft = _Draft(request, selection, files, losses)
+    draft.package.warnings += warn_of_losses(losses, superseded_empties(results, records))
     draft.save(folder, idle)
     return CrateSummary(
         done=len(selection.done),
@@ -152,6 +167,7 @@ def write_crate(folder: Path, request: CrateRequest) -> CrateSummary:
         images_without_records=idle,
         warnings=tuple(draft.package.warnings),
         inputs=draft.inputs,
+        lost=len(losses),
     )
 
 
@@ -159,11 +175,16 @@ class _Draft:
     """A crate while it is being drawn up."""
 
     def __init__(
-        self, request: CrateRequest, selection: Selection, files: Mapping[str, Artifact]
+        self,
+        request: CrateRequest,
+        selection: Selection,
+        files: Mapping[str, Artifact],
+        losses: Sequence[Loss],
     ) -> None:
         self._request = request
         self._selection = selection
         self._files = files
+        self._losses = losses
         self.package = Package()
         warn = self.package.warnings.append
         self._records = [with_sources(item, request.results, warn) for item in selection.all]
@@ -190,6 +211,7 @@ class _Draft:
             idle,
             workflow=has_workflow,
             inputs=request.include_inputs,
+            losses=self._losses,
         )
         self.package.add("README.md", text, about={"@id": "./"})
         drawer = Actions(self._graph, self._plan, self._data, self._files, self._agent)
@@ -220,6 +242,7 @@ class _Draft:
             "author": self._agent,
             "publisher": add_organization(self._graph, request.agent),
             **add_funding(self._graph, request.funding),
+            **describe_losses(self._graph, self._losses),
         }
         self.package.root |= {name: value for name, value in properties.items() if value}
 
@@ -259,13 +282,16 @@ class _Draft:
                 left.append(self._pass(artifact, record, port))
         started, ended = period(self._records)
         images = {record.image_id for record in self._records} & set(self._request.image_ids)
-        failed = sorted({f"{r.image_id} ({r.step})" for r in self._selection.open})
+        open_failures = {f"{r.image_id} ({r.step})" for r in self._selection.open}
+        unrecorded = (loss for loss in self._losses if loss.kind == "failed")
+        failed = sorted(open_failures | {f"{one.image_id} ({one.step})" for one in unrecorded})
         names = "\n".join(record_path(record) + str(record.key) for record in self._records)
         return self._graph.add(
             fragment("run", str(uuid.uuid5(uuid.NAMESPACE_URL, names))),
             "CreateAction",
             name=self._request.name,
-            description=f"All attempts behind the current results of {len(images)} images.",
+            description=f"All attempts behind the current results of {len(images)} images."
+            + run_note(self._losses),
             instrument=package.reference("workflow"),
             object=unique(entered),
             result=unique(left) or [drawer.record_file(record) for record in self._records],

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from parfocal.models.record import Record
 from parfocal.provenance.crate_actions import error_text
+from parfocal.provenance.crate_losses import losses_readme
 from parfocal.provenance.crate_selection import Selection
 from parfocal.provenance.crate_terms import redact
+from parfocal.provenance.lost_records import Loss
 
 __all__ = ["readme_text"]
 
@@ -47,6 +49,7 @@ def readme_text(
     *,
     workflow: bool,
     inputs: bool = False,
+    losses: Sequence[Loss] = (),
 ) -> str:
     """Return the README of a crate, in Markdown.
 
@@ -58,11 +61,14 @@ def readme_text(
         Whether the workflow is in the crate.
     inputs : bool
         Whether copies of the inputs are.
+    losses : sequence of Loss
+        Attempts without a record.
     """
     kind = _PROVENANCE if workflow else _PROCESS
     parts = [f"# {_line(name)}\n\n{_line(description)}\n", kind, _steps(selection)]
     if selection.open:
         parts.append(_failures(selection.open))
+    parts += losses_readme(losses)
     if idle:
         listed = "\n".join(f"- `{image_id}`" for image_id in idle)
         parts.append(f"## Images without a record\n\n{_NO_RECORD}\n\n{listed}\n")

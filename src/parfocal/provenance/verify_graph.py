@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from parfocal.provenance.crate_losses import loss_told
 from parfocal.provenance.read_crate import Crate, read_crate
 from parfocal.provenance.verify_records import is_record_of
 
@@ -41,12 +42,16 @@ class _Watch:
         self._known: Collection[str] = ()
         self._wanted: dict[str, str] = {}
         self._main = True
+        self._lost: list[str] = []
 
     def see(self, entity: Mapping[str, Any], known: Collection[str]) -> None:
         """Look at an entity."""
         identifier = entity["@id"]
         self._known = known
         self._wanted.pop(identifier, None)
+        lost = loss_told(entity)
+        if lost is not None:
+            self._lost.append(lost if len(self._lost) < _MOST else "")  # counted, and not told
         if identifier == "./":
             self._main = _names_workflow(entity)
         for reference in _references(entity):
@@ -64,6 +69,7 @@ class _Watch:
             told.append("./ says that it is of a workflow, and names none as its mainEntity")
         told += _without_digest(crate, self._known)
         told += _without_record(crate)
+        told += self._lost
         more = [f"and {len(told) - _MOST} more"] if len(told) > _MOST else []
         return told[:_MOST] + more
 

@@ -129,6 +129,7 @@ def run(
     """
     from parfocal.provenance.crate import CrateRequest
     from parfocal.provenance.crate_people import Agent, Funding
+    from parfocal.provenance.lost_records import makers_of
     from parfocal.steps import STEPS
 
     _refuse_strangers(params)
@@ -141,6 +142,7 @@ def run(
         files={role: inputs[role] for role in _FILES if role in inputs},
         rules=_rules(inputs.get("workflow"), context),
         locks=_locks(inputs.get("workflow")),
+        makers=makers_of(STEPS),
         run_steps=[s.name for s in STEPS if s.scope == "run" and s.name not in _AFTER],
         agent=Agent(
             person_name=params.person_name,
@@ -171,6 +173,8 @@ def run(
         "attempts_failed": summary.failed,
         "open_failures": summary.open_failures,
     }
+    if summary.lost:
+        context.details["attempts_without_record"] = summary.lost
     if params.include_inputs:
         context.details["inputs_copied"] = summary.inputs
 
