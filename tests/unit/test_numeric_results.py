@@ -38,6 +38,8 @@ def made(tmp_path_factory):
                 probability, "to_probability", lambda *given, change=change: change(exact(*given))
             )
             make_run(folder / name, model=model)
+        blur(folder / "model.onnx", weights=(0.999999,))
+        make_run(folder / "retrained", model=model)
     make_run(folder / "otsu")
     return folder
 
@@ -71,6 +73,14 @@ def test_other_objects_do_not_agree(runs):
     assert agreement.f1 < agreement.least
     assert not agreement.holds
     assert not explained
+
+
+def test_another_model_is_no_matter_of_tolerance(runs):
+    found, agreements, explained = compare(runs, "first", "retrained")
+    (row,) = [row for row in found.rows if row.what == "model_digest"]
+    assert row.kind == "version"
+    assert found.differing > 0
+    assert (agreements, explained) == ([], False)
 
 
 def test_equal_runs_need_no_agreement(runs):

@@ -13,7 +13,7 @@ from parfocal.engine.changed_zarr import DAMAGE
 from parfocal.errors import InputError
 from parfocal.provenance.compare_runs import Comparison
 from parfocal.provenance.read_crate import Action, Crate, Datum
-from parfocal.provenance.read_crate_newest import newest_attempts, settings_of
+from parfocal.provenance.read_crate_newest import model_of, newest_attempts, settings_of
 from parfocal.provenance.verify_places import Places
 from parfocal.steps import STEPS
 
@@ -107,13 +107,17 @@ def compare_numeric(
         least = 1 - _exactness(step.partition(" ")[0]).tolerance
         for image_id in row.images or (_RUN,):
             one, other = (side.get((step, image_id)) for side in sides)
-            if one is None or other is None:
+            if one is None or other is None or _models(first, one) != _models(second, other):
                 explained = False
             elif port == _PORT and least < 1:
                 pair = (first.made(one), first.places), (second.made(other), second.places)
                 f1, reason = _f1(*pair, threads)
                 agreements.append(Agreement(image_id, step, f1, least, reason))
     return agreements, explained and bool(agreements) and all(one.holds for one in agreements)
+
+
+def _models(side: Side, attempt: Action) -> str | None:
+    return model_of(side.crate, attempt)
 
 
 def _exactness(step: str) -> Exactness:

@@ -50,6 +50,10 @@ class Task:
         }
         return inputs | {path for path in named if path.is_absolute()}
 
+    def models(self) -> set[Path]:
+        """Return where the learned model lies that the step uses, if it uses one."""
+        return {Path(value) for name, value in self._flat() if name == "model.path" and value}
+
     def _flat(self) -> Iterator[tuple[str, Any]]:
         yield from flatten(self.job.params.model_dump(mode="json"))
 

@@ -21,6 +21,7 @@ from parfocal.engine.repeat_place import Place, Work
 from parfocal.engine.repeat_sheet import PlacedSheet
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.base import Parameters
+from parfocal.models.model_options import LearnedModel
 from parfocal.models.naming import WHOLE_RUN, can_name_file
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.models.source import is_uri
@@ -139,15 +140,20 @@ class Again:
             what = "The crate tells of a step on an image, and of which image it does not"
             raise InputError(what, where=self.crate.path, found=ascii(action.identifier)[1:-1])
         used, made = self._data(action, "input"), self._data(action, "output")
-        untold = _names(p for p in step.inputs if p.required) - used.keys()
-        if untold := sorted(untold | (_names(step.outputs) - made.keys())):
+        absent = _names(p for p in step.inputs if p.required) - used.keys()
+        absent |= _names(step.outputs) - made.keys()
+        if absent:
             what = "The crate does not tell all that an attempt used and made"
-            found = f"{ascii(action.identifier)[1:-1]} without {', '.join(untold)}"
+            found = f"{ascii(action.identifier)[1:-1]} without {', '.join(sorted(absent))}"
             raise InputError(what, where=self.crate.path, found=found)
         params = recorded_parameters(self.crate, action, step)
         source = getattr(params, "source", None)
         if isinstance(source, str):
             params = params.model_copy(update={"source": self._source(source)})
+        model = getattr(params, "model", None)
+        if isinstance(model, LearnedModel):
+            model = model.model_copy(update={"path": self._source(model.path)})
+            params = params.model_copy(update={"model": model})
         recorded = frozenset(name for name, _ in settings_of(self.crate, action))
         job = Job(
             step,

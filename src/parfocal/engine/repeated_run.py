@@ -14,6 +14,7 @@ from typing import Any
 from parfocal.core.publish import remove_tree
 from parfocal.engine.repeat_choice import Choice, Wanted
 from parfocal.engine.repeat_config import parse_config
+from parfocal.engine.repeat_models import check_models
 from parfocal.engine.repeat_place import Place, Work
 from parfocal.engine.repeat_sheet import PlacedSheet, place_rows
 from parfocal.engine.repeat_steps import Again, of_images, run_tasks, tasks_of
@@ -111,6 +112,7 @@ def _planned_steps(
 ) -> Callable[[], Path]:
     again = Again(asked.crate, _STEPS, places, sheet.base, asked.threads)
     tasks = tasks_of(again, actions, asked.folder, sheet)
+    check_models(asked.crate, actions, {path for task in tasks for path in task.models()})
     reads = {path for task in tasks for path in task.reads()}
     work = Work(asked.folder, reads | sheet.files, network=sheet.fetches)
     place.check(work)
@@ -120,12 +122,13 @@ def _planned_steps(
 def _planned_workflow(
     config: Mapping[str, Any],
     asked: Repetition,
-    actions: Sequence[Action],  # noqa: ARG001
+    actions: Sequence[Action],
     places: Places,
     sheet: PlacedSheet,
     place: Place,
 ) -> Callable[[], Path]:
     values = placed_config(config, sheet.base, places)
+    check_models(asked.crate, actions, model_of(values))
     work = Work(asked.folder, sheet.files | model_of(values), network=sheet.fetches)
     place.check(work)
     return partial(run_workflow, place, work, values, sheet, asked.threads)

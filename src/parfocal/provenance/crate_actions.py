@@ -149,6 +149,7 @@ class Actions:
             ("unlocked", _unlocked(record)),
             ("python", record.python_version),
             ("exit_code", _exit_code(record)),
+            ("model_digest", _model(record)),
             ("details", record.details or None),
             *(("warning", warning) for warning in record.warnings),
         ]
@@ -180,6 +181,12 @@ def _unlocked(record: Record) -> str | None:
     if record.unlocked is None:
         return None
     return ", ".join(f"{name}=={version}" for name, version in record.unlocked.items()) or "none"
+
+
+def _model(record: Record) -> str | None:
+    """Return the digest of the learned model that was used, if one was."""
+    model = record.details.get("model")
+    return model.get("digest") if isinstance(model, dict) else None
 
 
 def _exit_code(record: Record) -> int | None:

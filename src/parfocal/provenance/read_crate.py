@@ -24,7 +24,8 @@ _SPECIFICATION = "https://w3id.org/ro/crate/1."
 _DIGEST = re.compile(r"(?:sha256|(?:zarr-merkle|manifest|tree)-sha256):[0-9a-f]{64}")
 _PROGRAMS = ("SoftwareApplication", "ComputerLanguage", "SoftwareSourceCode", "Organization")
 _KEPT_FACTS = tuple(
-    f"#value/fact/{name}/" for name in ("engine", "commit", "lock_digest", "unlocked", "python")
+    f"#value/fact/{name}/"
+    for name in ("engine", "commit", "lock_digest", "unlocked", "model_digest", "python")
 )
 _APART = ("#", "http://", "https://")  # what is described, and not in the crate
 _MOST_FINDINGS = 20

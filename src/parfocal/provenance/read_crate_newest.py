@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from parfocal.provenance.read_crate import Action, Crate
 
-__all__ = ["newest_attempts", "settings_of", "target_of"]
+__all__ = ["model_of", "newest_attempts", "settings_of", "target_of"]
 
 _TARGETS = ("label_name", "plate")  # parameters that tell apart what one step does to one image
 
@@ -35,3 +35,9 @@ def settings_of(crate: Crate, action: Action) -> Iterator[tuple[str, str]]:
     for identifier in action.used:
         if identifier in crate.values:
             yield crate.values[identifier]
+
+
+def model_of(crate: Crate, action: Action) -> str | None:
+    """Return the digest of the learned model that an attempt was made with; None for none."""
+    facts = dict(crate.values[fact] for fact in action.facts if fact in crate.values)
+    return facts.get("model_digest")
