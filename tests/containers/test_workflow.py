@@ -48,6 +48,7 @@ def test_records_name_the_image_the_commit_and_the_lock_file(inside: Run, image:
     lock = ["git", "-C", ROOT, "show", f"{image.commit}:envs/workflow.lock.txt"]
     digest = hashlib.sha256(subprocess.check_output(lock)).hexdigest()
     assert {record.lock_digest for record in records} == {f"sha256:{digest}"}
+    assert all(record.unlocked == {} for record in records)
 
 
 def test_the_run_crate_names_the_image(inside: Run, image: Image) -> None:
