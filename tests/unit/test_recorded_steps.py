@@ -1,14 +1,20 @@
 """Steps run one at a time on one image, whose records lie in a results folder."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tifffile
 
+import parfocal
 from parfocal.cli.main import main
+from parfocal.core.digest import digest_path
+from parfocal.engine.lock_file import LOCK
+from parfocal.engine.tell_jobs import commit_of
 from parfocal.provenance.records import iter_records
 from verified_runs import disc
 
+ROOT = Path(parfocal.__file__).parents[2]
 IMAGE = "results/images/cells/image.ome.zarr"
 LABELS = "results/images/cells/labels/nuclei.ome.zarr"
 CONVERT = (
@@ -24,6 +30,9 @@ def folder(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "cells.tif", disc(), photometric="minisblack")
     (tmp_path / "sheet.tsv").write_text("image_id\tsource\ncells\tcells.tif\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    for name in ("PARFOCAL_COMMIT", "PARFOCAL_LOCK", "PARFOCAL_LOCK_DIGEST"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is taken away again
+        monkeypatch.delenv(name)
     return tmp_path
 
 
@@ -34,6 +43,9 @@ def test_their_run_is_recorded_verified_and_repeated(folder, capsys):
     records = {(one.step, one.attempt): one for one in iter_records(folder / "results")}
     assert set(records) == {("convert-image", 1), ("segment-objects", 1), ("segment-objects", 2)}
     assert records["segment-objects", 1].inputs[0].uri == "images/cells/image.ome.zarr"
+    (commit,) = {one.commit for one in records.values()}
+    assert commit == commit_of(ROOT)
+    assert {one.lock_digest for one in records.values()} == {digest_path(ROOT / LOCK)}
     record = ("record-run", "--results=results", "--sheet=sheet.tsv", "--crate=results/run-crate")
     assert main([*record]) == 0
     assert main(["verify-run", "results/run-crate"]) == 0

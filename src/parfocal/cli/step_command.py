@@ -180,6 +180,10 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
     inputs = {port.name: paths[port.name] for port in step.inputs if paths[port.name]}
     from parfocal.engine import run_step
 
+    if folder is not None:
+        from parfocal.engine.tell_jobs import tell_own_code
+
+        tell_own_code()
     with told_by_names(names_of_inputs(inputs, names, named)):
         run_step(
             step,

@@ -7,12 +7,14 @@ import subprocess
 import uuid
 from pathlib import Path
 
+import parfocal
 from parfocal.core.digest import digest_path
 from parfocal.engine.job_attempt import RUN_VARIABLE
 from parfocal.engine.lock_file import LOCK, LOCK_VARIABLE
 
-__all__ = ["commit_of", "count_attempts", "tell_jobs"]
+__all__ = ["commit_of", "count_attempts", "tell_jobs", "tell_own_code"]
 
+_COMMIT = "PARFOCAL_COMMIT"
 _ATTEMPTS_VARIABLE = "PARFOCAL_ATTEMPTS"
 _CODE = ("src", "rules", "workflows", "envs", "galaxy_tools")
 
@@ -47,16 +49,31 @@ def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
     os.environ["PARFOCAL_ENGINE"] = engine
     if is_main:
         os.environ[RUN_VARIABLE] = uuid.uuid4().hex
-    commit = commit_of(workflow)
+    project = workflow.parents[1]
+    _tell_code(workflow, project)
+    if (project / "pyproject.toml").exists():
+        # envs/parfocal.post-deploy.sh installs it in conda environments.
+        os.environ["PARFOCAL_SOURCE"] = str(project)
+
+
+def tell_own_code() -> None:
+    """Tell the records of this process the commit and lock file of the clone that it runs from.
+
+    Outside of a clone, and where an engine or a container tells both, nothing changes.
+    """
+    project = Path(parfocal.__file__).parents[2]
+    if _COMMIT not in os.environ and (project / "pyproject.toml").exists():
+        _tell_code(project, project)
+
+
+def _tell_code(folder: Path, project: Path) -> None:
+    commit = commit_of(folder)
     if commit:
-        os.environ["PARFOCAL_COMMIT"] = commit
-    lock = (workflow.parents[1] / LOCK).absolute()
+        os.environ[_COMMIT] = commit
+    lock = (project / LOCK).absolute()
     if lock.exists():
         os.environ["PARFOCAL_LOCK_DIGEST"] = digest_path(lock)
         os.environ[LOCK_VARIABLE] = str(lock)
-    if (workflow.parents[1] / "pyproject.toml").exists():
-        # envs/parfocal.post-deploy.sh installs it in conda environments.
-        os.environ["PARFOCAL_SOURCE"] = str(workflow.parents[1])
 
 
 def commit_of(folder: Path) -> str | None:
