@@ -73,6 +73,7 @@ def test_conda_makes_an_environment_that_has_parfocal(outside: Run, tmp_path: Pa
     sdm = ("--sdm", "conda", "--conda-prefix", str(prefix))
     snakemake(run, *sdm, CONDA_STAND_IN=str(base))
     assert run.digests() == outside.digests()
+    assert all(record.unlocked == {} for record in iter_records(run.results))
     (made,) = prefix.glob("*/bin/parfocal")
     assert made.is_file()
     shutil.rmtree(prefix)  # more than a gigabyte
