@@ -87,7 +87,7 @@ mkdir "$work/again"
 podman run --rm --read-only --network=none "${user[@]}" --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 \
     --volume "$site:/recorded:ro" --volume "$work/again:/work" --env-file "$folder/container/image.env" \
     "localhost/parfocal:$version" parfocal repeat-run /recorded/demo/results/run-crate --folder again \
-    --map "$site=/recorded" --workflow /opt/parfocal/project/workflows/analyse_images/Snakefile \
+    --map "$site=/recorded" \
     > "$work/repeated.txt" 2> "$work/repeated.log" || {
     cat "$work/repeated.log" "$work/repeated.txt"
     exit 1
