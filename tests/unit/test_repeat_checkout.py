@@ -100,19 +100,23 @@ def test_what_runs_in_it_is_told_what_it_is_and_nothing_of_here(repository, monk
         place = place_at(checkout, stack, sys.executable)
     assert place.variables["PARFOCAL_COMMIT"] == head
     assert place.variables["PARFOCAL_LOCK_DIGEST"] == digest_path(lock)
+    assert place.variables["PARFOCAL_LOCK"] == f"{checkout.folder}/envs/workflow.lock.txt"
     assert place.variables["PATH"].startswith(f"{checkout.folder}/.venv/bin:")
     assert {"PARFOCAL_IMAGE_DIGEST", "PYTHONPATH"}.isdisjoint(place.variables)
     assert place.workflow == checkout.folder / "workflows/analyse_images/Snakefile"
     assert place.start(Work(repository)) == [f"{checkout.folder}/.venv/bin/python"]
 
 
-@pytest.mark.parametrize("change", ["code", "packages", "mark"])
+@pytest.mark.parametrize("change", ["code", "added", "packages", "mark"])
 def test_one_that_was_changed_or_is_not_whole_is_made_anew(repository, change, caplog):
     head = git(repository, "rev-parse", "HEAD")
     checkout = Checkout(head, None, str(repository))
     opened(repository, head)
     if change == "code":
         (checkout.folder / "Makefile").write_text("workflow-env:\n\texit 1\n")
+    elif change == "added":
+        (checkout.folder / "src").mkdir(exist_ok=True)
+        (checkout.folder / "src/numpy.py").write_text("")
     elif change == "packages":
         other = FACTS | {"packages": [["some-package", "1.1"]]}
         (checkout.folder / ".venv/bin/facts.json").write_text(json.dumps(other))

@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crate_graphs import write_graph
@@ -221,6 +222,25 @@ def test_environments_are_compared(tmp_path, repository):
     found = {d.what: d for d in compared(crate, actions, repository)}
     assert {"workflow", "packages"}.isdisjoint(found)
     assert found["commit"].here == f"{head}-dirty"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ({"numpy": np.__version__}, None),
+        ({"numpy": "0.2"}, ("numpy==0.2", f"numpy=={np.__version__}")),
+        ({}, ("numpy 0.1", f"numpy {np.__version__}")),
+    ],
+    ids=["the same", "another", "none then"],
+)
+def test_packages_that_were_not_as_locked_are_compared(tmp_path, repository, recorded, expected):
+    (repository.parents[2] / "envs" / "workflow.lock.txt").write_text("numpy==0.1\n")
+    run = [one.model_copy(update={"unlocked": recorded}) for one in chain("a", "/data/a.tif")]
+    (tmp_path / "run").mkdir()
+    crate, actions = crate_of(tmp_path / "run", *run, roles=("sheet", "config", "workflow"))
+    repository.write_text((tmp_path / "run" / "Snakefile").read_text())
+    found = {d.what: (d.recorded, d.here) for d in compared(crate, actions, repository)}
+    assert found.get("packages") == expected
 
 
 def here(monkeypatch, workflow):

@@ -323,3 +323,20 @@ def test_paths_out_of_the_results_are_read_as_they_are_named(run, made, start):
     assert (code, entries[name]["status"]) == (0, "unchanged")
     mapped = check(run / "run-crate", "--map", f"{name.partition('..')[0] or '..'}={run}")[1]
     assert mapped[name]["status"] == "remote"
+
+
+def test_a_crate_beside_the_results_is_verified(run, tmp_path):
+    beside = pack(run / "run-crate").rename(tmp_path / "run.crate.zip")
+    assert run == tmp_path / "results"
+    code, entries, _ = check(beside)
+    assert (code, set(statuses(entries).values())) == (0, {"unchanged"})
+
+
+def test_how_to_find_what_is_missing_is_told_once(run, capsys):
+    (run / IMAGE).rename(run / "elsewhere")
+    (run / LABELS).rename(run / "elsewhere2")
+    with pytest.raises(VerificationError):
+        verify_run([str(run / "run-crate")])
+    told = capsys.readouterr().out
+    assert told.count("missing    ") == 2
+    assert told.count("--map OLD=NEW") == 1

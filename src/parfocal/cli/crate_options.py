@@ -66,8 +66,15 @@ def places_of(options: Namespace) -> Places:
     """
     from parfocal.provenance.verify_places import Places, parse_maps
 
-    results = options.results or options.crate.absolute().parent
+    results = options.results or _around(options.crate.absolute().parent)
     return Places(results.absolute(), parse_maps(options.map))
+
+
+def _around(folder: Path) -> Path:
+    """Return the results folder of a crate: what it lies in, or ``results`` beside it."""
+    beside = folder / "results"
+    is_beside = (beside / "records").is_dir() and not (folder / "records").is_dir()
+    return beside if is_beside else folder
 
 
 def signature_of(crate: Crate, signers: Path | None) -> Signature | None:

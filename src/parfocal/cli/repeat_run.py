@@ -90,7 +90,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
     add_data_options(
         parser,
         "results folder of the run, which relative paths of inputs are in; by default, that "
-        "the crate lies in",
+        "the crate lies in or beside",
     )
     parser.add_argument(
         "--folder",

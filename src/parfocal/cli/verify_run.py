@@ -77,7 +77,7 @@ def _parse(argv: Sequence[str]) -> Namespace:
         description="Digest anew all that a run crate names, check its certificates and the crate "
         "itself, and tell what is missing or changed. Nothing is written but what is asked for.",
     )
-    add_data_options(parser, "results folder; by default, that the crate lies in")
+    add_data_options(parser, "results folder; by default, that the crate lies in or beside")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found here, too")
     parser.add_argument(
         "--digest-lists",
@@ -96,11 +96,14 @@ def _parse(argv: Sequence[str]) -> Namespace:
 
 def _lines(found: Verification) -> list[str]:
     lines = []
+    told: set[str] = set()  # why things are missing: once for all of them
     for entry in found.entries:
         lines.append(f"{entry.status:<10} {entry.role:<7} {printable(entry.datum.name)}")
         if entry.status == "changed" and entry.found:
             lines.append(f"  expected {entry.datum.digest}, found {entry.found}")
-        lines += [f"  {printable(reason)}" for reason in entry.reasons]
+        reasons = [one for one in entry.reasons if entry.status != "missing" or one not in told]
+        told.update(reasons)
+        lines += [f"  {printable(reason)}" for reason in reasons]
     for one in found.certificates:
         state = "bad" if one.faults else one.verdict
         lines.append(f"{state:<10} certificate {printable(one.name)}")

@@ -159,7 +159,7 @@ class Checkout:
 
     def _check(self) -> None:
         head = self._git("rev-parse", "HEAD").strip()
-        changed = self._git("status", "--porcelain", "--untracked-files=no").strip()
+        changed = self._git("status", "--porcelain", "--untracked-files=normal").strip()
         if head != self.commit or changed:
             what = "The checkout is not the commit"
             found = f"{head}, {len(changed.splitlines())} files changed"

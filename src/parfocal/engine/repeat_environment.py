@@ -20,6 +20,7 @@ __all__ = ["Difference", "Recorded", "compare_environment", "how_to_build", "is_
 
 _MOST = 5
 _UNTOLD = "not recorded"
+_NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,21 @@ def compare_environment(
         and (what in recorded or what in ("commit", "lock file"))
     ]
     found += _behaviours(crate, actions, facts)
+    if recorded.get("unlocked", {_NONE}) != {_NONE}:
+        return found + _unlocked(recorded["unlocked"], facts)
     # A lock file that nothing tells of says nothing of what single steps were run with.
     asked = is_workflow or "lock file" in recorded
     return found + (_packages(facts) if asked else [])
+
+
+def _unlocked(recorded: set[str], facts: Facts) -> list[Difference]:
+    """Return one difference where other packages than then are not as the lock file names them."""
+    locked = locked_versions(facts.lock or "")
+    here = {name: facts.packages[name] for name in sorted(locked.keys() & facts.packages.keys())}
+    others = [f"{name}=={one}" for name, one in here.items() if one not in locked[name]]
+    found = ", ".join(others) or _NONE
+    same = recorded == {found}
+    return [] if same else [Difference("packages", "; ".join(sorted(recorded)), found)]
 
 
 def is_locked(facts: Facts) -> bool:

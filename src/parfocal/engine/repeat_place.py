@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from parfocal.engine.lock_file import LOCK, LOCK_VARIABLE
 from parfocal.engine.repeat_checkout import Checkout
 from parfocal.engine.repeat_facts import SNAKEFILE, Facts
 from parfocal.engine.repeat_tools import clean_environment
@@ -86,7 +87,11 @@ def place_here(facts: Facts, workflow: Path) -> Place:
 def place_at(checkout: Checkout, stack: ExitStack, python: str) -> Place:
     """Return the environment of a checkout, made where it is not there; see `Checkout.open`."""
     facts = checkout.open(stack, python)
-    told = {"PARFOCAL_COMMIT": checkout.commit, "PARFOCAL_LOCK_DIGEST": facts.lock_digest}
+    told = {
+        "PARFOCAL_COMMIT": checkout.commit,
+        "PARFOCAL_LOCK_DIGEST": facts.lock_digest,
+        LOCK_VARIABLE: str(checkout.folder / LOCK),
+    }
     variables = clean_environment(PATH=_first(checkout.python.parent), **told)
     folder, python = checkout.folder, str(checkout.python)
     return Place(str(folder), facts, python, folder / SNAKEFILE, variables)
