@@ -416,7 +416,11 @@ def test_results_that_were_collected_lead_on_too(
     before = run.trace(number)
     place = run.results / "images/a"
     (journal,) = (run.results / "annotations").glob("*.jsonl")
-    data = [place / "image.ome.zarr", place / "labels/nuclei.ome.zarr", *place.glob("tables/nuclei.*")]
+    data = [
+        place / "image.ome.zarr",
+        place / "labels/nuclei.ome.zarr",
+        *place.glob("tables/nuclei.*"),
+    ]
     data += [place / "image.certificate.json", run.results / "originals/a"]
     data += [run.results / "annotation-plan.json", *run.results.glob("records/*/*/*.json")]
     listing = tmp_path / "listing.txt"
