@@ -209,7 +209,7 @@ def renumber(run: Annotated, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verified_runs, "CONVERSION", verified_runs.CONVERSION | {"axes": "TYX"})
     verified_runs.tifffile.imwrite(source, pixels, photometric="minisblack")
     shutil.rmtree(run.results / "originals")
-    verified_runs._steps(run.results, "a", source, "otsu")
+    verified_runs._steps(run.results, "a", source, {"threshold": {"method": "otsu"}})
 
 
 def test_objects_that_were_renumbered_are_not_mistaken(
