@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,27 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_run_at_home(
     assert (run.results / "all-done").exists()
     logs = list((run.folder / "slurm_logs").glob("rule_segment_objects/*/*.log"))
     assert len(logs) == 1
+    assert not lacking(run)
+
+
+PER_ATTEMPT = {"host", "engine", "job_id", "commit", "lock_digest", "unlocked", "python", "cpu_s"}
+PER_ATTEMPT |= {"peak_memory_bytes", "startTime", "endTime", "actionStatus", "exit_code"}
+
+
+def lacking(run: SlurmRun) -> dict[str, set[str]]:
+    """Return what the crate of a run does not tell of attempts that were made in jobs."""
+    text = (run.results / "run-crate/ro-crate-metadata.json").read_text(encoding="utf-8")
+    entities = {entity["@id"]: entity for entity in json.loads(text)["@graph"]}
+    jobs = {log.stem for log in (run.folder / "slurm_logs").rglob("*.log")}
+    found = {}
+    for name in (one for one in entities if one.startswith("#action/") and "/_run/" not in one):
+        facts = [entities[one["@id"]] for one in entities[name]["additionalProperty"]]
+        usage = [entities[one["@id"]] for one in entities[name].get("resourceUsage", [])]
+        told = {one["name"]: one["value"] for one in (*facts, *usage)}
+        assert told.get("job_id") in jobs, (name, told, jobs)
+        found[name] = PER_ATTEMPT - told.keys() - entities[name].keys()
+    assert len(found) >= 4 * len(run.rows)
+    return {name: missing for name, missing in found.items() if missing}
 
 
 @pytest.mark.parametrize(
