@@ -7,7 +7,7 @@ import pytest
 
 from parfocal.cli.repeat_run import repeat_run
 from parfocal.cli.sign_run import sign_run
-from parfocal.engine import repeated_run
+from parfocal.engine.repeat import run as repeated_run
 from parfocal.errors import VerificationError
 from verified_runs import edit_graph, make_run
 

@@ -13,7 +13,7 @@ from parfocal.cli.repeat_run import repeat_run
 from parfocal.cli.verify_run import verify_run
 from parfocal.core.digest import digest_path
 from parfocal.core.step import Context
-from parfocal.engine import repeated_run
+from parfocal.engine.repeat import run as repeated_run
 from parfocal.errors import ConfigurationError, InputError, StorageError, VerificationError
 from parfocal.models.manifest import read_manifest
 from parfocal.models.record import Artifact

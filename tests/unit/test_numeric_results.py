@@ -11,7 +11,7 @@ from onnx_networks import blur
 from parfocal.analysis.models import probability
 from parfocal.cli.compare_runs import report_comparison
 from parfocal.cli.repeat_run import agree_by_data
-from parfocal.engine.numeric_results import Side, compare_numeric
+from parfocal.engine.repeat.agreement import Side, compare_numeric
 from parfocal.errors import VerificationError
 from parfocal.provenance.compare_runs import compare_crates
 from parfocal.provenance.read_crate import read_crate

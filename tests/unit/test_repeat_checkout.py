@@ -10,8 +10,8 @@ from platform import python_version
 import pytest
 
 from parfocal.core.digest import digest_path
-from parfocal.engine.repeat_checkout import Checkout, python_for
-from parfocal.engine.repeat_place import Work, place_at
+from parfocal.engine.repeat.checkout import Checkout, python_for
+from parfocal.engine.repeat.place import Work, place_at
 from parfocal.errors import ConfigurationError
 
 FACTS = {

@@ -11,15 +11,16 @@ import pytest
 
 from crate_graphs import write_graph
 from crate_records import chain
-from parfocal.engine import repeat_choice, repeat_facts
 from parfocal.engine.job import Job
-from parfocal.engine.repeat_choice import Choice, Wanted
-from parfocal.engine.repeat_container import Image
-from parfocal.engine.repeat_environment import Recorded
-from parfocal.engine.repeat_facts import Facts, own_workflow
-from parfocal.engine.repeat_jobs import Task
-from parfocal.engine.repeat_place import Place
-from parfocal.engine.repeated_run import Repetition, repeat_run
+from parfocal.engine.repeat import choice as repeat_choice
+from parfocal.engine.repeat import facts as repeat_facts
+from parfocal.engine.repeat.choice import Choice, Wanted
+from parfocal.engine.repeat.container import Image
+from parfocal.engine.repeat.environment import Recorded
+from parfocal.engine.repeat.facts import Facts, own_workflow
+from parfocal.engine.repeat.jobs import Task
+from parfocal.engine.repeat.place import Place
+from parfocal.engine.repeat.run import Repetition, repeat_run
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.read_crate_newest import newest_attempts

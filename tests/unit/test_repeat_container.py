@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from parfocal.engine import repeat_container
-from parfocal.engine.repeat_container import Image, built_image, image_here, mounts, place_in
-from parfocal.engine.repeat_facts import Facts
-from parfocal.engine.repeat_place import Work
+from parfocal.engine.repeat import container as repeat_container
+from parfocal.engine.repeat.container import Image, built_image, image_here, mounts, place_in
+from parfocal.engine.repeat.facts import Facts
+from parfocal.engine.repeat.place import Work
 from parfocal.errors import ConfigurationError, InputError
 
 MANIFEST, OTHER, ID = (f"sha256:{digit * 64}" for digit in "123")

@@ -11,13 +11,13 @@ import pytest
 from crate_graphs import write_graph
 from crate_records import artifact, chain, example_run, record
 from parfocal.core.digest import digest_path
-from parfocal.engine import repeat_facts
-from parfocal.engine.repeat_config import parse_config
-from parfocal.engine.repeat_environment import Difference, compare_environment, how_to_build
-from parfocal.engine.repeat_facts import facts_here
-from parfocal.engine.repeat_sheet import place_rows
-from parfocal.engine.repeat_steps import recorded_parameters
-from parfocal.engine.repeat_workflow import placed_config
+from parfocal.engine.repeat import facts as repeat_facts
+from parfocal.engine.repeat.config import parse_config
+from parfocal.engine.repeat.environment import Difference, compare_environment, how_to_build
+from parfocal.engine.repeat.facts import facts_here
+from parfocal.engine.repeat.sheet import place_rows
+from parfocal.engine.repeat.steps import recorded_parameters
+from parfocal.engine.repeat.workflow import placed_config
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.record import Record
 from parfocal.provenance.read_crate import read_crate

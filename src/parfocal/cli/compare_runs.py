@@ -12,7 +12,7 @@ from parfocal.cli.verify_run import printable, write_report
 from parfocal.errors import VerificationError
 
 if TYPE_CHECKING:
-    from parfocal.engine.numeric_results import Agreement
+    from parfocal.engine.repeat.agreement import Agreement
     from parfocal.provenance.compare_runs import Comparison
     from parfocal.provenance.read_crate import Crate
 

@@ -20,7 +20,7 @@ from parfocal.errors import VerificationError
 
 if TYPE_CHECKING:
     from parfocal.cli.compare_runs import Agree
-    from parfocal.engine.numeric_results import Agreement
+    from parfocal.engine.repeat.agreement import Agreement
     from parfocal.provenance.compare_runs import Comparison
     from parfocal.provenance.read_crate import Crate
     from parfocal.provenance.verify_places import Places
@@ -41,8 +41,8 @@ def repeat_run(argv: Sequence[str]) -> int:
         If a result differs; or if the crate is not one by the signers named, and nothing was run.
     """
     options = _parse(argv)
-    from parfocal.engine.repeat_choice import Wanted
-    from parfocal.engine.repeated_run import Repetition, repeat_run
+    from parfocal.engine.repeat.choice import Wanted
+    from parfocal.engine.repeat.run import Repetition, repeat_run
     from parfocal.provenance.read_crate import read_crate
 
     places = places_of(options)
@@ -70,7 +70,7 @@ def repeat_run(argv: Sequence[str]) -> int:
 
 def agree_by_data(places: Places, made: Path, threads: int) -> Agree:
     """Return what compares results that are not exact, by the data of both runs."""
-    from parfocal.engine.numeric_results import Side, compare_numeric
+    from parfocal.engine.repeat.agreement import Side, compare_numeric
     from parfocal.provenance.verify_places import Places
 
     def agree(first: Crate, second: Crate, found: Comparison) -> tuple[list[Agreement], bool]:

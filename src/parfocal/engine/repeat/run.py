@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.publish import remove_tree
-from parfocal.engine.repeat_choice import Choice, Wanted
-from parfocal.engine.repeat_config import parse_config
-from parfocal.engine.repeat_models import check_models
-from parfocal.engine.repeat_place import Place, Work
-from parfocal.engine.repeat_sheet import PlacedSheet, place_rows
-from parfocal.engine.repeat_steps import Again, of_images, run_tasks, tasks_of
-from parfocal.engine.repeat_workflow import model_of, placed_config, run_workflow
+from parfocal.engine.repeat.choice import Choice, Wanted
+from parfocal.engine.repeat.config import parse_config
+from parfocal.engine.repeat.models import check_models
+from parfocal.engine.repeat.place import Place, Work
+from parfocal.engine.repeat.sheet import PlacedSheet, place_rows
+from parfocal.engine.repeat.steps import Again, of_images, run_tasks, tasks_of
+from parfocal.engine.repeat.workflow import model_of, placed_config, run_workflow
 from parfocal.errors import ConfigurationError, InputError, OutputExistsError, StorageError
 from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_copies import copied_file, copied_name

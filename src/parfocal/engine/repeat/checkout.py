@@ -14,9 +14,9 @@ from typing import IO
 
 from parfocal.core.digest import digest_path
 from parfocal.core.publish import remove_tree
-from parfocal.engine.repeat_environment import is_locked
-from parfocal.engine.repeat_facts import LOCK, Facts, facts_there
-from parfocal.engine.repeat_tools import call, clean_environment
+from parfocal.engine.repeat.environment import is_locked
+from parfocal.engine.repeat.facts import LOCK, Facts, facts_there
+from parfocal.engine.repeat.tools import call, clean_environment
 from parfocal.errors import ConfigurationError, StorageError
 
 __all__ = ["Checkout", "python_for"]

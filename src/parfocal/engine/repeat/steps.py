@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from parfocal.core.step import Port, Step
 from parfocal.engine.attempt import perform
 from parfocal.engine.job import Job
-from parfocal.engine.repeat_jobs import Task, put, run_task
-from parfocal.engine.repeat_place import Place, Work
-from parfocal.engine.repeat_sheet import PlacedSheet
+from parfocal.engine.repeat.jobs import Task, put, run_task
+from parfocal.engine.repeat.place import Place, Work
+from parfocal.engine.repeat.sheet import PlacedSheet
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.base import Parameters
 from parfocal.models.model_options import LearnedModel

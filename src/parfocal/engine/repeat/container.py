@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parfocal.engine.repeat_checkout import Checkout
-from parfocal.engine.repeat_facts import SNAKEFILE, facts_there
-from parfocal.engine.repeat_place import Place, Work
-from parfocal.engine.repeat_tools import call, clean_environment
+from parfocal.engine.repeat.checkout import Checkout
+from parfocal.engine.repeat.facts import SNAKEFILE, facts_there
+from parfocal.engine.repeat.place import Place, Work
+from parfocal.engine.repeat.tools import call, clean_environment
 from parfocal.errors import ConfigurationError, InputError
 
 __all__ = ["Image", "built_image", "image_here", "mounts", "place_in"]

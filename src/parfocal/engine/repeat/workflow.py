@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.core.publish import write_json
-from parfocal.engine.repeat_place import Place, Work, work_in
-from parfocal.engine.repeat_sheet import PlacedSheet
+from parfocal.engine.repeat.place import Place, Work, work_in
+from parfocal.engine.repeat.sheet import PlacedSheet
 from parfocal.errors import ConfigurationError, InputError
 from parfocal.models.sheet import write_sheet
 from parfocal.models.source import is_uri

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from parfocal.engine.lock_file import locked_versions
-from parfocal.engine.repeat_facts import Facts
+from parfocal.engine.repeat.facts import Facts
 from parfocal.errors import ConfigurationError
 from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_terms import redact

@@ -12,7 +12,7 @@ from typing import Any
 from parfocal.core.outcomes import read_outcome
 from parfocal.core.publish import write_json
 from parfocal.engine.job import Job
-from parfocal.engine.repeat_place import Place, Work, work_in
+from parfocal.engine.repeat.place import Place, Work, work_in
 from parfocal.models.sheet import Row, write_sheet
 from parfocal.provenance.crate_terms import flatten
 

@@ -15,7 +15,7 @@ from typing import Any
 import parfocal
 from parfocal.core.step import Step
 from parfocal.engine.lock_file import LOCK, plain_name
-from parfocal.engine.repeat_tools import call
+from parfocal.engine.repeat.tools import call
 from parfocal.engine.tell_jobs import commit_of
 from parfocal.errors import ConfigurationError
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from parfocal.engine.repeat_checkout import Checkout, python_for
-from parfocal.engine.repeat_container import Image, built_image, image_here, place_in
-from parfocal.engine.repeat_environment import (
+from parfocal.engine.repeat.checkout import Checkout, python_for
+from parfocal.engine.repeat.container import Image, built_image, image_here, place_in
+from parfocal.engine.repeat.environment import (
     Difference,
     Recorded,
     compare_environment,
     how_to_build,
 )
-from parfocal.engine.repeat_facts import SNAKEFILE, Facts, facts_here, own_workflow
-from parfocal.engine.repeat_place import Place, place_at, place_here
-from parfocal.engine.repeat_workflow import find_workflow
+from parfocal.engine.repeat.facts import SNAKEFILE, Facts, facts_here, own_workflow
+from parfocal.engine.repeat.place import Place, place_at, place_here
+from parfocal.engine.repeat.workflow import find_workflow
 from parfocal.errors import ConfigurationError, InputError, StorageError
 from parfocal.provenance.crate_copies import copied_name
 from parfocal.provenance.read_crate import Action, Crate

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parfocal.engine.lock_file import LOCK, LOCK_VARIABLE
-from parfocal.engine.repeat_checkout import Checkout
-from parfocal.engine.repeat_facts import SNAKEFILE, Facts
-from parfocal.engine.repeat_tools import clean_environment
+from parfocal.engine.repeat.checkout import Checkout
+from parfocal.engine.repeat.facts import SNAKEFILE, Facts
+from parfocal.engine.repeat.tools import clean_environment
 
 __all__ = ["Place", "Work", "place_at", "place_here", "work_in"]
 
