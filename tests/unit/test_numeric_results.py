@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx_networks import blur
 from parfocal.analysis.models import probability
 from parfocal.cli.compare_runs import report_comparison
 from parfocal.cli.repeat_run import agree_by_data
-from parfocal.engine.repeat.agreement import Side, compare_numeric
+from parfocal.engine.repeat.agreement import Findings, Side, compare_repeated
 from parfocal.errors import VerificationError
 from parfocal.provenance.compare_runs import compare_crates
 from parfocal.provenance.read_crate import read_crate
@@ -55,7 +56,8 @@ def compare(runs, first, second):
         results = runs / name / "results"
         sides.append(Side(read_crate(results / "run-crate"), Places(results, {})))
     found = compare_crates(sides[0].crate, sides[1].crate)
-    return found, *compare_numeric(*sides, found, 2)
+    more = compare_repeated(*sides, found, 2)
+    return found, more.agreements, more.explained
 
 
 def test_borders_that_moved_a_little_agree(runs):
@@ -92,7 +94,7 @@ def test_what_is_exact_has_no_tolerance(runs):
     results = runs / "otsu" / "results"
     side = Side(read_crate(results / "run-crate"), Places(results, {}))
     row = SimpleNamespace(kind="result", what="segment-objects nuclei: labels", images=("a",))
-    assert compare_numeric(side, side, SimpleNamespace(rows=[row]), 1) == ([], False)
+    assert compare_repeated(side, side, SimpleNamespace(rows=[row]), 1) == Findings()
 
 
 def test_one_run_by_a_model_and_one_by_none_do_not_agree(runs):
@@ -107,7 +109,15 @@ def test_a_result_that_no_model_touched_is_no_matter_of_tolerance(runs):
     rows = (*found.rows, SimpleNamespace(kind="result", what="convert-image: image", images=("a",)))
     first = runs / "first" / "results"
     sides = [Side(read_crate(one / "run-crate"), Places(one, {})) for one in (first, other)]
-    assert not compare_numeric(*sides, SimpleNamespace(rows=rows), 1)[1]
+    assert not compare_repeated(*sides, SimpleNamespace(rows=rows), 1).explained
+
+
+def test_what_was_made_from_equal_labels_must_be_equal(runs):
+    row = SimpleNamespace(kind="result", what="measure-objects nuclei: table", images=("a",))
+    first, other = (Path(runs / name / "results") for name in ("first", "near"))
+    sides = [Side(read_crate(one / "run-crate"), Places(one, {})) for one in (first, other)]
+    found = compare_repeated(*sides, SimpleNamespace(rows=[row]), 1)
+    assert (found.derived, found.explained) == ([], False)
 
 
 @pytest.mark.parametrize("change", ["gone", "changed", "damaged"])
@@ -146,11 +156,18 @@ def test_the_command_tells_how_well_they_agree(runs, second, capsys):
             tell()
     else:
         assert tell() == (second == "first")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "agreement" in line]
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed if line.startswith("agreement")]
     told = json.loads(report.read_text())["agreements"]
     if second == "first":
         assert (lines, told) == ([], [])
         return
     assert [one["holds"] for one in told] == [second == "near"]
     expected = "F1 1.0000 >= 0.99" if second == "near" else "F1 0.0000 < 0.99"
-    assert lines == [f"agreement  segment-objects nuclei: labels  {expected}  (a)"]
+    derived = (
+        "agreement  measure-objects nuclei  made from label images that differ, and not compared"
+    )
+    assert lines == [
+        f"agreement  segment-objects nuclei: labels  {expected}  (a)",
+        *([f"{derived}  (a)"] if second == "near" else []),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ from parfocal.cli.verify_run import printable, write_report
 from parfocal.errors import VerificationError
 
 if TYPE_CHECKING:
-    from parfocal.engine.repeat.agreement import Agreement
+    from parfocal.engine.repeat.agreement import Findings
     from parfocal.provenance.compare_runs import Comparison
     from parfocal.provenance.read_crate import Crate
 
-    Agree = Callable[[Crate, Crate, Comparison], tuple[list[Agreement], bool]]
+    Agree = Callable[[Crate, Crate, Comparison], Findings]
 
 __all__ = ["compare_runs", "report_comparison"]
 
@@ -79,8 +79,8 @@ def report_comparison(
 
     crates = read_crate(first), read_crate(second)
     found = compare_crates(*crates, _run_data())
-    agreements, explained = agree(*crates, found) if agree else ([], False)
-    sys.stdout.writelines(f"{line}\n" for line in [*_lines(found), *_agreeing(agreements)])
+    more = agree(*crates, found) if agree else None
+    sys.stdout.writelines(f"{line}\n" for line in [*_lines(found), *_more(more)])
     if report is not None:
         content = {
             "format": "parfocal-run-comparison-1",
@@ -89,11 +89,14 @@ def report_comparison(
             "same_results": found.same,
             "differing_results": found.differing,
             "differences": [row.as_json() for row in found.rows],
-            "agreements": [one.as_json() for one in agreements],
+            "agreements": [one.as_json() for one in more.agreements] if more else [],
+            "lost_results": more.lost if more else [],
         }
         write_report(report, content)
-    if not explained and (found.differing or not found.same):
-        what = f"{found.differing} results differ, and {found.same} are the same"
+    explained = more is not None and more.explained
+    lost = len(more.lost) if more else 0
+    if lost or (not explained and (found.differing or not found.same)):
+        what = f"{found.differing + lost} results differ, and {found.same} are the same"
         raise VerificationError(what, where=f"{first} and {second}")
     return not explained
 
@@ -118,12 +121,19 @@ def _lines(found: Comparison) -> Iterator[str]:
     yield f"{found.same} results are the same, {found.differing} differ"
 
 
-def _agreeing(agreements: Iterable[Agreement]) -> Iterator[str]:
-    for one in agreements:
+def _more(found: Findings | None) -> Iterator[str]:
+    """Yield what is found in the data of a repeated run beside what the crates tell."""
+    if found is None:
+        return
+    for one in found.agreements:
         told = f"not compared: {printable(one.reason)}"
         if one.f1 is not None:
             told = f"F1 {one.f1:.4f} {'>=' if one.holds else '<'} {one.least:g}"
         yield f"agreement  {printable(one.step)}: labels  {told}  ({printable(one.image_id)})"
+    for step, image_id in found.derived:
+        told = "made from label images that differ, and not compared"
+        yield f"agreement  {printable(step)}  {told}  ({printable(image_id)})"
+    yield from (f"differs    {printable(one)}" for one in found.lost)
 
 
 def _short(value: str | None) -> str:

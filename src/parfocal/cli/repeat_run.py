@@ -20,7 +20,7 @@ from parfocal.errors import VerificationError
 
 if TYPE_CHECKING:
     from parfocal.cli.compare_runs import Agree
-    from parfocal.engine.repeat.agreement import Agreement
+    from parfocal.engine.repeat.agreement import Findings
     from parfocal.provenance.compare_runs import Comparison
     from parfocal.provenance.read_crate import Crate
     from parfocal.provenance.verify_places import Places
@@ -70,12 +70,12 @@ def repeat_run(argv: Sequence[str]) -> int:
 
 def agree_by_data(places: Places, made: Path, threads: int) -> Agree:
     """Return what compares results that are not exact, by the data of both runs."""
-    from parfocal.engine.repeat.agreement import Side, compare_numeric
+    from parfocal.engine.repeat.agreement import Side, compare_repeated
     from parfocal.provenance.verify_places import Places
 
-    def agree(first: Crate, second: Crate, found: Comparison) -> tuple[list[Agreement], bool]:
+    def agree(first: Crate, second: Crate, found: Comparison) -> Findings:
         there = Side(second, Places(made.parent, {}))
-        return compare_numeric(Side(first, places), there, found, threads)
+        return compare_repeated(Side(first, places), there, found, threads)
 
     return agree
 

@@ -6,6 +6,7 @@ import logging
 import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from parfocal.cli.compute import read_compute
@@ -180,11 +181,7 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
     inputs = {port.name: paths[port.name] for port in step.inputs if paths[port.name]}
     from parfocal.engine import run_step
 
-    if folder is not None:
-        from parfocal.engine.tell_jobs import tell_own_code
-
-        tell_own_code()
-    with told_by_names(names_of_inputs(inputs, names, named)):
+    with told_by_names(names_of_inputs(inputs, names, named)), _code_told(folder):
         run_step(
             step,
             inputs,
@@ -202,6 +199,14 @@ def _run_one(step: Step, options: Namespace, parser: ArgumentParser, compute: Co
         )
     logger.info("%s wrote %s", step.name, ", ".join(paths[port.name] for port in step.outputs))
     return 0
+
+
+def _code_told(folder: Path | None) -> AbstractContextManager[None]:
+    if folder is None:
+        return nullcontext()
+    from parfocal.engine.tell_jobs import own_code_told
+
+    return own_code_told()
 
 
 def _params(step: Step, options: Namespace, parser: ArgumentParser) -> Parameters:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import parfocal
@@ -12,9 +14,10 @@ from parfocal.core.digest import digest_path
 from parfocal.engine.job_attempt import RUN_VARIABLE
 from parfocal.engine.lock_file import LOCK, LOCK_VARIABLE
 
-__all__ = ["commit_of", "count_attempts", "tell_jobs", "tell_own_code"]
+__all__ = ["commit_of", "count_attempts", "own_code_told", "tell_jobs"]
 
 _COMMIT = "PARFOCAL_COMMIT"
+_DIGEST = "PARFOCAL_LOCK_DIGEST"
 _ATTEMPTS_VARIABLE = "PARFOCAL_ATTEMPTS"
 _CODE = ("src", "rules", "workflows", "envs", "galaxy_tools")
 
@@ -56,14 +59,25 @@ def tell_jobs(engine: str, workflow: Path, *, is_main: bool = True) -> None:
         os.environ["PARFOCAL_SOURCE"] = str(project)
 
 
-def tell_own_code() -> None:
+@contextmanager
+def own_code_told() -> Iterator[None]:
     """Tell the records of this process the commit and lock file of the clone that it runs from.
 
     Outside of a clone, and where an engine or a container tells both, nothing changes.
     """
     project = Path(parfocal.__file__).parents[2]
-    if _COMMIT not in os.environ and (project / "pyproject.toml").exists():
-        _tell_code(project, project)
+    if _COMMIT in os.environ or not (project / "pyproject.toml").exists():
+        yield
+        return
+    before = {name: os.environ.get(name) for name in (_COMMIT, _DIGEST, LOCK_VARIABLE)}
+    _tell_code(project, project)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _tell_code(folder: Path, project: Path) -> None:
@@ -72,7 +86,7 @@ def _tell_code(folder: Path, project: Path) -> None:
         os.environ[_COMMIT] = commit
     lock = (project / LOCK).absolute()
     if lock.exists():
-        os.environ["PARFOCAL_LOCK_DIGEST"] = digest_path(lock)
+        os.environ[_DIGEST] = digest_path(lock)
         os.environ[LOCK_VARIABLE] = str(lock)
 
 

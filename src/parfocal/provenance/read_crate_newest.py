@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from parfocal.provenance.read_crate import Action, Crate
 
-__all__ = ["model_of", "newest_attempts", "settings_of", "target_of"]
+__all__ = ["last_attempts", "model_of", "newest_attempts", "settings_of", "target_of"]
 
 _TARGETS = ("label_name", "plate")  # parameters that tell apart what one step does to one image
 
@@ -22,6 +22,26 @@ def newest_attempts(crate: Crate) -> list[tuple[Action, str]]:
         if known is None or known.started is None or known.started <= action.started:
             newest[action.step, action.image_id, target] = action
     return [(action, target) for (_, _, target), action in sorted(newest.items())]
+
+
+def last_attempts(crate: Crate) -> list[Action]:
+    """Return the attempts that ended well, but for those whose results later ones wrote over.
+
+    Of an image that was fetched several times the newest attempt counts, wherever it wrote to.
+    """
+    last: dict[tuple[str, str, str, tuple[str, ...]], Action] = {}
+    newest = {action.identifier for action, _ in newest_attempts(crate)}
+    for action in crate.actions:
+        if action.failed or action.started is None:
+            continue
+        if action.step == "fetch-image" and action.identifier not in newest:
+            continue
+        made = tuple(sorted(crate.data[n].name for n in action.made if n in crate.data))
+        key = (action.step, action.image_id, target_of(crate, action), made)
+        known = last.get(key)
+        if known is None or known.started is None or known.started <= action.started:
+            last[key] = action
+    return [action for _, action in sorted(last.items())]
 
 
 def target_of(crate: Crate, action: Action) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ from parfocal.engine.changed_zarr import DAMAGE
 from parfocal.errors import InputError
 from parfocal.provenance.compare_runs import Comparison
 from parfocal.provenance.read_crate import Action, Crate, Datum
-from parfocal.provenance.read_crate_newest import model_of, newest_attempts, settings_of
+from parfocal.provenance.read_crate_newest import (
+    last_attempts,
+    model_of,
+    newest_attempts,
+    settings_of,
+)
 from parfocal.provenance.verify_places import Places
 from parfocal.steps import STEPS
 
-__all__ = ["Agreement", "Side", "compare_numeric"]
+__all__ = ["Agreement", "Findings", "Side", "compare_repeated"]
 
 _PORT = "labels"
 _RUN = "_run"
@@ -34,17 +41,17 @@ class Agreement:
     f1 : float or None
         Of the objects, at an overlap (intersection over union) of 0.5; 1 where there are none,
         None where the two could not be compared.
-    least : float
-        What it is at least where they agree.
     reason : str
         Why they could not be compared.
+    least : float
+        What F1 is at least where they agree.
     """
 
     image_id: str
     step: str
     f1: float | None
+    reason: str
     least: float
-    reason: str = ""
 
     @property
     def holds(self) -> bool:
@@ -82,38 +89,88 @@ class Side:
         return found
 
 
-def compare_numeric(
-    first: Side, second: Side, found: Comparison, threads: int
-) -> tuple[list[Agreement], bool]:
-    """Compare the label images of two runs that are not exact, as those of learned models.
+@dataclass(frozen=True)
+class Findings:
+    """What the data of two runs tell that the table of what differs does not.
+
+    Attributes
+    ----------
+    agreements : list of Agreement
+        Of the label images of learned models whose digests differ.
+    derived : list of (str, str)
+        Steps and images whose results differ and were made from such label images; they are not
+        compared.
+    explained : bool
+        Whether nothing else differs than these, and all label images agree.
+    lost : list of str
+        What is wrong with results that the table does not have: those that were not made again, or
+        are others, of steps that the second run lacks or that were run several times on an image.
+    """
+
+    agreements: list[Agreement] = field(default_factory=list)
+    derived: list[tuple[str, str]] = field(default_factory=list)
+    explained: bool = False
+    lost: list[str] = field(default_factory=list)
+
+
+def compare_repeated(first: Side, second: Side, found: Comparison, threads: int) -> Findings:
+    """Compare what a table of digests cannot tell of a run and its repetition.
 
     Parameters
     ----------
     found : Comparison
         In what the two differ.
-
-    Returns
-    -------
-    agreements : list of Agreement
-        Of the label images whose digests differ.
-    explained : bool
-        Whether nothing else differs: each differing result is one of these, or was made from
-        one, and all of them agree.
     """
-    sides = first.numeric(), second.numeric()
-    agreements, explained = [], all(row.kind != "image" for row in found.rows)
+    lost = list(_lost(first.crate, second.crate))
+    differing: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in (row for row in found.rows if row.kind == "result"):
         step, _, port = row.what.rpartition(": ")
-        least = 1 - _exactness(step.partition(" ")[0]).tolerance
         for image_id in row.images or (_RUN,):
-            one, other = (side.get((step, image_id)) for side in sides)
-            if one is None or other is None or _models(first, one) != _models(second, other):
-                explained = False
-            elif port == _PORT and least < 1:
-                pair = (first.made(one), first.places), (second.made(other), second.places)
-                f1, reason = _f1(*pair, threads)
-                agreements.append(Agreement(image_id, step, f1, least, reason))
-    return agreements, explained and bool(agreements) and all(one.holds for one in agreements)
+            differing[step, image_id].add(port)
+    sides = first.numeric(), second.numeric()
+    agreements: list[Agreement] = []
+    derived: list[tuple[str, str]] = []
+    excused: set[str] = set()  # in the first crate: what differs, and why is known
+    for key, one in sides[0].items():  # makers before users
+        other = sides[1].get(key)
+        if key not in differing or other is None or _models(first, one) != _models(second, other):
+            continue
+        tolerance = _exactness(one.step).tolerance
+        if tolerance and differing[key] == {_PORT}:
+            step, image_id = key
+            pair = (first.made(one), first.places), (second.made(other), second.places)
+            agreements.append(Agreement(image_id, step, *_f1(*pair, threads), 1 - tolerance))
+            if not agreements[-1].holds:
+                continue
+        elif excused & set(one.used):
+            derived.append(key)
+        else:
+            continue
+        excused |= set(one.made)
+        del differing[key]
+    explained = bool(agreements) and not differing
+    explained = explained and all(row.kind != "image" for row in found.rows)
+    return Findings(agreements, derived, explained, lost)
+
+
+def _lost(first: Crate, second: Crate) -> Iterator[str]:
+    """Yield what is wrong with results of the first run that the table of digests does not have."""
+    on_runs = {step.name for step in STEPS if step.scope == "run"} | {"fetch-image"}
+    made = {name for action in second.actions for name in action.made if not action.failed}
+    again = [second.data[name] for name in sorted(made & second.data.keys())]
+    digests: dict[str, set[str]] = defaultdict(set)
+    for datum in again:
+        digests[datum.name].add(datum.digest)
+    known = {datum.digest for datum in again}
+    in_table = {action.identifier for action, _ in newest_attempts(first)}
+    for action in last_attempts(first):
+        if action.step in on_runs:
+            continue
+        for datum in (first.data[name] for name in action.made if name in first.data):
+            if datum.name not in digests and datum.digest not in known:
+                yield f"{action.step}: {datum.name} was not made again"
+            elif action.identifier not in in_table and datum.digest not in known:
+                yield f"{action.step}: {datum.name} is another one"
 
 
 def _models(side: Side, attempt: Action) -> str | None:

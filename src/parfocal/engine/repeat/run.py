@@ -24,7 +24,7 @@ from parfocal.provenance.carried_inputs import take_out
 from parfocal.provenance.crate_copies import copied_file, copied_name
 from parfocal.provenance.crate_package import workflow_language
 from parfocal.provenance.read_crate import Action, Crate
-from parfocal.provenance.read_crate_newest import newest_attempts
+from parfocal.provenance.read_crate_newest import last_attempts
 from parfocal.provenance.repeat_inputs import check_inputs, shown
 from parfocal.provenance.verify_places import Places
 from parfocal.steps import STEPS
@@ -72,7 +72,7 @@ def repeat_run(asked: Repetition) -> Path:
     """
     crate = asked.crate
     _refuse_used(asked.folder)
-    actions = [action for action, _ in newest_attempts(crate)]
+    actions = last_attempts(crate)
     if not actions:
         what = "The crate has no attempt that ended well: there is nothing to repeat"
         raise InputError(what, where=crate.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -19,6 +20,7 @@ from parfocal.engine.job import Job
 from parfocal.engine.repeat.jobs import Task, put, run_task
 from parfocal.engine.repeat.place import Place, Work
 from parfocal.engine.repeat.sheet import PlacedSheet
+from parfocal.engine.tell_jobs import own_code_told
 from parfocal.errors import InputError, ParfocalError
 from parfocal.models.base import Parameters
 from parfocal.models.model_options import LearnedModel
@@ -76,7 +78,8 @@ def run_tasks(
         if not place.here:
             run_task(task, place, work)
             continue
-        error = perform(job).error
+        with own_code_told() if again.tells_code else nullcontext():
+            error = perform(job).error
         if isinstance(error, ParfocalError):
             logger.error("%s of %s: %s", job.step.name, job.image_id, error)
         elif error is not None:
@@ -177,6 +180,12 @@ class Again:
         if error is not None:
             raise error
         return outputs["crate"]
+
+    @cached_property
+    def tells_code(self) -> bool:
+        """Whether the attempts tell their commit, so that those made again are to tell theirs."""
+        facts = (fact for action in self.crate.actions for fact in action.facts)
+        return any(self.crate.values.get(fact, ("",))[0] == "commit" for fact in facts)
 
     @cached_property
     def _made(self) -> set[str]:
