@@ -31,7 +31,7 @@ def again(crate, folder, signer):
 
 
 def refused(crate, tmp_path, monkeypatch, signer):
-    monkeypatch.setattr(repeated_run, "newest_attempts", lambda _: pytest.fail("It was run"))
+    monkeypatch.setattr(repeated_run, "last_attempts", lambda _: pytest.fail("It was run"))
     with pytest.raises(VerificationError, match="not as one of the signers signed it") as caught:
         again(crate, tmp_path / "again", signer)
     assert not (tmp_path / "again").exists()

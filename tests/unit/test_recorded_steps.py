@@ -1,6 +1,8 @@
 """Steps run one at a time on one image, whose records lie in a results folder."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,21 @@ def test_their_run_is_recorded_verified_and_repeated(folder, capsys):
     found = json.loads(report.read_text())
     assert found["same_results"] == 3
     assert {row["kind"] for row in found["differences"]} == {"file"}  # the sheet, by its paths
+
+
+def test_a_reader_that_leaves_is_no_error(folder):
+    assert main([*CONVERT, *KEPT]) == 0
+    assert main([*SEGMENT, *KEPT]) == 0
+    measure = ("measure-objects", f"--image={IMAGE}", f"--labels={LABELS}", "--tsv=results/a.tsv")
+    assert main([*measure, "--table=results/images/cells/a.parquet", *KEPT]) == 0
+    command = [sys.executable, "-m", "parfocal", "trace-object", "results/a.tsv", "0"]
+    whole = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert f"source   {folder / 'cells.tif'}\n" in whole.stdout
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), told) == (141, "")
 
 
 def test_both_options_are_needed(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from parfocal.errors import ParfocalError
 __all__ = ["main"]
 
 logger = logging.getLogger("parfocal")
+
+_UNREAD = 128 + signal.SIGPIPE
+"""Exit code where nobody reads what is printed, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 done, 2 the user's input or configuration, 3 a remote system, 4 a verification that
-        failed, 1 a bug.
+        failed, 1 a bug, 141 where nobody reads any more what is printed.
     """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -46,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     set_up_logging()
     try:
-        return _dispatch(argv[0], argv[1:])
+        code = _dispatch(argv[0], argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_read():  # as by 'parfocal ... | head'
+            return _UNREAD
+        raise
     except ParfocalError as error:
         from parfocal.cli.galaxy_words import in_words_of_galaxy
         from parfocal.models.strangers import from_strangers
@@ -55,6 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error.remedy = in_words_of_galaxy(error.remedy)
         logger.error("%s", error)  # noqa: TRY400  # the user needs no traceback
         return error.exit_code
+    return code
+
+
+def _is_read() -> bool:
+    """Return whether somebody still reads what is printed; what nobody does is dropped."""
+    poll = select.poll()
+    poll.register(1, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    return True
 
 
 def _stop(number: int, _frame: object) -> NoReturn:

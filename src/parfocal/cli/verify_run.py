@@ -41,6 +41,7 @@ def verify_run(argv: Sequence[str]) -> int:
     from parfocal.engine.crate_validator import validate_crate
     from parfocal.engine.paths import digest_lists_of
     from parfocal.engine.verified_run import verify_crate
+    from parfocal.provenance.crate_signature import signature_path
     from parfocal.provenance.verify_graph import read_checked
     from parfocal.provenance.verify_lists import DigestLists
 
@@ -57,6 +58,8 @@ def verify_run(argv: Sequence[str]) -> int:
         progress=progress_to_stderr("verify-run"),
     )
     sys.stdout.writelines(f"{line}\n" for line in _lines(found))
+    if options.signer is None and signature_path(options.crate).exists():
+        sys.stdout.write("its signature was not checked: name who may sign it with --signer\n")
     if signature is not None:
         but = ", but not all is as it was signed: see above" if found.faults else ""
         sys.stdout.write(f"signed by {printable(signature.signer)}, {signature.key}{but}\n")

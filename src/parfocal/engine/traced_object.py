@@ -87,8 +87,12 @@ class Trace:
 
     @property
     def source(self) -> str | None:
-        """The source, as the sample sheet has it."""
-        return next((r.row["source"] for r in self.records if r.row.get("source")), None)
+        """The source, as the sample sheet has it, or what the first step took in as its source."""
+        rows = (record.row["source"] for record in self.records if record.row.get("source"))
+        taken = (
+            one.uri for r in reversed(self.records) for one in r.inputs if one.role == "source"
+        )
+        return next(rows, None) or next(taken, None)
 
     @property
     def image(self) -> Artifact | None:

@@ -16,7 +16,8 @@ _UNRECORDED = "unrecorded"
 _MOST = 20
 _LONGEST = 1000
 _REMEDY = {
-    "done": "Restore it from a backup, or remove what the step made and its outcomes and run again",
+    "done": "Restore it from a backup, or remove what the step made and run it again, in Snakemake "
+    "with --forcerun and the name of its rule",
     "unknown": "Restore it from a backup, or remove it and run the step again",
     "failed": "Run the step again",
 }
