@@ -106,6 +106,17 @@ def test_records_that_are_swapped_in_the_crate_are_told(run):
     ]
 
 
+@pytest.mark.parametrize("before", ["/etc/", "../", "elsewhere/", "file:///etc/"])
+def test_a_record_is_one_of_the_results_folder_alone(run, before):
+    name = before + record_of("segment_objects")
+    identifier = entities(run / "run-crate")[action_of("segment_objects")]["subjectOf"]["@id"]
+    edit_graph(run / "run-crate", identifier, alternateName=name)
+    code, _, report = check(run / "run-crate")
+    assert code == 4
+    told = f"{action_of('segment_objects')} has the record of something else, {name}"
+    assert report["findings"] == [told]
+
+
 def test_an_action_that_lost_its_record_is_told(run):
     edit_graph(run / "run-crate", action_of("convert_image"), subjectOf=None)
     code, _, report = check(run / "run-crate")

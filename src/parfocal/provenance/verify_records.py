@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from parfocal.errors import InputError
+from parfocal.models.source import is_uri
 from parfocal.provenance.crate_records import WRITTEN
 from parfocal.provenance.read_crate import Action, Crate
 from parfocal.provenance.records import read_record
@@ -32,9 +33,19 @@ def records_told(crate: Crate) -> bool:
 
 
 def is_record_of(name: str, action: Action) -> bool:
-    """Return whether a path is where the record of an action lies, as it is or as it was."""
+    """Return whether a path is where the record of an action lies, as it is or as it was.
+
+    Parameters
+    ----------
+    name : str
+        The path, relative to the results folder, or the address on another machine.
+    action : Action
+    """
     place = "records/" + unquote(action.identifier).removeprefix("#action/")
-    return f"/{name}".endswith((f"/{place}.json", f"/{place}{WRITTEN}"))
+    names = (f"{place}.json", f"{place}{WRITTEN}")
+    if is_uri(name) and not name.lower().startswith("file:"):
+        return name.endswith(tuple(f"/{one}" for one in names))
+    return name in names
 
 
 def laid_out_differently(written: Path) -> tuple[str, ...]:
