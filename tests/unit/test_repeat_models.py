@@ -1,12 +1,15 @@
 """Runs with a learned model, repeated: by the same model, wherever it lies now."""
 
 import json
+import os
+from types import SimpleNamespace
 
 import pytest
 
 from onnx_networks import blur
 from parfocal.cli.repeat_run import repeat_run
 from parfocal.core.digest import digest_path
+from parfocal.engine.repeat.models import check_models
 from parfocal.errors import InputError
 from parfocal.provenance.read_crate import read_crate
 from parfocal.provenance.read_crate_newest import model_of
@@ -60,3 +63,21 @@ def test_another_model_is_refused(made, tmp_path):
     finally:
         model.write_bytes(before)
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["recorded", "not recorded"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "/proc", "/sys", "link"])
+def test_a_model_that_is_none_to_read_is_refused_unread(tmp_path, kind, told):
+    path = tmp_path / "model.onnx"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.symlink_to({"/proc": "/proc/self", "/sys": "/sys"}.get(kind, "/proc/version"))
+    fact = "#value/fact/model_digest/1"
+    crate = SimpleNamespace(values={fact: ("model_digest", "sha256:0")})
+    action = SimpleNamespace(facts=(fact,), used=())
+    with pytest.raises(InputError, match="learned model of the run cannot be read") as raised:
+        check_models(crate, [action] if told else [], [path])
+    assert raised.value.exit_code == 2

@@ -22,7 +22,7 @@ from parfocal.errors import InputError, StorageError
 from parfocal.models.manifest import read_manifest
 from parfocal.provenance.verify_lists import DigestLists
 
-__all__ = ["Look", "Looker"]
+__all__ = ["Look", "Looker", "strange_file"]
 
 Status = Literal["unchanged", "changed", "missing", "unreadable", "carried"]
 """What is said of a file or folder."""
@@ -83,7 +83,7 @@ class Looker:
         try:
             if not path.exists():
                 return Look("missing")
-            if strange := _strange(path):
+            if strange := strange_file(path):
                 return Look("unreadable", None, (strange,))
             return self._compare(path, expected, size_bytes)
         except StorageError:
@@ -144,7 +144,7 @@ class Looker:
         return None if ".." in path.parts else folder / path
 
 
-def _strange(path: Path) -> str | None:
+def strange_file(path: Path) -> str | None:
     """Tell what may not be read: neither files nor folders, or the kernel's own."""
     real = path.resolve()
     if real.parts[1:2] and real.parts[1] in _SYSTEM:
