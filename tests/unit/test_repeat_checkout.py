@@ -1,6 +1,7 @@
 """Environments of commits: made of a repository, whole or not at all, and used again."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 from parfocal.core.digest import digest_path
 from parfocal.engine.repeat.checkout import Checkout, python_for
 from parfocal.engine.repeat.place import Work, place_at
-from parfocal.errors import ConfigurationError
+from parfocal.errors import ConfigurationError, StorageError
 
 FACTS = {
     "python": "3.11.0",
@@ -190,6 +191,14 @@ def test_a_repository_that_is_none_is_told(repository):
     assert left(repository) == []
 
 
+def test_a_checkout_does_not_say_where_it_came_from(repository):
+    head = git(repository, "rev-parse", "HEAD")
+    opened(repository, head)
+    folder = repository.parent / "cache/parfocal/environments" / head
+    assert git(folder, "remote") == ""
+    assert str(repository) not in (folder / ".git/config").read_text()
+
+
 def test_a_repository_is_never_an_option(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
     repository.rename(repository.parent / "--bare")
@@ -209,3 +218,33 @@ def test_the_python_is_that_of_the_run_where_there_is_one(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert python_for("3.9.7") == str(tmp_path / "python3.9")
     assert python_for(None) == python_for("3.8.1") == python_for(python_version())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link", "folder"])
+def test_a_lock_that_is_no_file_is_refused_and_left_as_it_is(repository, kind):
+    head = git(repository, "rev-parse", "HEAD")
+    lock = repository.parent / f"cache/parfocal/environments/{head}.lock"
+    lock.parent.mkdir(parents=True)
+    other = repository.parent / "other"
+    if kind == "pipe":
+        os.mkfifo(lock)
+    elif kind == "folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to(other)
+    if kind == "link":
+        other.write_text("precious")
+    with pytest.raises(StorageError, match=r"is no file: .*\.lock\. Remove it"):
+        opened(repository, head)
+    assert times_made(repository) == 0
+    assert other.exists() == (kind == "link")
+    assert kind != "link" or other.read_text() == "precious"
+
+
+def test_a_lock_is_not_emptied(repository):
+    head = git(repository, "rev-parse", "HEAD")
+    lock = repository.parent / f"cache/parfocal/environments/{head}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("kept")
+    opened(repository, head)
+    assert lock.read_text() == "kept"

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 _GIT_TIMEOUT_S = 900
 _MAKE_TIMEOUT_S = 3600
 _REFS = ("refs/remotes", "refs/tags")
+# No link is followed, no pipe waited for, and nothing emptied.
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Checkout:
@@ -77,14 +80,20 @@ class Checkout:
             fcntl.flock(lock, fcntl.LOCK_SH)
         return facts
 
-    def _opened_lock(self) -> IO[str]:
+    def _opened_lock(self) -> IO[bytes]:
         path = self.folder.with_name(f"{self.commit}.lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("w", encoding="utf-8")
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise _no_lock(path)
+            lock = os.fdopen(os.open(path, _LOCK_FLAGS, 0o666), "rb", buffering=0)
         except OSError as error:
             what = "The folder for environments cannot be written"
             raise StorageError(what, where=path.parent, found=error) from error
+        if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):  # exchanged meanwhile
+            lock.close()
+            raise _no_lock(path)
+        return lock
 
     def _found(self) -> Facts | None:
         """Return what is there already; None where it is not whole, or was changed."""
@@ -147,6 +156,7 @@ class Checkout:
             remedy = "Name one that has it with --repository."
             raise ConfigurationError(what, where=source, found=self.commit, remedy=remedy)
         self._git("checkout", "--quiet", "--detach", self.commit)
+        self._git("remote", "remove", "origin")  # nothing is fetched again
 
     def _is_contained(self) -> bool:
         try:
@@ -190,6 +200,11 @@ def python_for(version: str | None) -> str:
     if version is None or version == python_version():
         return str(own)
     return shutil.which(f"python{version.rpartition('.')[0]}") or str(own)
+
+
+def _no_lock(path: Path) -> StorageError:
+    what = "What lies where an environment is locked is no file"
+    return StorageError(what, where=path, remedy="Remove it.")
 
 
 def _cache() -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from parfocal.engine.repeat.address import refuse_secrets
 from parfocal.engine.repeat.checkout import Checkout, python_for
 from parfocal.engine.repeat.container import Image, built_image, image_here, place_in
 from parfocal.engine.repeat.environment import (
@@ -48,12 +49,22 @@ class Wanted:
         A Snakefile of the user's own, which is run here.
     repository : str or None
         Path or URL that commits are taken from; by default the clone that Parfocal runs from.
+
+    Raises
+    ------
+    ConfigurationError
+        If the repository's address has a password in it.
     """
 
     environment: Chosen = "recorded"
     strict: bool = False
     workflow: Path | None = None
     repository: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse addresses that have secrets."""
+        if self.repository is not None:
+            refuse_secrets(self.repository)
 
 
 class Choice:
