@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sys
 from contextlib import ExitStack
 
@@ -167,3 +168,12 @@ def test_a_container_can_write_the_folder_alone(data, monkeypatch, network):
     assert command[-2:] == [ID, "python"]
     assert f"--env=PARFOCAL_IMAGE_DIGEST=localhost/parfocal@{MANIFEST}" in command
     assert str(place.workflow) == "/opt/parfocal/project/workflows/analyse_images/Snakefile"
+
+
+def test_a_container_asks_for_no_more_than_this_process_may_have():
+    told = dict(one.removeprefix("--ulimit=").split("=") for one in repeat_container._limits())
+    for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        soft, hard = map(int, told[name].split(":"))
+        assert 0 < soft == hard
+        most = resource.getrlimit(kind)[1]
+        assert most == resource.RLIM_INFINITY or hard <= most

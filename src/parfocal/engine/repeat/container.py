@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import resource
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ _HOME = Path("/opt/parfocal")
 _PROJECT = _HOME / "project"
 _TIMEOUT_S = 900
 _TOLD = re.compile(r"PARFOCAL_IMAGE_DIGEST=(\S+@sha256:[0-9a-f]{64})\nPARFOCAL_IMAGE_ID=(\S+)\n")
-_CLOSED = ("--rm", "--read-only", "--security-opt=label=disable", "--ulimit=host")
+_CLOSED = ("--rm", "--read-only", "--security-opt=label=disable")
+_MOST_PROCESSES = 4096
 _SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
 _SHARED = frozenset(map(Path, ("/", "/opt", "/tmp", "/var")))  # noqa: S108
 
@@ -62,7 +64,8 @@ class _Container(Place):
         """Return what starts a container that sees the folder and what is read, and no more."""
         mounted = mounts(work)
         return [
-            *("podman", "run", *_CLOSED, *([] if work.network else ["--network=none"]), *_user()),
+            *("podman", "run", *_CLOSED, *_limits(), *_user()),
+            *([] if work.network else ["--network=none"]),
             f"--env=PARFOCAL_IMAGE_DIGEST={self.image.name}",
             f"--env=PARFOCAL_IMAGE_ID={self.image.identifier}",
             *(f"--volume={path}:{path}:ro" for path in mounted),
@@ -125,7 +128,8 @@ def place_in(image: Image) -> Place:
     ConfigurationError
         If it has no Parfocal.
     """
-    start = ("podman", "run", *_CLOSED, "--network=none", image.identifier, "python")
+    closed = ("podman", "run", *_CLOSED, *_limits(), "--network=none")
+    start = (*closed, image.identifier, "python")
     facts = facts_there(start, _PROJECT, image.commit, image.name)
     workflow, variables = _PROJECT / SNAKEFILE, clean_environment()
     return _Container(image.name, facts, "python", workflow, variables, image=image)
@@ -153,6 +157,17 @@ def mounts(work: Work) -> list[Path]:
             remedy = "Put it elsewhere, and name that with --map; or take --environment here."
             raise InputError(what, where=ascii(str(path))[1:-1], expected=expected, remedy=remedy)
     return sorted(path for path in shown if shown.isdisjoint(path.parents))
+
+
+def _limits() -> list[str]:
+    """Return options that ask for no more than this process may have.
+
+    What podman asks for otherwise, root may not have in a virtual machine or in a container.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    processes, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    few = _MOST_PROCESSES if processes < 0 else min(processes, _MOST_PROCESSES)
+    return [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={few}:{few}"]
 
 
 def _user() -> list[str]:
