@@ -44,7 +44,7 @@ def warn_of_losses(losses: Sequence[Loss], empty: Sequence[str]) -> list[str]:
     empty : sequence of str
         Records without content that later attempts made good.
     """
-    told = [f"{_line(loss.text)}. {_REMEDY[loss.kind]}" for loss in losses]
+    told = [f"{_line(loss.text).rstrip('.')}. {_REMEDY[loss.kind]}" for loss in losses]
     told += [
         f"{path} is empty, and not in the crate: its attempt was killed as it began, or the file "
         "was emptied. A later attempt has a record"
