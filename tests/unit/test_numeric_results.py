@@ -12,10 +12,12 @@ from onnx_networks import blur
 from parfocal.analysis.models import probability
 from parfocal.cli.compare_runs import report_comparison
 from parfocal.cli.repeat_run import agree_by_data
+from parfocal.engine.repeat import agreement
 from parfocal.engine.repeat.agreement import Findings, Side, compare_repeated
 from parfocal.errors import VerificationError
 from parfocal.provenance.compare_runs import compare_crates
 from parfocal.provenance.read_crate import read_crate
+from parfocal.provenance.read_crate_newest import newest_attempts
 from parfocal.provenance.verify_places import Places
 from parfocal.steps.segment_objects import STEP
 from verified_runs import flip, make_run
@@ -95,6 +97,24 @@ def test_what_is_exact_has_no_tolerance(runs):
     side = Side(read_crate(results / "run-crate"), Places(results, {}))
     row = SimpleNamespace(kind="result", what="segment-objects nuclei: labels", images=("a",))
     assert compare_repeated(side, side, SimpleNamespace(rows=[row]), 1) == Findings()
+
+
+def test_a_threshold_has_no_tolerance_though_its_image_was_made_by_a_model(runs, monkeypatch):
+    """Label images that agree, and that differ although what they were made from does not."""
+    first, other = (Path(runs / name / "results") for name in ("first", "near"))
+    sides = [Side(read_crate(one / "run-crate"), Places(one, {})) for one in (first, other)]
+    found = compare_crates(*(side.crate for side in sides))
+    assert compare_repeated(*sides, found, 1).explained
+    settings = agreement.settings_of
+    monkeypatch.setattr(
+        agreement,
+        "settings_of",
+        lambda *given: [pair for pair in settings(*given) if not pair[0].startswith("model.")],
+    )
+    attempts = [{(a.step + t, a.image_id): a for a, t in newest_attempts(s.crate)} for s in sides]
+    monkeypatch.setattr(Side, "numeric", lambda side: attempts[sides.index(side)])
+    more = compare_repeated(*sides, found, 1)
+    assert (more.agreements, more.explained) == ([], False)
 
 
 def test_one_run_by_a_model_and_one_by_none_do_not_agree(runs):

@@ -135,8 +135,10 @@ def compare_repeated(first: Side, second: Side, found: Comparison, threads: int)
         other = sides[1].get(key)
         if key not in differing or other is None or _models(first, one) != _models(second, other):
             continue
-        tolerance = _exactness(one.step).tolerance
-        if tolerance and differing[key] == {_PORT}:
+        exactness = _exactness(one.step)
+        tolerance = exactness.tolerance
+        is_numeric = exactness.is_numeric_with(settings_of(first.crate, one))
+        if is_numeric and differing[key] == {_PORT}:
             step, image_id = key
             pair = (first.made(one), first.places), (second.made(other), second.places)
             agreements.append(Agreement(image_id, step, *_f1(*pair, threads), 1 - tolerance))
